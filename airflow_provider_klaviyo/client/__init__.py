@@ -1,0 +1,1 @@
+"""Klaviyo over HTTP: configuration, endpoints, rate limits, retries and errors."""

@@ -1,0 +1,73 @@
+"""Which account a key belongs to."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_provider_klaviyo.client.answers import Answer, read_document
+from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, Endpoint
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.exceptions import KlaviyoAccountError
+
+REMEMBERED_SECONDS = 3_600
+"""Asking is scarce (15 a minute for the whole account), and a key never moves to another account."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account of a key, as far as people need it to recognise it."""
+
+    id: str
+    name: str
+    is_test: bool
+
+    def __str__(self) -> str:
+        return f"{self.id} ({self.name})" if self.name else self.id
+
+
+def get_account(client: KlaviyoClient) -> Account:
+    """Ask Klaviyo which account the client's key belongs to (scope ``accounts:read``)."""
+    return client.send(GET_ACCOUNTS, read=_read)
+
+
+def check_account(client: KlaviyoClient, memory: Path) -> None:
+    """Make sure that the key belongs to the account that the connection names, if it names one.
+
+    :param memory: a private folder of this host, where a match is remembered for an hour.
+    :raises KlaviyoAccountError: when it belongs to another; both are named.
+    """
+    expected = client.config.account_id
+    if not expected:
+        return
+    note = memory / _note_name(client, expected)
+    if note.exists() and 0 <= time.time() - note.stat().st_mtime < REMEMBERED_SECONDS:
+        return
+    account = get_account(client)
+    if account.id != expected:
+        msg = (
+            f"The key of the connection belongs to the Klaviyo account {account}, "
+            f"but the connection's account_id is {expected}. Nothing was sent: use the key of that account, "
+            "or change account_id."
+        )
+        raise KlaviyoAccountError(msg)
+    memory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    note.touch()
+
+
+def _read(endpoint: Endpoint, answer: Answer) -> Account:
+    resources = read_document(endpoint, answer)["data"]
+    resource = resources[0]  # type: ignore[index]  # a list of exactly one; anything else is a KlaviyoResponseError
+    attributes: Mapping[str, object] = resource["attributes"]
+    contact = attributes.get("contact_information")
+    name = contact.get("organization_name") if isinstance(contact, Mapping) else None
+    return Account(str(resource["id"]), str(name or ""), attributes.get("test_account") is True)
+
+
+def _note_name(client: KlaviyoClient, account_id: str) -> str:
+    config = client.config
+    told = f"{config.base_url}\0{config.api_key}\0{account_id}"
+    return f"account-{hashlib.sha256(told.encode()).hexdigest()[:32]}"

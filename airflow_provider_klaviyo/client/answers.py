@@ -1,0 +1,243 @@
+"""From an HTTP answer to its JSON, or to the error that says what to do next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import msgspec
+
+from airflow_provider_klaviyo.client.endpoints import Endpoint
+from airflow_provider_klaviyo.exceptions import (
+    ApiError,
+    KlaviyoAuthenticationError,
+    KlaviyoConfigurationError,
+    KlaviyoError,
+    KlaviyoPermissionError,
+    KlaviyoRateLimitError,
+    KlaviyoRequestError,
+    KlaviyoResponseError,
+    KlaviyoRevisionError,
+    KlaviyoServerError,
+    mask,
+)
+
+Document = Mapping[str, object]
+E = TypeVar("E", bound=KlaviyoError)
+
+_AUTHENTICATION_CODES = {"authentication_failed", "not_authenticated", "invalid_api_key"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A raw HTTP answer; header names in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def request_id(self) -> str:
+        """What Klaviyo's support asks for; Cloudflare's id when Klaviyo itself did not answer."""
+        return self.headers.get("x-klaviyo-req-id") or self.headers.get("cf-ray", "")
+
+    @property
+    def partial_failure(self) -> str:
+        """The field that Klaviyo left out although it took the record, such as ``phone_number``."""
+        return self.headers.get("x-klaviyo-partial-failure", "")
+
+    def document(self) -> Document | None:
+        """The body as a JSON object; None when it is empty, HTML or anything else."""
+        try:
+            decoded = msgspec.json.decode(self.body)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            return None
+        return decoded if isinstance(decoded, dict) else None
+
+
+def read_document(endpoint: Endpoint, answer: Answer) -> Document:
+    """The JSON of a success.
+
+    :raises KlaviyoError: the error that the status stands for, or ``KlaviyoResponseError`` when a success
+        does not hold what Klaviyo's schema promises.
+    """
+    if answer.status not in endpoint.success:
+        raise error_of(endpoint, answer)
+    document = answer.document()
+    if document is None or "data" not in document:
+        refused = _Refused(endpoint, answer, ())
+        msg = f"{refused.place} answered {refused.said}. Is the connection's host right?"
+        raise refused.make(KlaviyoResponseError, msg)
+    return document
+
+
+def error_of(endpoint: Endpoint, answer: Answer) -> KlaviyoError:
+    """The typed error for a status that is not a success."""
+    errors = api_errors(answer)
+    refused = _Refused(endpoint, answer, errors)
+    if any(error.code in _AUTHENTICATION_CODES for error in errors):
+        return _bad_key(refused)
+    if answer.status in _BY_STATUS:
+        return _BY_STATUS[answer.status](refused)
+    if answer.status >= 500:
+        return _failed(refused)
+    if answer.status >= 400 and errors:
+        return _not_taken(refused)
+    return _not_klaviyo(refused)
+
+
+def api_errors(answer: Answer) -> tuple[ApiError, ...]:
+    """The ``errors`` of the body; Klaviyo may leave out or empty any part of them."""
+    document = answer.document() or {}
+    listed = document.get("errors")
+    return (
+        tuple(_api_error(entry) for entry in listed if isinstance(entry, dict))
+        if isinstance(listed, list)
+        else ()
+    )
+
+
+def _api_error(entry: Document) -> ApiError:
+    source, meta, status = entry.get("source"), entry.get("meta"), entry.get("status")
+    place = source if isinstance(source, dict) else {}
+    return ApiError(
+        status=status if isinstance(status, int) else 0,
+        code=str(entry.get("code") or ""),
+        title=str(entry.get("title") or ""),
+        detail=str(entry.get("detail") or ""),
+        pointer=str(place.get("pointer") or place.get("parameter") or ""),
+        meta=meta if isinstance(meta, dict) else {},
+    )
+
+
+def retry_after(answer: Answer) -> float | None:
+    """Seconds that the server asks to wait (``Retry-After``, as seconds or as a date), if it says so."""
+    value = answer.headers.get("retry-after", "").strip()
+    if not value:
+        return None
+    try:
+        seconds = float(value)
+    except ValueError:
+        return _seconds_until(value)
+    return max(seconds, 0.0) if math.isfinite(seconds) else None
+
+
+def _seconds_until(date: str) -> float | None:
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max((aware - datetime.now(UTC)).total_seconds(), 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _Refused:
+    endpoint: Endpoint
+    answer: Answer
+    errors: tuple[ApiError, ...]
+
+    @property
+    def place(self) -> str:
+        return _place(self.endpoint)
+
+    @property
+    def said(self) -> str:
+        return _said(self.answer, self.errors)
+
+    def make(self, kind: type[E], message: str) -> E:
+        return kind(
+            message,
+            status=self.answer.status,
+            endpoint=self.endpoint.name,
+            errors=self.errors,
+            request_id=self.answer.request_id,
+        )
+
+
+def _throttled(refused: _Refused) -> KlaviyoError:
+    error = refused.make(KlaviyoRateLimitError, f"Klaviyo throttled {refused.place}: {refused.said}.")
+    error.retry_after = retry_after(refused.answer)
+    return error
+
+
+def _failed(refused: _Refused) -> KlaviyoError:
+    error = refused.make(KlaviyoServerError, f"Klaviyo failed at {refused.place}: {refused.said}.")
+    error.retry_after = retry_after(refused.answer)
+    return error
+
+
+def _bad_key(refused: _Refused) -> KlaviyoError:
+    msg = (
+        f"Klaviyo does not accept the private API key of the connection ({refused.place}: {refused.said}). "
+        "Check the connection's password field."
+    )
+    return refused.make(KlaviyoAuthenticationError, msg)
+
+
+def _forbidden(refused: _Refused) -> KlaviyoError:
+    if not refused.errors:
+        msg = (
+            f"{refused.place} was blocked before it reached Klaviyo's API ({refused.said}): "
+            "by a firewall or proxy, not because of the key."
+        )
+        return refused.make(KlaviyoPermissionError, msg)
+    msg = (
+        f"The key of the connection may not use {refused.place}: {refused.said}. "
+        f"It needs the scopes {', '.join(refused.endpoint.scopes) or 'of that endpoint'}; "
+        "scopes of a key cannot be changed, so create a new key."
+    )
+    return refused.make(KlaviyoPermissionError, msg)
+
+
+def _retired(refused: _Refused) -> KlaviyoError:
+    msg = (
+        f"{refused.place} is gone: {refused.said}. "
+        "The API revision of the connection is retired; set a newer one, or none for the package's own."
+    )
+    return refused.make(KlaviyoRevisionError, msg)
+
+
+def _not_taken(refused: _Refused) -> KlaviyoError:
+    return refused.make(KlaviyoRequestError, f"Klaviyo refused {refused.place}: {refused.said}.")
+
+
+def _not_klaviyo(refused: _Refused) -> KlaviyoError:
+    """A redirect, or a refusal in another form than Klaviyo's: something else answers under this address."""
+    if 200 <= refused.answer.status < 300:
+        msg = f"{refused.place} answered {refused.said}, which Klaviyo does not document for it."
+        return refused.make(KlaviyoResponseError, msg)
+    msg = f"{refused.place} answered {refused.said}, so it is not Klaviyo. Is the connection's host right?"
+    return refused.make(KlaviyoConfigurationError, msg)
+
+
+_BY_STATUS = {
+    401: _bad_key,
+    403: _forbidden,
+    408: _failed,
+    410: _retired,
+    413: _not_taken,  # a proxy may say so without Klaviyo's JSON
+    429: _throttled,
+}
+
+
+def _place(endpoint: Endpoint) -> str:
+    return f"{endpoint.name} ({endpoint.method} {endpoint.path})"
+
+
+def _said(answer: Answer, errors: tuple[ApiError, ...]) -> str:
+    words = "; ".join(dict.fromkeys(_words(error) for error in errors[:5]))
+    if not words:
+        kind = answer.headers.get("content-type", "no content type").partition(";")[0]
+        words = f"{len(answer.body):,} bytes of {kind} instead of Klaviyo's JSON"
+    request_id = f" [request {answer.request_id}]" if answer.request_id else ""
+    return f"{answer.status} {mask(words).rstrip('.')}{request_id}"
+
+
+def _words(error: ApiError) -> str:
+    where = f" at {error.pointer}" if error.pointer.strip("/") not in ("", "data") else ""
+    return f"{error.words}{where}"

@@ -1,0 +1,76 @@
+"""What a client needs to know: where Klaviyo is, as whom to speak, and how much it may use."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+
+BASE_URL = "https://a.klaviyo.com"
+REVISION = "2026-07-15"
+"""The API revision that the package is written for (https://developers.klaviyo.com, versioning policy)."""
+
+_REVISION = re.compile(r"\d{4}-\d{2}-\d{2}(\.\w+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class KlaviyoConfig:
+    """Connection settings, checked.
+
+    :param api_key: private API key (``pk_…``).
+    :param base_url: where Klaviyo, a proxy or the emulator answers.
+    :param revision: API revision, ``YYYY-MM-DD``.
+    :param account_id: the account that the key must belong to, if given.
+    :param timeout: seconds that one request may take.
+    :param rate_limit_share: part of the account's quota to use, above 0 and up to 1.
+    :raises KlaviyoConfigurationError: for a value that cannot work; the message names the field.
+    """
+
+    api_key: str = field(repr=False)
+    base_url: str = BASE_URL
+    revision: str = REVISION
+    account_id: str | None = None
+    timeout: float = 60.0
+    rate_limit_share: float = 0.9
+
+    def __post_init__(self) -> None:
+        for problem in (_key_problem(self.api_key), _url_problem(self.base_url)):
+            if problem:
+                raise KlaviyoConfigurationError(problem)
+        if not _REVISION.fullmatch(self.revision):
+            msg = f"The connection's revision {self.revision!r} is not a date like {REVISION}."
+            raise KlaviyoConfigurationError(msg)
+        if self.timeout <= 0:
+            msg = f"The connection's timeout must be above 0 seconds, not {self.timeout:g}."
+            raise KlaviyoConfigurationError(msg)
+        if not 0 < self.rate_limit_share <= 1:
+            msg = f"The connection's rate_limit_share must be above 0 and at most 1, not {self.rate_limit_share:g}."
+            raise KlaviyoConfigurationError(msg)
+
+    @property
+    def quota_name(self) -> str:
+        """Whose quota is used: the account if known, else the key, never the key itself.
+
+        All private keys of an account share one quota (Klaviyo's guide to rate limits).
+        """
+        return self.account_id or hashlib.sha256(f"{self.base_url}\0{self.api_key}".encode()).hexdigest()[:32]
+
+
+def _key_problem(key: str) -> str:
+    if not key:
+        return "The connection has no private API key: put it into the password field (it begins with pk_)."
+    if not key.isascii() or not key.isprintable() or " " in key:
+        return "The connection's private API key holds characters that no key has; copy it again."
+    return ""
+
+
+def _url_problem(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return f"The connection's host must be a URL such as {BASE_URL}, not {parts.scheme or parts.path!r}."
+    if parts.query or parts.fragment or parts.username:
+        return "The connection's host must be a plain base URL, without user, query or fragment."
+    return ""

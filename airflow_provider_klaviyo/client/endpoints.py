@@ -1,0 +1,132 @@
+"""Klaviyo's endpoints as data; batching, rate limits, retries and the scope table all read them here.
+
+Numbers are Klaviyo's own, from its OpenAPI file of revision 2026-07-15
+(``x-klaviyo-ratelimit``, ``x-klaviyo-scopes`` and the descriptions of the operations).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from airflow_provider_klaviyo.client.rate_limit import Rate
+
+MAX_REQUEST_BYTES = 5_000_000
+"""5 MB a request, decompressed; larger is 413 (Klaviyo's guide to rate limits)."""
+
+MAX_PROFILE_BYTES = 100_000
+"""100 KB a profile (description of ``bulk_import_profiles``)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One operation of Klaviyo's API.
+
+    :param name: Klaviyo's operation id, also the name of its rate-limit windows.
+    :param rates: the windows that Klaviyo counts the operation in.
+    :param success: the status of success.
+    :param is_repeatable: whether it may be sent again when the answer to it was lost.
+    :param max_records: how many records one request may hold.
+    :param records: JSON pointer of the array of records in the request body.
+    """
+
+    name: str
+    method: str
+    path: str
+    scopes: tuple[str, ...]
+    rates: tuple[Rate, ...]
+    success: tuple[int, ...] = (200,)
+    is_repeatable: bool = True
+    max_records: int = 1
+    records: str = ""
+
+
+def _rates(burst: int, steady: int, daily: int | None = None) -> tuple[Rate, ...]:
+    windows = (Rate(burst, 1.0), Rate(steady, 60.0))
+    return windows if daily is None else (*windows, Rate(daily, 86_400.0))
+
+
+_XS, _M, _L = _rates(1, 15), _rates(10, 150), _rates(75, 750)
+
+MIN_RATES = _XS
+"""The tightest windows that Klaviyo has, right for any endpoint."""
+
+GET_ACCOUNTS = Endpoint("get_accounts", "GET", "/api/accounts", ("accounts:read",), _XS)
+
+GET_PROFILES = Endpoint("get_profiles", "GET", "/api/profiles", ("profiles:read",), _L)
+
+# An upsert, so that sending it again is harmless.
+IMPORT_PROFILE = Endpoint(
+    "create_or_update_profile",
+    "POST",
+    "/api/profile-import",
+    ("profiles:write",),
+    _L,
+    success=(200, 201),
+    records="/data",
+)
+
+# An upsert too: a job that was started twice writes the same values twice.
+IMPORT_PROFILES = Endpoint(
+    "bulk_import_profiles",
+    "POST",
+    "/api/profile-bulk-import-jobs",
+    ("lists:write", "profiles:write"),
+    _M,
+    success=(202,),
+    max_records=10_000,
+    records="/data/attributes/profiles/data",
+)
+GET_IMPORT_JOB = Endpoint(
+    "get_bulk_import_profiles_job",
+    "GET",
+    "/api/profile-bulk-import-jobs/{id}",
+    ("lists:read", "profiles:read"),
+    _M,
+)
+GET_IMPORT_JOBS = Endpoint(
+    "get_bulk_import_profiles_jobs",
+    "GET",
+    "/api/profile-bulk-import-jobs",
+    ("lists:read", "profiles:read"),
+    _M,
+)
+GET_IMPORT_ERRORS = Endpoint(
+    "get_errors_for_bulk_import_profiles_job",
+    "GET",
+    "/api/profile-bulk-import-jobs/{id}/import-errors",
+    ("profiles:read",),
+    _M,
+)
+
+GET_LISTS = Endpoint("get_lists", "GET", "/api/lists", ("lists:read",), _L)
+CREATE_LIST = Endpoint(
+    "create_list",
+    "POST",
+    "/api/lists",
+    ("lists:write",),
+    _rates(10, 150, 150),
+    success=(201,),
+    is_repeatable=False,
+)
+
+ENDPOINTS = (
+    GET_ACCOUNTS,
+    GET_PROFILES,
+    IMPORT_PROFILE,
+    IMPORT_PROFILES,
+    GET_IMPORT_JOB,
+    GET_IMPORT_JOBS,
+    GET_IMPORT_ERRORS,
+    GET_LISTS,
+    CREATE_LIST,
+)
+
+SCOPES = {
+    "profiles": (IMPORT_PROFILES, IMPORT_PROFILE, GET_IMPORT_JOB, GET_IMPORT_JOBS, GET_IMPORT_ERRORS),
+}
+"""The endpoints that each sync type calls."""
+
+
+def scopes_of(sync_type: str) -> tuple[str, ...]:
+    """Every scope that a sync type needs, sorted."""
+    return tuple(sorted({scope for endpoint in SCOPES[sync_type] for scope in endpoint.scopes}))

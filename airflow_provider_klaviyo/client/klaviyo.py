@@ -1,0 +1,216 @@
+"""The client: rate limits before a request, retries after it, typed errors out of it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import NoReturn, Self, TypeVar
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import tenacity
+
+from airflow_provider_klaviyo.client.answers import Answer, Document, read_document
+from airflow_provider_klaviyo.client.config import KlaviyoConfig
+from airflow_provider_klaviyo.client.endpoints import Endpoint
+from airflow_provider_klaviyo.client.http import CONNECT_TIMEOUT, HttpTransport
+from airflow_provider_klaviyo.client.rate_limit import (
+    Clock,
+    RateLimitDeadline,
+    RateLimiter,
+    SystemClock,
+    WaitStopped,
+)
+from airflow_provider_klaviyo.client.retry import is_hopeless, is_repeatable, wait_before
+from airflow_provider_klaviyo.exceptions import (
+    KlaviyoError,
+    KlaviyoRateLimitError,
+    KlaviyoResponseError,
+    KlaviyoStopped,
+    KlaviyoTimeout,
+)
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Read = Callable[[Endpoint, Answer], T]
+
+_STOP_CHECK = 1.0
+
+
+class KlaviyoClient:
+    """Klaviyo's API for one connection; safe to share among threads.
+
+    :param deadline: seconds since the epoch by ``clock``, after which nothing is tried any more.
+    :param stop: asked at least each second while waiting; True ends the wait.
+    """
+
+    def __init__(
+        self,
+        config: KlaviyoConfig,
+        limiter: RateLimiter,
+        *,
+        clock: Clock | None = None,
+        deadline: float | None = None,
+        stop: Callable[[], bool] | None = None,
+    ) -> None:
+        self.config = config
+        self.clock = clock or SystemClock()
+        self.deadline = deadline
+        self.requests_sent = 0
+        self.seconds_waited = 0.0
+        self._limiter = limiter
+        self._cancelled = threading.Event()
+        self._asked_to_stop = stop
+        self._transport = HttpTransport(config)
+        self._was_reached = False
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._transport.close()
+
+    def get(
+        self, endpoint: Endpoint, *, resource_id: str = "", query: Mapping[str, str] | None = None
+    ) -> Document:
+        """The document that a reading endpoint answers with; ``resource_id`` fills its path."""
+        return self.send(endpoint, resource_id=resource_id, query=query)
+
+    def pages(
+        self, endpoint: Endpoint, *, resource_id: str = "", query: Mapping[str, str] | None = None
+    ) -> Iterator[Document]:
+        """Every page of a collection, following ``links.next`` until there is none."""
+        document = self.get(endpoint, resource_id=resource_id, query=query)
+        yield document
+        while following := _next_query(document):
+            document = self.get(endpoint, resource_id=resource_id, query=following)
+            yield document
+
+    def send(
+        self,
+        endpoint: Endpoint,
+        *,
+        resource_id: str = "",
+        query: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        read: Read[T] = read_document,  # type: ignore[assignment]
+    ) -> T:
+        """Send a request within Klaviyo's limits until it gets a verdict, and read the answer with ``read``.
+
+        A request is repeated after 429, 5xx and lost answers where that is safe, until the client's deadline.
+
+        :raises KlaviyoError: the error of the last try; see ``exceptions`` for what to do about which.
+        """
+        path = endpoint.path.replace("{id}", quote(resource_id, safe=""))
+        started = self.clock.now()
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda error: is_repeatable(endpoint, error)),
+            wait=lambda state: wait_before(_error(state), state.attempt_number),
+            stop=lambda state: self._must_give_up(state, started),
+            sleep=self.sleep,
+            before_sleep=_log_wait,
+            retry_error_callback=lambda state: self._give_up(state, started),
+        )
+        result: T = retrying(self._try, endpoint, path, query or {}, body, read)
+        return result
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, by the client's clock, unless told to stop.
+
+        :raises KlaviyoStopped: when told to stop.
+        """
+        end = self.clock.now() + seconds
+        while (left := end - self.clock.now()) > 0:
+            self.check_stop()
+            self.clock.sleep(min(left, _STOP_CHECK))
+        self.check_stop()
+
+    def cancel(self) -> None:
+        """End every wait and retry, in all threads: the run is over."""
+        self._cancelled.set()
+
+    def check_stop(self) -> None:
+        """Raise ``KlaviyoStopped`` when told to stop."""
+        if self._stop():
+            msg = "The run was told to stop."
+            raise KlaviyoStopped(msg)
+
+    def _stop(self) -> bool:
+        return self._cancelled.is_set() or bool(self._asked_to_stop and self._asked_to_stop())
+
+    def _try(
+        self, endpoint: Endpoint, path: str, query: Mapping[str, str], body: bytes | None, read: Read[T]
+    ) -> T:
+        answer = self._exchange(endpoint, path, query, body)
+        self._was_reached = True
+        try:
+            return read(endpoint, answer)
+        except KlaviyoRateLimitError as error:
+            self._limiter.pause(endpoint.name, wait_before(error, 1))
+            raise
+        except (KeyError, TypeError, ValueError, LookupError, AttributeError) as error:
+            msg = f"The answer of {endpoint.name} is not shaped as Klaviyo documents it ({type(error).__name__})."
+            raise KlaviyoResponseError(msg, status=answer.status, endpoint=endpoint.name) from None
+
+    def _exchange(
+        self, endpoint: Endpoint, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> Answer:
+        self.check_stop()
+        try:
+            with self._limiter.permit(
+                endpoint.name,
+                endpoint.rates,
+                hold=self.config.timeout + CONNECT_TIMEOUT,
+                deadline=self.deadline,
+                stop=self._stop,
+            ) as permit:
+                with self._lock:
+                    self.requests_sent += 1
+                    self.seconds_waited += permit.waited
+                return self._transport.exchange(endpoint, path, query, body)
+        except RateLimitDeadline as error:
+            msg = f"The time is up before Klaviyo's rate limit allows {endpoint.name} again."
+            raise KlaviyoTimeout(msg, endpoint=endpoint.name) from error
+        except WaitStopped as error:
+            msg = "The run was told to stop."
+            raise KlaviyoStopped(msg) from error
+
+    def _must_give_up(self, state: tenacity.RetryCallState, started: float) -> bool:
+        now = self.clock.now()
+        if self.deadline is not None and now + state.upcoming_sleep > self.deadline:
+            return True
+        return is_hopeless(
+            _error(state),
+            tries=state.attempt_number,
+            elapsed=now + state.upcoming_sleep - started,
+            was_reached=self._was_reached,
+        )
+
+    def _give_up(self, state: tenacity.RetryCallState, started: float) -> NoReturn:
+        error = _error(state)
+        seconds = self.clock.now() - started
+        error.args = (f"{error} Gave up after {state.attempt_number} tries in {seconds:.0f} s.",)
+        raise error
+
+
+def _error(state: tenacity.RetryCallState) -> BaseException:
+    outcome = state.outcome
+    error = outcome.exception() if outcome else None
+    return error or KlaviyoError("unknown")
+
+
+def _log_wait(state: tenacity.RetryCallState) -> None:
+    log.warning("%s Try %d follows in %.1f s.", _error(state), state.attempt_number + 1, state.upcoming_sleep)
+
+
+def _next_query(document: Document) -> dict[str, str]:
+    """The query of ``links.next``. Its host is left out: behind a proxy it would be another than the connection's."""
+    links = document.get("links")
+    following = links.get("next") if isinstance(links, Mapping) else None
+    return dict(parse_qsl(urlsplit(following).query)) if isinstance(following, str) else {}

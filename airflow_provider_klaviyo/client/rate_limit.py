@@ -1,0 +1,308 @@
+"""Klaviyo's rate limits, kept before a request leaves.
+
+Klaviyo counts the requests of an account and endpoint in fixed windows of a second, a minute and sometimes a
+day (https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling). Nobody outside knows where those
+windows begin, nor when between its sending and its answer a request is counted. So a request takes a place in
+each window from the moment it may be sent until its answer came *and* the length of the window has passed.
+When one more is let in, everything that could be counted in the same window still has its place: no window can
+hold too many, wherever it begins and however slow the network is.
+
+The places are kept by a ``WindowStore``: for one process (here), for all processes of a host
+(``rate_limit_files``), or for all hosts (``rate_limit_redis``).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import secrets
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from airflow_provider_klaviyo.exceptions import KlaviyoError
+
+log = logging.getLogger(__name__)
+
+MAX_SECONDS = 86_400.0
+"""The longest hold and pause: a day, Klaviyo's longest window. What claims more is damage or a mistake."""
+
+_CLOCK_MARGIN = 1.001
+"""Windows are kept so much longer: NTP may run a clock 500 ppm too fast or too slow, ours and Klaviyo's."""
+
+_STOP_CHECK = 1.0
+_WORTH_A_LINE = 10.0
+
+Stop = Callable[[], bool]
+
+
+class Rate(NamedTuple):
+    """At most ``limit`` requests in a window of so many ``seconds``."""
+
+    limit: int
+    seconds: float
+
+
+class RateLimitDeadline(TimeoutError):
+    """The limits allow the request only after its deadline; nothing was waited for and nothing taken."""
+
+
+class WaitStopped(Exception):
+    """The caller asked to stop while waiting; nothing was taken."""
+
+
+class RateLimitStoreError(KlaviyoError):
+    """The windows cannot be kept, so nothing may be sent; the message says where and what to do."""
+
+
+class Clock(Protocol):
+    """Time, so that tests need not wait for it."""
+
+    def now(self) -> float:
+        """Seconds since the epoch; may jump when somebody sets the clock."""
+
+    def monotonic(self) -> float:
+        """Seconds on a scale that never jumps and that all processes of the host share until it restarts."""
+
+    def sleep(self, seconds: float) -> None:
+        """Let so many seconds pass."""
+
+
+class SystemClock:
+    """The clocks of this machine."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    def monotonic(self) -> float:
+        """Seconds since the machine started, with those it slept through where the system counts them."""
+        return _since_start()
+
+    def sleep(self, seconds: float) -> None:
+        """Block the thread for so many seconds."""
+        time.sleep(seconds)
+
+
+if hasattr(time, "CLOCK_BOOTTIME"):
+
+    def _since_start() -> float:
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+else:  # pragma: no cover - not Linux
+    _since_start = time.monotonic
+
+
+class WindowStore(Protocol):
+    """Places in the windows of many keys; a key is an account and an endpoint.
+
+    Every method is atomic among all who share the store, and raises ``RateLimitStoreError`` when it cannot do
+    its work. Durations alone cross this interface, since a store may keep another time than its caller.
+    """
+
+    def take(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:
+        """Take a place in all windows and return 0.0, or take none and return the seconds to wait at least.
+
+        :param token: names the place; below 2**52 and never used before.
+        :param hold: seconds until the request is over, answered or not.
+        """
+
+    def give_back(self, key: str, token: int, clock: Clock) -> None:
+        """The request of that place is over: from now on its windows run out."""
+
+    def pause(self, key: str, seconds: float, clock: Clock) -> None:
+        """Let nobody take a place for so long; an earlier pause that ends later stays."""
+
+
+def seconds_until_place(ends: Sequence[float], rates: Sequence[Rate], now: float) -> float:
+    """Seconds until every window can have a free place; 0.0 when all have one.
+
+    A window is full as long as the request that is ``limit`` from the end has a place in it. One in flight may
+    be over any moment, but not before now, so that is waited for: too short at worst, never too long.
+
+    :param ends: when the requests were, or will at the latest be, over; the last one first.
+    """
+    full = (min(ends[rate.limit - 1], now) + rate.seconds - now for rate in rates if rate.limit <= len(ends))
+    return max((0.0, *full))
+
+
+@dataclass(slots=True)
+class _Places:
+    """The places of one key: when each request was, or will at the latest be, over."""
+
+    ends: dict[int, float] = field(default_factory=dict)
+    paused_until: float = -math.inf
+    longest: float = 0.0
+
+    def forget(self, now: float) -> None:
+        """Drop what no window reaches back to."""
+        self.ends = {token: end for token, end in self.ends.items() if end + self.longest > now}
+
+
+class MemoryWindows:
+    """Windows for the threads of one process."""
+
+    def __init__(self) -> None:
+        self._places: defaultdict[str, _Places] = defaultdict(_Places)
+        self._lock = threading.Lock()
+
+    def take(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:
+        """See ``WindowStore``."""
+        with self._lock:
+            now, places = clock.monotonic(), self._places[key]
+            places.longest = max(places.longest, longest_window(rates))
+            places.forget(now)
+            ends = sorted(places.ends.values(), reverse=True)
+            wait = max(places.paused_until - now, seconds_until_place(ends, rates, now))
+            if not wait:
+                places.ends[token] = now + hold
+            return wait
+
+    def give_back(self, key: str, token: int, clock: Clock) -> None:
+        """See ``WindowStore``."""
+        with self._lock:
+            self._places[key].ends[token] = clock.monotonic()
+
+    def pause(self, key: str, seconds: float, clock: Clock) -> None:
+        """See ``WindowStore``."""
+        with self._lock:
+            places = self._places[key]
+            places.paused_until = max(places.paused_until, clock.monotonic() + seconds)
+
+
+def longest_window(rates: Sequence[Rate]) -> float:
+    """Seconds that a request is remembered after it is over."""
+    return max((rate.seconds for rate in rates), default=0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """The permission to send one request.
+
+    :param waited: seconds that the limits held the request back.
+    """
+
+    endpoint: str
+    waited: float
+
+
+class RateLimiter:
+    """Lets requests of one account through within Klaviyo's limits; safe to share among threads.
+
+    :param store: where the windows are kept; all who share it share the limits.
+    :param account: what Klaviyo counts by; kept as a hash only.
+    :param share: the part of each limit to use, above 0 and up to 1; a window always allows one request.
+    :param clock: real time if None.
+    :raises ValueError: when ``share`` is out of range.
+    """
+
+    def __init__(
+        self, store: WindowStore, *, account: str, share: float = 0.9, clock: Clock | None = None
+    ) -> None:
+        if not 0 < share <= 1:
+            msg = f"rate_limit_share must be above 0 and at most 1, not {share!r}."
+            raise ValueError(msg)
+        self._store = store
+        self._account = hashlib.sha256(account.encode()).hexdigest()[:32]
+        self._share = share
+        self._clock = clock or SystemClock()
+
+    @contextmanager
+    def permit(
+        self,
+        endpoint: str,
+        rates: Sequence[Rate],
+        *,
+        hold: float,
+        deadline: float | None = None,
+        stop: Stop | None = None,
+    ) -> Iterator[Permit]:
+        """Wait until a request may be sent; leave the context when it is answered or has failed.
+
+        :param endpoint: Klaviyo's operation id; each has windows of its own.
+        :param rates: the windows that Klaviyo counts the operation in, at their full limits.
+        :param hold: seconds after which the request is certainly over, a day at most; the place of a caller
+            that died is kept for so long.
+        :param deadline: seconds since the epoch by the limiter's clock.
+        :param stop: asked at least each second while waiting; True ends the wait.
+        :raises RateLimitDeadline: at once, when the wait would pass the deadline.
+        :raises WaitStopped: when told to stop.
+        :raises RateLimitStoreError: when the windows cannot be kept.
+        """
+        if not 0 < hold <= MAX_SECONDS:
+            msg = f"A request can be held for up to {MAX_SECONDS:.0f} seconds, not {hold!r}."
+            raise ValueError(msg)
+        key, token = self._key(endpoint), secrets.randbits(52)
+        wait = _Wait(endpoint, self._clock, deadline, stop)
+        waited = self._take(key, token, self._shared(rates), hold, wait)
+        try:
+            yield Permit(endpoint, waited)
+        finally:
+            self._give_back(key, token)
+
+    def pause(self, endpoint: str, seconds: float) -> None:
+        """Let no sharer send to the endpoint for so many seconds, a day at most: Klaviyo asked for it (429).
+
+        :raises RateLimitStoreError: when the windows cannot be written.
+        """
+        self._store.pause(self._key(endpoint), min(seconds, MAX_SECONDS), self._clock)
+
+    def _key(self, endpoint: str) -> str:
+        return f"{self._account}:{endpoint}"
+
+    def _shared(self, rates: Sequence[Rate]) -> list[Rate]:
+        return [Rate(self._part(rate.limit), rate.seconds * _CLOCK_MARGIN) for rate in rates]
+
+    def _part(self, limit: int) -> int:
+        # The millionth keeps 0.29 of 100 from becoming 28.
+        return max(1, math.floor(limit * self._share + 1e-6))
+
+    def _take(self, key: str, token: int, rates: Sequence[Rate], hold: float, wait: _Wait) -> float:
+        wait.check(0.0)
+        began = self._clock.monotonic()
+        has_waited = False
+        while seconds := self._store.take(key, token, rates, hold, self._clock):
+            wait.check(seconds)
+            wait.sleep(seconds)
+            has_waited = True
+        return self._clock.monotonic() - began if has_waited else 0.0
+
+    def _give_back(self, key: str, token: int) -> None:
+        try:
+            self._store.give_back(key, token, self._clock)
+        except RateLimitStoreError as error:
+            # The answer in the caller's hands is worth more than the place, which runs out by itself.
+            log.warning("A place in the rate limits stays taken until its time is up: %s", error)
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """What may end a wait before its time."""
+
+    endpoint: str
+    clock: Clock
+    deadline: float | None
+    stop: Stop | None
+
+    def check(self, seconds: float) -> None:
+        """Refuse a wait that would pass the deadline."""
+        left = math.inf if self.deadline is None else self.deadline - self.clock.now()
+        if seconds > left or left < 0:
+            msg = f"Klaviyo's rate limit allows {self.endpoint} in {seconds:.1f} s; {left:.1f} s are left."
+            raise RateLimitDeadline(msg)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, asking in between whether to stop."""
+        if seconds >= _WORTH_A_LINE:
+            log.info("Klaviyo's rate limit: the next %s follows in %.0f s.", self.endpoint, seconds)
+        end = self.clock.monotonic() + seconds
+        while (left := end - self.clock.monotonic()) > 0:
+            if self.stop and self.stop():
+                msg = f"Told to stop while waiting for Klaviyo's rate limit of {self.endpoint}."
+                raise WaitStopped(msg)
+            self.clock.sleep(min(left, _STOP_CHECK))

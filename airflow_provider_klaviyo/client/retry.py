@@ -1,0 +1,56 @@
+"""When a request is sent again, how long to wait before, and when to give up: pure functions over the error."""
+
+from __future__ import annotations
+
+import random
+
+from airflow_provider_klaviyo.client.endpoints import Endpoint
+from airflow_provider_klaviyo.exceptions import (
+    KlaviyoConnectionError,
+    KlaviyoRateLimitError,
+    KlaviyoResponseError,
+    KlaviyoRetryableError,
+    KlaviyoTimeout,
+)
+
+MIN_WAIT = 1.0
+"""Seconds. Klaviyo was seen to send ``Retry-After: 0``, so its word has a floor."""
+
+MAX_WAIT = 60.0
+"""Seconds: as long as Klaviyo's steady window, after which a throttled caller may go on."""
+
+UNREACHED_PATIENCE = 45.0
+"""Seconds to try a host that never answered this client: more likely a wrong host than an outage."""
+
+UNREADABLE_TRIES = 4
+"""Tries for answers that are not Klaviyo's JSON: a proxy may recover, a wrong host will not."""
+
+
+def is_repeatable(endpoint: Endpoint, error: BaseException) -> bool:
+    """Whether sending the request again is safe and may help."""
+    if not isinstance(error, KlaviyoRetryableError) or isinstance(error, KlaviyoTimeout):
+        return False
+    return endpoint.is_repeatable or was_not_processed(error)
+
+
+def was_not_processed(error: KlaviyoRetryableError) -> bool:
+    """Whether Klaviyo certainly did nothing: it throttled the request, or never got it."""
+    return isinstance(error, KlaviyoRateLimitError) or (
+        isinstance(error, KlaviyoConnectionError) and not error.sent
+    )
+
+
+def wait_before(error: BaseException, tries: int) -> float:
+    """Seconds to wait after the given number of tries: what Klaviyo asks for, else exponentially more, with jitter."""
+    asked = error.retry_after if isinstance(error, KlaviyoRetryableError) else None
+    if asked is not None:
+        return max(asked, MIN_WAIT) + random.uniform(0.0, 0.5)  # noqa: S311 - jitter, not a secret
+    longest = min(MAX_WAIT, MIN_WAIT * 2.0 ** min(tries - 1, 10))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def is_hopeless(error: BaseException, *, tries: int, elapsed: float, was_reached: bool) -> bool:
+    """Whether trying on would only hide a wrong host, ``elapsed`` seconds after the first try."""
+    if isinstance(error, KlaviyoResponseError):
+        return tries >= UNREADABLE_TRIES
+    return isinstance(error, KlaviyoConnectionError) and not was_reached and elapsed >= UNREACHED_PATIENCE
