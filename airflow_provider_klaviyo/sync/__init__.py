@@ -1,0 +1,1 @@
+"""The run: rows, batches, deliveries, outcomes and the report."""

@@ -1,0 +1,48 @@
+"""Records to batches that fit one request, by count and by bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from airflow_provider_klaviyo.records.record import Record
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """What one request may hold.
+
+    :param max_records: how many records.
+    :param max_bytes: bytes of the records as sent, with a comma between any two.
+    """
+
+    max_records: int
+    max_bytes: int
+
+
+class Batcher:
+    """Collects records; nothing is lost, nothing is doubled, order is kept.
+
+    A record that alone is over ``max_bytes`` still gets a batch, of its own: it is Klaviyo's to refuse.
+    """
+
+    def __init__(self, limits: BatchLimits) -> None:
+        self._limits = limits
+        self._records: list[Record] = []
+        self._bytes = 0
+
+    def add(self, records: Iterable[Record]) -> Iterator[list[Record]]:
+        """Take records; yields each batch that the next record would have burst."""
+        max_records, max_bytes = self._limits.max_records, self._limits.max_bytes
+        for record in records:
+            grown = self._bytes + len(record.body) + 1
+            if self._records and (grown - 1 > max_bytes or len(self._records) >= max_records):
+                yield self.rest()
+                grown = len(record.body) + 1
+            self._records.append(record)
+            self._bytes = grown
+
+    def rest(self) -> list[Record]:
+        """The records of the unfinished batch, which is empty afterwards."""
+        records, self._records, self._bytes = self._records, [], 0
+        return records

@@ -1,0 +1,169 @@
+"""The run, read from top to bottom: rows, records, batches, outcomes, report."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from airflow_provider_klaviyo.exceptions import mask
+from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
+from airflow_provider_klaviyo.sync.batching import Batcher
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
+from airflow_provider_klaviyo.sync.people import SeenPeople
+from airflow_provider_klaviyo.sync.progress import Progress
+from airflow_provider_klaviyo.sync.report import SyncReport
+from airflow_provider_klaviyo.sync.rows import QueryFailed
+
+log = logging.getLogger(__name__)
+
+_DUPLICATE = "another row of this run names the same person, and the first one counts"
+
+
+class Rows(Protocol):
+    """The result of a query, a chunk of rows at a time."""
+
+    @property
+    def columns(self) -> Sequence[str]: ...
+    @property
+    def total(self) -> int | None: ...
+    def __iter__(self) -> Iterator[list[Row]]: ...
+
+
+class Mapper(Protocol):
+    """Turns rows into records; compiled for the columns of one result."""
+
+    @property
+    def key_columns(self) -> Sequence[int]: ...
+    def map(self, rows: Sequence[Row], first: int) -> Mapped: ...
+
+
+class Delivery(Protocol):
+    """Brings batches to Klaviyo and tells what became of each record."""
+
+    @property
+    def job_ids(self) -> Sequence[str]: ...
+    def send(self, batch: Sequence[Record]) -> None: ...
+    def settled(self) -> Iterable[Settled]: ...
+    def finish(self) -> Iterable[Settled]: ...
+    def abandon(self, reason: str) -> Iterable[Settled]: ...
+    def close(self) -> None: ...
+
+
+class Sync:
+    """One run of a sync.
+
+    :param rows: opens the query's result.
+    :param compile_mapper: makes the mapper for the result's columns, or raises when they do not fit.
+    :param check_stop: raises when the run is to stop.
+    """
+
+    def __init__(
+        self,
+        rows: Callable[[], AbstractContextManager[Rows]],
+        compile_mapper: Callable[[Sequence[str]], Mapper],
+        batcher: Batcher,
+        delivery: Delivery,
+        people: SeenPeople,
+        report: SyncReport,
+        check_stop: Callable[[], None],
+    ) -> None:
+        self._rows = rows
+        self._compile_mapper = compile_mapper
+        self._batcher = batcher
+        self._delivery = delivery
+        self._people = people
+        self._report = report
+        self._check_stop = check_stop
+        self._in_hand: tuple[int, Sequence[Row]] = (0, ())
+        self._refused_in_hand: set[int] = set()
+        self._outbox: deque[list[Record]] = deque()
+
+    def run(self) -> None:
+        """Send every row that can be sent; the report has the outcome of each.
+
+        :raises Exception: whatever ended the run early; rows without a verdict are then reported as pending.
+        """
+        try:
+            self._read_and_finish()
+        except BaseException as error:
+            self._abandon(error)
+            raise
+        finally:
+            self._delivery.close()
+            self._report.job_ids = list(self._delivery.job_ids)
+
+    def _read_and_finish(self) -> None:
+        try:
+            self._read_all()
+        except QueryFailed:
+            self._finish()  # the rows that came before the failure are good
+            raise
+        self._finish()
+
+    def _finish(self) -> None:
+        if last := self._batcher.rest():
+            self._delivery.send(last)
+        self._settle(self._delivery.finish())
+
+    def _read_all(self) -> None:
+        with self._rows() as rows:
+            mapper = self._compile_mapper(rows.columns)
+            progress = Progress(self._report, rows.total)
+            for chunk in rows:
+                self._check_stop()
+                self._send(self._new_people(self._mapped(mapper, chunk)))
+                progress.show()
+        if not self._report.rows_read:
+            log.info("The query returned no rows: nothing to send.")
+
+    def _mapped(self, mapper: Mapper, chunk: Sequence[Row]) -> list[Record]:
+        first = self._report.rows_read + 1
+        self._in_hand, self._refused_in_hand = (first, chunk), set()
+        self._report.rows_read += len(chunk)
+        mapped = mapper.map(chunk, first)
+        self._refuse(mapped.rejected, Outcome.REJECTED)
+        self._report.refuse(mapped.warned, Outcome.WARNING)
+        return mapped.records
+
+    def _new_people(self, records: list[Record]) -> list[Record]:
+        repeated = set(self._people.add([record.identity for record in records]))
+        if not repeated:
+            return records
+        problem = (Problem("", _DUPLICATE),)
+        duplicates = [
+            Flawed(records[place].number, records[place].row, problem) for place in sorted(repeated)
+        ]
+        self._refuse(duplicates, Outcome.SKIPPED)
+        return [record for place, record in enumerate(records) if place not in repeated]
+
+    def _send(self, records: Sequence[Record]) -> None:
+        self._outbox.extend(self._batcher.add(records))
+        self._in_hand = (0, ())
+        while self._outbox:
+            self._delivery.send(self._outbox.popleft())
+        self._settle(self._delivery.settled())
+
+    def _refuse(self, flaws: Sequence[Flawed], outcome: Outcome) -> None:
+        self._refused_in_hand.update(flaw.number for flaw in flaws)
+        self._report.refuse(flaws, outcome)
+
+    def _settle(self, outcomes: Iterable[Settled]) -> None:
+        for settled in outcomes:
+            self._report.settle(settled)
+
+    def _abandon(self, error: BaseException) -> None:
+        """Give every row without a verdict its line: those in Klaviyo's hands, and those still in ours."""
+        reason = f"the run stopped before its result was known ({type(error).__name__}: {mask(str(error))})"
+        self._settle(self._delivery.abandon(reason))
+        first, rows = self._in_hand
+        unsent = [
+            (number, row) for number, row in enumerate(rows, first) if number not in self._refused_in_hand
+        ]
+        for batch in (*self._outbox, self._batcher.rest()):
+            unsent += [(record.number, record.row) for record in batch]
+        problem = (Problem("", f"not sent: the run stopped ({type(error).__name__}: {mask(str(error))})"),)
+        for number, row in unsent:
+            self._report.count(Verdict(number, row, Outcome.PENDING, problem))

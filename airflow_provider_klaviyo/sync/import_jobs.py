@@ -1,0 +1,207 @@
+"""Delivery by bulk import jobs: several requests in flight, jobs awaited together, errors given back to their rows."""
+
+from __future__ import annotations
+
+import logging
+import queue
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILES
+from airflow_provider_klaviyo.client.jobs import (
+    ImportJob,
+    JobStatus,
+    find_import_jobs,
+    import_errors,
+    start_import,
+)
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.exceptions import KlaviyoRequestError, KlaviyoTimeout, mask
+from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.sync.import_results import all_pending, verdicts_of
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
+from airflow_provider_klaviyo.sync.refusals import RefusalHandler
+from airflow_provider_klaviyo.sync.single_imports import import_one
+from airflow_provider_klaviyo.sync.spool import Kept, Spool
+
+log = logging.getLogger(__name__)
+
+IN_FLIGHT = 4
+"""Requests at once: a full body takes longer to send than the 0.4 s between two that Klaviyo allows."""
+
+_FIRST_POLL = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenJob:
+    id: str
+    ticket: Path
+
+
+@dataclass(slots=True)
+class _Doubt:
+    """The records of a batch without a verdict: not sent yet, or sent without a clear answer."""
+
+    records: dict[int, Record] = field(default_factory=dict)
+
+    def settle(self, records: Sequence[Record]) -> None:
+        for record in records:
+            self.records.pop(record.number, None)
+
+
+class ImportJobDelivery:
+    """Hands batches to Klaviyo and tells what became of each record.
+
+    :param waits: whether ``finish`` waits until Klaviyo has settled every job.
+    :param poll_interval: seconds between two looks at the open jobs; the first looks come sooner.
+    :param list_id: a list to put the people on.
+    """
+
+    def __init__(
+        self, client: KlaviyoClient, spool: Spool, *, waits: bool, poll_interval: float, list_id: str = ""
+    ) -> None:
+        self._client = client
+        self._spool = spool
+        self._waits = waits
+        self._poll_interval = poll_interval
+        self._list_id = list_id
+        self._refusals = RefusalHandler(IMPORT_PROFILES.records)
+        self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="klaviyo-import")
+        self._tasks: set[Future[None]] = set()
+        self._settled: queue.SimpleQueue[Settled] = queue.SimpleQueue()
+        self._jobs: dict[str, _OpenJob] = {}
+        self._settling: dict[str, _OpenJob] = {}
+        self._doubts: dict[int, _Doubt] = {}
+        self._next_poll = 0.0
+        self._poll_pause = _FIRST_POLL
+
+    @property
+    def job_ids(self) -> list[str]:
+        """The jobs without a verdict."""
+        return list(self._jobs)
+
+    def send(self, batch: Sequence[Record]) -> None:
+        """Hand over a batch; blocks while enough requests are in flight.
+
+        :raises KlaviyoError: when an earlier batch met an error that ends the run; this batch is then in doubt too.
+        """
+        doubt = _Doubt({record.number: record for record in batch})
+        self._doubts[id(doubt)] = doubt
+        while len(self._tasks) >= IN_FLIGHT:
+            self._await_tasks()
+        self._tasks.add(self._pool.submit(self._deliver, batch, doubt))
+        self._poll_if_due()
+
+    def settled(self) -> Iterator[Settled]:
+        """The verdicts that came in since the last call; does not wait."""
+        while not self._settled.empty():
+            yield self._settled.get()
+
+    def finish(self) -> Iterator[Settled]:
+        """Every verdict that is still to come.
+
+        :raises KlaviyoTimeout: when the client's deadline passes while jobs are open.
+        """
+        while self._tasks or (self._waits and self._jobs):
+            if self._tasks:
+                self._await_tasks()
+            else:
+                self._rest()
+            self._poll_if_due()
+            yield from self.settled()
+        yield from self.settled()
+
+    def abandon(self, reason: str) -> Iterator[Settled]:
+        """What became of the records so far, and all others as pending, for ``reason``."""
+        self._client.cancel()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        yield from self.settled()
+        for doubt in self._doubts.values():
+            yield all_pending([(r.number, r.identity, r.row) for r in doubt.records.values()], reason)
+        for job in (*self._settling.values(), *self._jobs.values()):
+            yield all_pending(
+                self._spool.load(job.ticket), f"import job {job.id} had no result yet; {reason}"
+            )
+
+    def close(self) -> None:
+        """Give the threads back."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _await_tasks(self) -> None:
+        done, self._tasks = wait(self._tasks, timeout=self._poll_interval, return_when=FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    def _rest(self) -> None:
+        now, deadline = self._client.clock.now(), self._client.deadline
+        if deadline is not None and now >= deadline:
+            msg = (
+                f"The time is up while {len(self._jobs)} import jobs have no result yet ({_shown(self._jobs)}). "
+                "Raise timeout, or set wait_for_completion=False and wait with KlaviyoImportJobSensor."
+            )
+            raise KlaviyoTimeout(msg)
+        pause = max(self._next_poll - now, 0.0)
+        self._client.sleep(pause if deadline is None else min(pause, deadline - now))
+
+    def _deliver(self, batch: Sequence[Record], doubt: _Doubt) -> None:
+        together = [record for record in batch if not record.alone]
+        if together:
+            self._refusals.deliver(
+                together,
+                post=lambda part: self._start(part, doubt),
+                refuse=lambda record, problem: self._refuse(record, problem, doubt),
+            )
+        for record in batch:
+            if record.alone:
+                self._settled.put(import_one(self._client, record))
+                doubt.settle([record])
+        self._doubts.pop(id(doubt), None)
+
+    def _start(self, part: Sequence[Record], doubt: _Doubt) -> None:
+        job = start_import(self._client, [record.body for record in part], self._list_id)
+        ticket = self._spool.keep(part)
+        self._jobs[job.id] = _OpenJob(job.id, ticket)
+        doubt.settle(part)
+        log.info("Import job %s started with %s profiles.", job.id, f"{len(part):,}")
+
+    def _refuse(self, record: Record, problem: Problem, doubt: _Doubt) -> None:
+        self._settled.put(
+            Settled(verdicts=[Verdict(record.number, record.row, Outcome.REJECTED, (problem,))])
+        )
+        doubt.settle([record])
+
+    def _poll_if_due(self) -> None:
+        now = self._client.clock.now()
+        if not self._waits or not self._jobs or now < self._next_poll:
+            return
+        self._poll_pause = min(self._poll_pause * 2, self._poll_interval)
+        for job in self._terminal_jobs():
+            self._settling[job.id] = self._jobs.pop(job.id)
+            self._tasks.add(self._pool.submit(self._settle, job))
+        self._next_poll = self._client.clock.now() + self._poll_pause
+
+    def _terminal_jobs(self) -> list[ImportJob]:
+        jobs = find_import_jobs(self._client, list(self._jobs))
+        return [job for job in jobs.values() if job.status.is_terminal]
+
+    def _settle(self, job: ImportJob) -> None:
+        opened = self._settling[job.id]
+        kept = self._spool.load(opened.ticket)
+        self._settled.put(self._verdicts(job, kept))
+        del self._settling[job.id]
+        self._spool.drop(opened.ticket)
+
+    def _verdicts(self, job: ImportJob, kept: Kept) -> Settled:
+        if job.status is JobStatus.COMPLETE and not job.failed:
+            return verdicts_of(job, kept, ())
+        try:
+            return verdicts_of(job, kept, import_errors(self._client, job.id))
+        except KlaviyoRequestError as error:
+            return all_pending(kept, f"the errors of import job {job.id} cannot be read: {mask(str(error))}")
+
+
+def _shown(jobs: Mapping[str, _OpenJob]) -> str:
+    ids = list(jobs)
+    return ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")

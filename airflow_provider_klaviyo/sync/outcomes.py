@@ -1,0 +1,43 @@
+"""What becomes of a row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from airflow_provider_klaviyo.records.record import Problem, Row
+
+
+class Outcome(StrEnum):
+    """The verdict on a row, as the report counts it and the rejects file names it."""
+
+    ACCEPTED = "accepted"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    REJECTED = "rejected"
+    PENDING = "pending"
+    WARNING = "warning"
+    """Not a verdict of its own: the row was sent without the named fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """An outcome other than accepted, with the reasons for it."""
+
+    number: int
+    row: Row
+    outcome: Outcome
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What became of some records that were handed to a delivery.
+
+    :param accepted: how many of them Klaviyo took.
+    :param verdicts: the others, one by one, and warnings on accepted ones.
+    """
+
+    accepted: int = 0
+    verdicts: Sequence[Verdict] = ()

@@ -1,0 +1,91 @@
+"""A delivery that writes nothing to Klaviyo: it counts, and keeps the first requests to look at."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.sync.outcomes import Settled
+from airflow_provider_klaviyo.sync.rejects import StoragePath
+
+log = logging.getLogger(__name__)
+
+_REQUESTS = 3
+
+Body = Callable[[Sequence[bytes]], bytes]
+PathOf = Callable[[int], StoragePath]
+
+
+class PreviewDelivery:
+    """Accepts everything and sends nothing.
+
+    :param path_of: gives the path of the n-th request file.
+    :param together: makes the request body of a batch.
+    :param alone: makes the request body of a record that takes a request of its own.
+    """
+
+    job_ids: Sequence[str] = ()
+
+    def __init__(self, path_of: PathOf, together: Body, alone: Body) -> None:
+        self._path_of = path_of
+        self._together = together
+        self._alone = alone
+        self._accepted = 0
+        self.written: list[str] = []
+        self.requests = 0
+
+    def send(self, batch: Sequence[Record]) -> None:
+        """Count a batch, and write down the first requests that it would take."""
+        self._accepted += len(batch)
+        together = [record.body for record in batch if not record.alone]
+        bodies = [self._together(together)] if together else []
+        bodies += [self._alone([record.body]) for record in batch if record.alone]
+        self.requests += len(bodies)
+        for body in bodies[: _REQUESTS - len(self.written)]:
+            self._write(body)
+
+    def settled(self) -> Iterator[Settled]:
+        """What was counted since the last call."""
+        if self._accepted:
+            accepted, self._accepted = self._accepted, 0
+            yield Settled(accepted=accepted)
+
+    def finish(self) -> Iterator[Settled]:
+        """Nothing to wait for."""
+        return self.settled()
+
+    def abandon(self, reason: str) -> Iterator[Settled]:  # noqa: ARG002 - as the other deliveries
+        """Nothing is in doubt."""
+        return self.settled()
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+    def _write(self, body: bytes) -> None:
+        path = self._path_of(len(self.written) + 1)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("wb") as file:
+            file.write(msgspec.json.format(body, indent=2))
+        self.written.append(str(path))
+        if len(self.written) == 1:
+            log.info("The first request, values masked: %s", masked(body))
+
+
+def masked(body: bytes) -> str:
+    """The shape of a request: its first record, with every value but Klaviyo's own words replaced."""
+    return msgspec.json.encode(_masked(msgspec.json.decode(body))).decode()
+
+
+def _masked(value: object, key: str = "") -> object:
+    if isinstance(value, Mapping):
+        return {name: _masked(inner, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return (
+            [_masked(value[0], key), *([f"and {len(value) - 1} more"] if len(value) > 1 else [])]
+            if value
+            else []
+        )
+    return value if key == "type" or value is None else "***"

@@ -1,0 +1,82 @@
+"""The profiles sync: upserts by bulk import jobs, and by single upserts where a standard field is to be cleared."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from airflow_provider_klaviyo.client.endpoints import (
+    IMPORT_PROFILE,
+    IMPORT_PROFILES,
+    MAX_PROFILE_BYTES,
+    MAX_REQUEST_BYTES,
+)
+from airflow_provider_klaviyo.client.jobs import import_body
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.records.mapping import Columns, bind
+from airflow_provider_klaviyo.records.profile import FIELDS, ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.sync.batching import BatchLimits
+from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
+from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
+from airflow_provider_klaviyo.sync.single_imports import single_body
+from airflow_provider_klaviyo.sync.spool import Spool
+
+log = logging.getLogger(__name__)
+
+_MARGIN = 0.02
+"""Part of a request's size that stays free: whether Klaviyo's 5 MB are 5,000,000 bytes is not documented."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProfilesSync:
+    """What is particular to profiles.
+
+    :param mapping: ``{Klaviyo field: column}``; None maps by column name.
+    """
+
+    mapping: Mapping[str, str] | None = None
+    options: ProfileOptions = field(default_factory=lambda: ProfileOptions(max_bytes=MAX_PROFILE_BYTES))
+
+    name = "profiles"
+    mode = "upsert"
+    limits = BatchLimits(IMPORT_PROFILES.max_records, int(MAX_REQUEST_BYTES * (1 - _MARGIN)))
+
+    def mapper(self, columns: Sequence[str]) -> ProfileMapper:
+        """The mapper for the columns of a result.
+
+        :raises MappingError: when mapping and columns do not fit.
+        """
+        fields = bind(Columns(columns), self.mapping, FIELDS)
+        mapper = ProfileMapper(fields, self.options)
+        _announce(mapper, fields)
+        return mapper
+
+    def delivery(
+        self, client: KlaviyoClient, spool: Spool, *, waits: bool, poll_interval: float
+    ) -> ImportJobDelivery:
+        """How batches reach Klaviyo."""
+        return ImportJobDelivery(client, spool, waits=waits, poll_interval=poll_interval)
+
+    def preview(self, path_of: PathOf) -> PreviewDelivery:
+        """How a preview shows what would be sent."""
+        return PreviewDelivery(path_of, import_body, lambda bodies: single_body(bodies[0]))
+
+
+def _announce(mapper: ProfileMapper, fields: Mapping[str, int]) -> None:
+    standard = [name for name in fields if name in FIELDS]
+    properties = mapper.property_names
+    log.info(
+        "People are matched by %s. Fields sent: %s. Custom properties sent: %s.",
+        mapper.identifier,
+        ", ".join(standard),
+        ", ".join(properties) or "none",
+    )
+    if mapper.cleared_fields:
+        per_minute = next(rate.limit for rate in IMPORT_PROFILE.rates if rate.seconds == 60)
+        log.warning(
+            "clear_nulls covers %s: every row with a NULL there takes a request of its own, at most %d a minute. "
+            "Limit clear_nulls to custom properties, which cost nothing extra, if that is too slow.",
+            ", ".join(mapper.cleared_fields),
+            per_minute,
+        )

@@ -1,0 +1,94 @@
+"""Rows that were not sent, one JSON line each; the only file of a run that holds people."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import BinaryIO, Protocol, Self
+
+import msgspec
+
+from airflow_provider_klaviyo.records.record import Row
+from airflow_provider_klaviyo.sync.outcomes import Verdict
+
+
+class StoragePath(Protocol):
+    """What is used of a path; ``pathlib.Path`` and Airflow's ``ObjectStoragePath`` both have it."""
+
+    @property
+    def parent(self) -> Self: ...
+    def __truediv__(self, name: str) -> Self: ...
+    def mkdir(self, *, parents: bool, exist_ok: bool) -> None: ...
+    def open(self, mode: str) -> BinaryIO: ...
+
+
+class RejectsFile:
+    """Writes verdicts as JSON lines; there is no file when there is nothing to write.
+
+    Each line has ``key`` (of the row), ``outcome``, ``field``, ``reason`` and ``row`` with the row's values.
+    A row with several problems has one line, its ``field`` naming all fields and its ``reason`` all reasons.
+
+    :param key: the columns whose values name a row; its number in the result when there are none.
+    """
+
+    def __init__(self, path: StoragePath) -> None:
+        self._path = path
+        self._file: BinaryIO | None = None
+        self._columns: Sequence[str] = ()
+        self._key: Sequence[int] = ()
+        self.written_to: str | None = None
+
+    def describe(self, columns: Sequence[str], key: Sequence[int]) -> None:
+        """Say what the rows hold, once the query's columns are known."""
+        self._columns, self._key = columns, key
+
+    def write(self, verdict: Verdict) -> None:
+        """Write one line."""
+        line = {
+            "key": self._key_of(verdict.row, verdict.number),
+            "outcome": verdict.outcome.value,
+            "field": ", ".join(dict.fromkeys(problem.field for problem in verdict.problems if problem.field)),
+            "reason": _reason(verdict),
+            "row_number": verdict.number,
+            "row": dict(zip(self._columns, verdict.row, strict=True)),
+        }
+        self._open().write(_json(line) + b"\n")
+
+    def close(self) -> None:
+        """Finish the file, so that an object store has it."""
+        if self._file:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> BinaryIO:
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("wb")
+            with suppress(Exception):  # an object store has no such thing
+                self._path.chmod(0o600)  # type: ignore[attr-defined]
+            self.written_to = str(self._path)
+        return self._file
+
+    def _key_of(self, row: Row, number: int) -> object:
+        values = [row[index] for index in self._key]
+        named = next((value for value in values if value is not None), None) if len(values) == 1 else values
+        return f"row {number}" if named is None or not values else named
+
+
+def _reason(verdict: Verdict) -> str:
+    if len(verdict.problems) == 1:
+        return verdict.problems[0].reason
+    return "; ".join(f"{problem.field}: {problem.reason}" for problem in verdict.problems)
+
+
+def _json(line: dict[str, object]) -> bytes:
+    try:
+        return msgspec.json.encode(line, enc_hook=str)
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        UnicodeError,
+    ):  # half characters, odd keys: never lose the row
+        return json.dumps(line, default=str, skipkeys=True).encode()

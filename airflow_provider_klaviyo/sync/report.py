@@ -1,0 +1,138 @@
+"""The account of a run: every row, by outcome."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from airflow_provider_klaviyo.exceptions import mask
+from airflow_provider_klaviyo.records.record import Flawed
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
+from airflow_provider_klaviyo.sync.rejects import RejectsFile
+
+_MAX_REASONS = 200
+_OTHER = "other reasons (see the rejects file)"
+
+
+@dataclass(slots=True)
+class SyncReport:
+    """Counts rows by outcome and writes down every row that was neither accepted nor unchanged.
+
+    The law: ``rows_read == accepted + unchanged + skipped + rejected + pending``.
+    """
+
+    sync_type: str
+    mode: str
+    rejects: RejectsFile
+    preview: bool = False
+    rows_read: int = 0
+    accepted: int = 0
+    unchanged: int = 0
+    skipped: int = 0
+    rejected: int = 0
+    warnings: int = 0
+    removed: int = 0
+    requests: int = 0
+    seconds_waited: float = 0.0
+    list_id: str | None = None
+    report_path: str | None = None
+    job_ids: list[str] = field(default_factory=list)
+    notes: dict[str, object] = field(default_factory=dict)
+    reasons: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    explained_pending: int = 0
+    error: str | None = None
+    started: float = field(default_factory=time.monotonic)
+    duration: float = 0.0
+
+    @property
+    def pending(self) -> int:
+        """Rows that were read and have no verdict."""
+        return self.rows_read - self.accepted - self.unchanged - self.skipped - self.rejected
+
+    def refuse(self, flaws: Sequence[Flawed], outcome: Outcome) -> None:
+        """Count rows that mapping found at fault."""
+        for flaw in flaws:
+            self.count(Verdict(flaw.number, flaw.row, outcome, flaw.problems))
+
+    def settle(self, settled: Settled) -> None:
+        """Count what became of records that were sent."""
+        self.accepted += settled.accepted
+        for verdict in settled.verdicts:
+            self.count(verdict)
+
+    def count(self, verdict: Verdict) -> None:
+        """Count one row, and write it down with its reasons."""
+        match verdict.outcome:
+            case Outcome.SKIPPED:
+                self.skipped += 1
+            case Outcome.REJECTED:
+                self.rejected += 1
+            case Outcome.WARNING:
+                self.warnings += 1
+            case Outcome.PENDING:
+                self.explained_pending += 1
+            case _:
+                msg = f"{verdict.outcome} needs no explanation"
+                raise ValueError(msg)
+        for problem in verdict.problems:
+            self._count_reason((verdict.outcome.value, problem.field, mask(problem.reason)))
+        self.rejects.write(verdict)
+
+    def as_dict(self) -> dict[str, object]:
+        """The summary: the task's return value and the top of the report file. Small, plain JSON, no rows."""
+        summary: dict[str, object] = {
+            "sync_type": self.sync_type,
+            "mode": self.mode,
+            "rows_read": self.rows_read,
+            "accepted": self.accepted,
+            "unchanged": self.unchanged,
+            "skipped": self.skipped,
+            "rejected": self.rejected,
+            "pending": self.pending,
+            "removed": self.removed,
+            "warnings": self.warnings,
+            "requests": self.requests,
+            "duration": round(self.duration, 3),
+            "list_id": self.list_id,
+            "rejected_path": self.rejects.written_to,
+            "report_path": self.report_path,
+            "preview": self.preview,
+        }
+        if self.job_ids:
+            summary["job_ids"] = list(self.job_ids)
+        return summary
+
+    def details(self) -> dict[str, object]:
+        """The report file: the summary, the reasons by how often they occur, and what else helps at night."""
+        return {
+            **self.as_dict(),
+            "seconds_waited_for_rate_limits": round(self.seconds_waited, 3),
+            "reasons": [
+                {"outcome": outcome, "field": name, "reason": reason, "rows": rows}
+                for (outcome, name, reason), rows in self.reasons.most_common()
+            ],
+            "error": self.error,
+            **self.notes,
+        }
+
+    def __str__(self) -> str:
+        """One line for the log."""
+        counts = ", ".join(
+            f"{getattr(self, name):,} {name}"
+            for name in ("accepted", "unchanged", "skipped", "rejected", "pending", "warnings")
+            if getattr(self, name) or name == "accepted"
+        )
+        what = "Preview of the" if self.preview else "The"
+        would = " (nothing was written)" if self.preview else ""
+        return (
+            f"{what} {self.sync_type} sync read {self.rows_read:,} rows: {counts}{would}, "
+            f"in {self.duration:.1f} s with {self.requests:,} requests."
+        )
+
+    def _count_reason(self, reason: tuple[str, str, str]) -> None:
+        # Klaviyo's own words may differ for every row.
+        if reason not in self.reasons and len(self.reasons) >= _MAX_REASONS:
+            reason = (reason[0], reason[1] if len(self.reasons) < 2 * _MAX_REASONS else "", _OTHER)
+        self.reasons[reason] += 1
