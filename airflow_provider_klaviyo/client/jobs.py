@@ -52,6 +52,10 @@ class ImportJob:
     completed: int | None
     failed: int | None
 
+    def is_clean(self, size: int) -> bool:
+        """Whether every one of the profiles that were sent was taken."""
+        return self.status is JobStatus.COMPLETE and self.failed == 0 and self.adds_up_to(size)
+
     def adds_up_to(self, size: int) -> bool:
         """Whether the job accounts for every one of the profiles that were sent.
 

@@ -197,7 +197,7 @@ def _is_sound(content: _Content) -> bool:
     if header.magic != _MAGIC or len(ends) < header.places:
         return False
     numbers = (header.offset, header.wall, header.seen, header.paused_until, header.longest, sum(ends))
-    latest = max(header.paused_until, *ends[:1])
+    latest = max((header.paused_until, *ends[:1]))
     return all(map(math.isfinite, numbers)) and latest <= header.seen + MAX_SECONDS
 
 

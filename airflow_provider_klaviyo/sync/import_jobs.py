@@ -12,7 +12,6 @@ from pathlib import Path
 from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILES
 from airflow_provider_klaviyo.client.jobs import (
     ImportJob,
-    JobStatus,
     find_import_jobs,
     import_errors,
     start_import,
@@ -37,6 +36,7 @@ _FIRST_POLL = 0.5
 @dataclass(frozen=True, slots=True)
 class _OpenJob:
     id: str
+    size: int
     ticket: Path
 
 
@@ -104,6 +104,7 @@ class ImportJobDelivery:
 
         :raises KlaviyoTimeout: when the client's deadline passes while jobs are open.
         """
+        self._poll_pause, self._next_poll = _FIRST_POLL, 0.0
         while self._tasks or (self._waits and self._jobs):
             if self._tasks:
                 self._await_tasks()
@@ -162,7 +163,7 @@ class ImportJobDelivery:
     def _start(self, part: Sequence[Record], doubt: _Doubt) -> None:
         job = start_import(self._client, [record.body for record in part], self._list_id)
         ticket = self._spool.keep(part)
-        self._jobs[job.id] = _OpenJob(job.id, ticket)
+        self._jobs[job.id] = _OpenJob(job.id, len(part), ticket)
         doubt.settle(part)
         log.info("Import job %s started with %s profiles.", job.id, f"{len(part):,}")
 
@@ -188,16 +189,17 @@ class ImportJobDelivery:
 
     def _settle(self, job: ImportJob) -> None:
         opened = self._settling[job.id]
-        kept = self._spool.load(opened.ticket)
-        self._settled.put(self._verdicts(job, kept))
+        self._settled.put(self._verdicts(job, opened))
         del self._settling[job.id]
         self._spool.drop(opened.ticket)
 
-    def _verdicts(self, job: ImportJob, kept: Kept) -> Settled:
-        if job.status is JobStatus.COMPLETE and not job.failed:
-            return verdicts_of(job, kept, ())
+    def _verdicts(self, job: ImportJob, opened: _OpenJob) -> Settled:
+        if job.is_clean(opened.size):
+            return Settled(accepted=opened.size)
+        kept = self._spool.load(opened.ticket)
+        errors = import_errors(self._client, job.id) if job.failed else ()
         try:
-            return verdicts_of(job, kept, import_errors(self._client, job.id))
+            return verdicts_of(job, kept, errors)
         except KlaviyoRequestError as error:
             return all_pending(kept, f"the errors of import job {job.id} cannot be read: {mask(str(error))}")
 

@@ -162,7 +162,7 @@ class RowStream:
         self._chunks = self._read(first, result.fetch)
 
     def _read(self, rows: Sequence[Any], fetch: _Fetch) -> Iterator[Chunk]:
-        as_tuples = _tuple_maker(rows[0]) if rows else list
+        as_tuples = _tuple_maker(rows[0]) if rows else _listed
         while rows:
             self.rows_read += len(rows)
             yield as_tuples(rows)
@@ -213,14 +213,19 @@ def _text(name: str | bytes) -> str:
 def _tuple_maker(row: object) -> Callable[[Sequence[Any]], Chunk]:
     """How this cursor's rows become tuples: all of them have the type of the first."""
     if type(row) is tuple:
-        return list
+        return _listed
     if isinstance(row, Mapping):
         return lambda rows: [tuple(row.values()) for row in rows]
     return lambda rows: list(map(tuple, rows))
 
 
+def _listed(rows: Sequence[Any]) -> Chunk:
+    return rows if isinstance(rows, list) else list(rows)
+
+
 def _words(error: Exception) -> str:
-    return mask(str(error).strip()) or type(error).__name__
+    fields = _server_fields(error)
+    return mask(str(fields.get("M") or error).strip()) or type(error).__name__
 
 
 def _no_cursor(hook: SqlHook, connection: Connection) -> str:
@@ -371,7 +376,7 @@ def _fetch_size(server_version: int, size: int) -> int:
 def _open_server_side(
     connection: Connection, make_named: _MakeCursor, make_plain: _MakeCursor, query: Query, size: int
 ) -> _Result:
-    _refuse_several(query.sql, _POSTGRES_QUOTED)
+    refuse_several_statements(query.sql, "postgres")
     if not _run_if_possible(connection, _LIFT_TIMEOUTS):
         connection.rollback()
     cursor = make_named()
@@ -389,10 +394,16 @@ def _open_server_side(
 
 
 def _sqlstate(error: Exception) -> object:
-    """As psycopg, psycopg2 and redshift_connector (a mapping of the server's fields) name it."""
-    code = getattr(error, "sqlstate", None) or getattr(error, "pgcode", None)
+    """As psycopg, psycopg2 and redshift_connector name it."""
+    return (
+        getattr(error, "sqlstate", None) or getattr(error, "pgcode", None) or _server_fields(error).get("C")
+    )
+
+
+def _server_fields(error: Exception) -> Mapping[str, object]:
+    """What redshift_connector has instead of words: the fields of PostgreSQL's error message, by their letters."""
     fields = error.args[0] if error.args else None
-    return fields.get("C") if code is None and isinstance(fields, dict) else code
+    return fields if isinstance(fields, dict) else {}
 
 
 def _fetch_readable(result: _Result) -> Sequence[Any]:
@@ -474,7 +485,7 @@ def _open_mysqlclient(connection: Connection, query: Query, size: int) -> _Resul
 
 def _open_mysql_connector(connection: Connection, query: Query, size: int) -> _Result:
     make = partial(connection.cursor, buffered=False, dictionary=False)
-    _refuse_several(query.sql, _MYSQL_QUOTED)
+    refuse_several_statements(query.sql, "mysql")
     return _open_unbuffered(connection, make, query, size)
 
 
@@ -491,8 +502,8 @@ def _open_unbuffered(connection: Connection, make: _MakeCursor, query: Query, si
 
 
 def _close_without_draining(connection: Connection, result: _Result | None, is_read_to_the_end: bool) -> None:  # noqa: FBT001
-    """Drop the connection if rows are left: closing an unbuffered cursor would read them all first."""
-    if is_read_to_the_end or result is None:
+    """Drop the connection if rows may be left: closing an unbuffered cursor would read them all first."""
+    if is_read_to_the_end:
         _close_politely(connection, result, is_read_to_the_end)
         return
     with suppress(Exception):
@@ -503,19 +514,24 @@ def _close_without_draining(connection: Connection, result: _Result | None, is_r
 
 # --- several statements ---
 
-_POSTGRES_QUOTED = re.compile(
-    r"""--[^\n]* | /\*.*?\*/ | (?<!\w)[eE]'(?:[^'\\]|\\.)*' | '[^']*' | "[^"]*" | (?<!\w)(\$\w*\$).*?\1""",
-    re.DOTALL | re.VERBOSE,
-)
-_MYSQL_QUOTED = re.compile(
-    r"""--\s[^\n]* | \#[^\n]* | /\*.*?\*/ | '(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" | `[^`]*`""",
-    re.DOTALL | re.VERBOSE,
-)
+_QUOTED = {
+    "postgres": re.compile(
+        r"""--[^\n]* | /\*.*?\*/ | (?<!\w)[eE]'(?:[^'\\]|\\.)*' | '[^']*' | "[^"]*" | (?<!\w)(\$\w*\$).*?\1""",
+        re.DOTALL | re.VERBOSE,
+    ),
+    "mysql": re.compile(
+        r"""--\s[^\n]* | \#[^\n]* | /\*.*?\*/ | '(?:[^'\\]|\\.)*' | "(?:[^"\\]|\\.)*" | `[^`]*`""",
+        re.DOTALL | re.VERBOSE,
+    ),
+}
 
 
-def _refuse_several(sql: str, quoted: re.Pattern[str]) -> None:
-    """For drivers that would run them all and read one of them: the others refuse by themselves."""
-    if ";" in sql and re.search(r";\s*[^\s;]", quoted.sub(" ", sql)):
+def refuse_several_statements(sql: str, dialect: str) -> None:
+    """For drivers that would run them all and read one of them: the others refuse by themselves.
+
+    :param dialect: ``postgres`` or ``mysql``: how the text tells quotes and comments from statements.
+    """
+    if ";" in sql and re.search(r";\s*[^\s;]", _QUOTED[dialect].sub(" ", sql)):
         message = "sql holds several statements; it must be one query."
         raise SeveralStatements(message)
 

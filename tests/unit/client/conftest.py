@@ -42,7 +42,9 @@ class ScriptedServer:
         self._over = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        threading.Thread(
+            target=self._server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+        ).start()
 
     @property
     def url(self) -> str:
@@ -125,7 +127,9 @@ MakeWorld = Callable[..., World]
 def world() -> Iterator[MakeWorld]:
     opened: list[World] = []
 
-    def make(*answers: Scripted, deadline: float | None = None, timeout: float = 5, **config: object) -> World:
+    def make(
+        *answers: Scripted, deadline: float | None = None, timeout: float = 5, **config: object
+    ) -> World:
         server = ScriptedServer(list(answers))
         clock = FakeClock()
         settings = KlaviyoConfig("pk_secret123", **({"base_url": server.url, "timeout": timeout} | config))  # type: ignore[arg-type]

@@ -125,7 +125,9 @@ def test_an_upsert_is_sent_again_until_it_gets_its_answer(world: MakeWorld, pass
 @pytest.mark.parametrize("form", ["seconds", "date"])
 def test_retry_after_is_honoured(world: MakeWorld, form: str) -> None:
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=31), usegmt=True)
-    made = world(error(429, "throttled", "later", **{"Retry-After": "30" if form == "seconds" else later}), STARTED)
+    made = world(
+        error(429, "throttled", "later", **{"Retry-After": "30" if form == "seconds" else later}), STARTED
+    )
     start_import(made.client, [b"{}"])
     assert 29 <= sum(made.clock.slept) <= 33
 
@@ -146,10 +148,22 @@ def test_throttling_for_ever_ends_at_the_deadline_without_waiting_beyond_it(worl
 @pytest.mark.parametrize(
     ("answer", "kind", "told"),
     [
-        (error(401, "authentication_failed", "Incorrect credentials"), KlaviyoAuthenticationError, "password"),
-        (error(400, "authentication_failed", "Incorrect credentials"), KlaviyoAuthenticationError, "password"),
+        (
+            error(401, "authentication_failed", "Incorrect credentials"),
+            KlaviyoAuthenticationError,
+            "password",
+        ),
+        (
+            error(400, "authentication_failed", "Incorrect credentials"),
+            KlaviyoAuthenticationError,
+            "password",
+        ),
         (Scripted(401, HTML), KlaviyoAuthenticationError, "password"),
-        (error(403, "permission_denied", "Missing scope"), KlaviyoPermissionError, "lists:write, profiles:write"),
+        (
+            error(403, "permission_denied", "Missing scope"),
+            KlaviyoPermissionError,
+            "lists:write, profiles:write",
+        ),
         (Scripted(403, HTML, {"cf-ray": "8af"}), KlaviyoPermissionError, "firewall.*"),
         (error(410, "gone", "retired"), KlaviyoRevisionError, "revision"),
         (error(400, "invalid", "Bad input", "/data/x"), KlaviyoRequestError, "Bad input at /data/x"),
@@ -212,7 +226,9 @@ def test_a_body_that_trickles_is_a_timeout(world: MakeWorld) -> None:
     ],
     ids=["500", "hung up", "429"],
 )
-def test_creating_a_list_is_never_repeated_blindly(world: MakeWorld, doubtful: Scripted, requests: int) -> None:
+def test_creating_a_list_is_never_repeated_blindly(
+    world: MakeWorld, doubtful: Scripted, requests: int
+) -> None:
     made = world(doubtful, Scripted(201, document(data={"id": "L1"})), deadline=600)
     try:
         made.client.send(CREATE_LIST, body=b"{}")
@@ -267,9 +283,13 @@ def test_a_job_that_klaviyo_does_not_know_is_unknown_and_settled(world: MakeWorl
 
 
 def test_all_pages_of_errors_are_read_however_sparse(world: MakeWorld) -> None:
-    page = [{"type": "import-error", "id": "1", "attributes": {"detail": "taken", "source": {"pointer": "/x"}}}]
+    page = [
+        {"type": "import-error", "id": "1", "attributes": {"detail": "taken", "source": {"pointer": "/x"}}}
+    ]
     first = Scripted(200, document(data=page, links={"next": "https://k/api/x?page%5Bcursor%5D=2"}))
-    second = Scripted(200, document(data=[{"attributes": {"title": "bad", "original_payload": None}}], links=None))
+    second = Scripted(
+        200, document(data=[{"attributes": {"title": "bad", "original_payload": None}}], links=None)
+    )
     made = world(first, second)
     errors = list(import_errors(made.client, "j1"))
     assert [error.words for error in errors] == ["taken", "bad"]

@@ -18,7 +18,7 @@ import airflow_provider_klaviyo
 from airflow_provider_klaviyo.client.rate_limit import Rate, RateLimiter, RateLimitStoreError
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
 
-ROOT = Path(airflow_provider_klaviyo.__file__).parents[1]
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(airflow_provider_klaviyo.__file__).parents[1])}
 MINUTE = (Rate(3, 60.0),)
 
 
@@ -82,7 +82,9 @@ def test_setting_the_clock_on_the_wall_changes_nothing(machine: Machine, jump: f
     assert 60 <= machine.send() < 61
 
 
-def test_a_restart_of_the_machine_forgets_nothing(machine: Machine) -> None:
+@pytest.mark.parametrize("uptime", [500.0, 2.0], ids=["after a long time", "and again at once"])
+def test_a_restart_of_the_machine_forgets_nothing(machine: Machine, uptime: float) -> None:
+    machine.uptime = uptime
     machine.send(3)
     machine.restart(down_for=20.0)
     assert 40 <= machine.send() < 41
@@ -224,7 +226,9 @@ def test_nothing_is_sent_when_the_windows_cannot_be_kept(machine: Machine) -> No
         machine.send()
 
 
-def test_an_answer_is_not_lost_when_the_windows_are(machine: Machine, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_answer_is_not_lost_when_the_windows_are(
+    machine: Machine, caplog: pytest.LogCaptureFixture
+) -> None:
     with machine.process().permit("e", MINUTE, hold=10.0):
         file = machine.file
         file.unlink()
@@ -265,11 +269,13 @@ def test_a_process_killed_at_any_moment_leaves_windows_that_work(
         with subprocess.Popen(
             [sys.executable, "-c", SENDER, tmp_path],
             stdout=subprocess.PIPE,
-            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            env=ENVIRONMENT,
         ) as sender:
             assert sender.stdout
             sender.stdout.readline()
-            for _ in range(moments.randrange(400)):  # work against it for a moment, then kill it in the middle
+            for _ in range(
+                moments.randrange(400)
+            ):  # work against it for a moment, then kill it in the middle
                 with limiter.permit("e", [Rate(100_000, 0.05)], hold=0.2):
                     pass
             sender.send_signal(signal.SIGKILL)
@@ -278,11 +284,24 @@ def test_a_process_killed_at_any_moment_leaves_windows_that_work(
     assert caplog.records == []
 
 
-def test_a_child_forked_while_the_file_is_locked_does_not_keep_the_lock(machine: Machine) -> None:
-    windows = FileWindows(machine.folder)
-    with windows._open("key", machine):
-        child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, close_fds=False)
-    try:
-        assert windows.take("key", 1, MINUTE, 10.0, machine) == 0
-    finally:
-        child.communicate(b"\n")
+FORKER = """
+import os, sys
+from pathlib import Path
+from airflow_provider_klaviyo.client.rate_limit import SystemClock
+from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
+
+windows, clock, (reader, writer) = FileWindows(Path(sys.argv[1])), SystemClock(), os.pipe()
+with windows._open("key", clock):
+    if not os.fork():
+        os.close(writer)
+        os.read(reader, 1)  # lives until the parent is done
+        os._exit(0)
+print(windows.take("key", 1, [], 1.0, clock))
+"""
+
+
+def test_a_child_forked_while_the_file_is_locked_does_not_keep_the_lock(tmp_path: Path) -> None:
+    answer = subprocess.run(
+        [sys.executable, "-c", FORKER, tmp_path], capture_output=True, check=True, env=ENVIRONMENT, timeout=60
+    )
+    assert answer.stdout == b"0.0\n"

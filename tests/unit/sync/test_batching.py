@@ -24,9 +24,7 @@ def batches(sizes: list[int], max_records: int, max_bytes: int, chunk: int = 3) 
     return [*made, last] if last else made
 
 
-@given(
-    st.lists(st.integers(1, 40), max_size=60), st.integers(1, 9), st.integers(1, 100), st.integers(1, 7)
-)
+@given(st.lists(st.integers(1, 40), max_size=60), st.integers(1, 9), st.integers(1, 100), st.integers(1, 7))
 def test_nothing_is_lost_or_doubled_and_no_limit_is_passed(
     sizes: list[int], max_records: int, max_bytes: int, chunk: int
 ) -> None:

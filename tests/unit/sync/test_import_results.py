@@ -44,11 +44,15 @@ def by_payload(**payload: object) -> RecordError:
     ],
     ids=["pointers", "payloads", "several errors of one profile"],
 )
-def test_errors_reject_their_rows_and_everybody_else_is_accepted(completed: int, errors: list[RecordError]) -> None:
+def test_errors_reject_their_rows_and_everybody_else_is_accepted(
+    completed: int, errors: list[RecordError]
+) -> None:
     settled = verdicts_of(job(failed=2, completed=completed), KEPT, errors)
     assert outcomes(settled) == {"accepted": 3, "rejected": 2}
     assert {verdict.number for verdict in settled.verdicts} == {1, 4}
-    assert all("taken by another profile" in problem.reason for v in settled.verdicts for problem in v.problems)
+    assert all(
+        "taken by another profile" in problem.reason for v in settled.verdicts for problem in v.problems
+    )
 
 
 @pytest.mark.parametrize(
@@ -61,7 +65,14 @@ def test_errors_reject_their_rows_and_everybody_else_is_accepted(completed: int,
         ({"failed": None}, []),
         ({"failed": 2, "completed": 3}, [by_payload(email="stranger@shop.io"), by_payload()]),
     ],
-    ids=["cancelled", "unknown", "one is missing", "one is not completed", "no count", "errors that name nobody"],
+    ids=[
+        "cancelled",
+        "unknown",
+        "one is missing",
+        "one is not completed",
+        "no count",
+        "errors that name nobody",
+    ],
 )
 def test_a_job_that_does_not_account_for_everybody_acknowledges_nobody(
     changed: dict[str, Any], errors: list[RecordError]

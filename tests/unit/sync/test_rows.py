@@ -1,0 +1,309 @@
+"""What holds for every driver, shown with the one that comes with Python."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, suppress
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.sync.rows import (
+    DuplicateColumns,
+    NoCursor,
+    NoResultSet,
+    Query,
+    QueryFailed,
+    RowStream,
+    SeveralStatements,
+    UnsuitableQuery,
+    refuse_several_statements,
+)
+
+NUMBERS = (
+    "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < {}) "
+    "SELECT id, 'x' || id AS name FROM n"
+)
+
+
+class Hook:
+    """As bare as a DbApiHook can be; remembers the connections it opened."""
+
+    def __init__(self, path: str = ":memory:", row_factory: Any = None) -> None:
+        self.path = path
+        self.row_factory = row_factory
+        self.opened: list[sqlite3.Connection] = []
+
+    def get_conn(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self.path)
+        connection.row_factory = self.row_factory
+        self.opened.append(connection)
+        return connection
+
+    @staticmethod
+    def strip_sql_string(sql: str) -> str:
+        return sql.strip().rstrip(";")
+
+    @property
+    def is_all_closed(self) -> bool:
+        return all(map(is_closed, self.opened))
+
+
+def is_closed(connection: sqlite3.Connection) -> bool:
+    with suppress(sqlite3.ProgrammingError):
+        connection.execute("SELECT 1")
+        return False
+    return True
+
+
+@pytest.fixture
+def hook() -> Iterator[Hook]:
+    hook = Hook()
+    yield hook
+    assert hook.is_all_closed
+
+
+def rows_of(hook: Any, sql: str, parameters: Any = None, **options: Any) -> list[tuple[object, ...]]:
+    with RowStream(hook, Query(sql, parameters), **options) as stream:
+        return [row for chunk in stream for row in chunk]
+
+
+@pytest.mark.parametrize(
+    ("rows", "sizes"), [(0, []), (1, [1]), (9, [9]), (10, [10]), (11, [10, 1]), (30, [10, 10, 10])]
+)
+def test_rows_come_in_full_chunks_and_a_last_one(hook: Hook, rows: int, sizes: list[int]) -> None:
+    sql = f"SELECT * FROM ({NUMBERS.format(max(rows, 1))}) WHERE id <= {rows}"
+    with RowStream(hook, Query(sql), chunk_size=10) as stream:
+        chunks = list(stream)
+    assert [len(chunk) for chunk in chunks] == sizes
+    assert [row for chunk in chunks for row in chunk] == [(n, f"x{n}") for n in range(1, rows + 1)]
+    assert stream.rows_read == rows
+
+
+def test_columns_are_known_before_the_first_row_is_taken(hook: Hook) -> None:
+    with RowStream(hook, Query("SELECT 1 AS id, 'a' AS \"E-mail\"")) as stream:
+        assert stream.columns == ("id", "E-mail")
+        assert stream.rows_read == 0
+
+
+def test_columns_are_known_of_an_empty_result(hook: Hook) -> None:
+    with RowStream(hook, Query("SELECT 1 AS id WHERE 1 = 0")) as stream:
+        assert stream.columns == ("id",)
+        assert list(stream) == []
+
+
+def test_a_driver_that_does_not_count_leaves_the_total_unknown(hook: Hook) -> None:
+    with RowStream(hook, Query(NUMBERS.format(5))) as stream:
+        assert stream.total is None
+
+
+@pytest.mark.parametrize("sql", ["SELECT 1 AS a;", " SELECT 1 AS a ; \n", "SELECT 1 AS a -- the end;"])
+def test_a_closing_semicolon_is_fine(hook: Hook, sql: str) -> None:
+    assert rows_of(hook, sql) == [(1,)]
+
+
+@pytest.mark.parametrize("parameters", [("a", 2), ["a", 2]])
+def test_positional_parameters_reach_the_driver(hook: Hook, parameters: Sequence[object]) -> None:
+    assert rows_of(hook, "SELECT ? AS a, ? AS b", parameters) == [("a", 2)]
+
+
+def test_named_parameters_reach_the_driver(hook: Hook) -> None:
+    assert rows_of(hook, "SELECT :name AS a", {"name": "a"}) == [("a",)]
+
+
+def dictionary(cursor: sqlite3.Cursor, row: tuple[object, ...]) -> dict[str, object]:
+    return {column[0]: value for column, value in zip(cursor.description, row, strict=True)}
+
+
+@pytest.mark.parametrize(
+    "row_factory",
+    [None, sqlite3.Row, dictionary, lambda _, row: list(row)],
+    ids=["tuple", "sqlite3.Row", "mapping", "list"],
+)
+def test_rows_are_tuples_whatever_the_cursor_makes(row_factory: Callable[..., object] | None) -> None:
+    rows = rows_of(Hook(row_factory=row_factory), NUMBERS.format(3), chunk_size=2)
+    assert rows == [(1, "x1"), (2, "x2"), (3, "x3")]
+    assert {type(row) for row in rows} == {tuple}
+
+
+def test_a_column_name_that_occurs_twice_is_named(hook: Hook) -> None:
+    with pytest.raises(DuplicateColumns, match="'email', 'id'") as caught:
+        rows_of(hook, "SELECT 1 AS email, 2 AS id, 3 AS email, 4 AS id, 5 AS other")
+    assert caught.value.columns == ("email", "id")
+
+
+@pytest.mark.parametrize("sql", ["CREATE TABLE t (a INTEGER)", "PRAGMA user_version = 3"])
+def test_a_statement_without_result_is_refused(hook: Hook, sql: str) -> None:
+    with pytest.raises(NoResultSet, match="such as a SELECT"):
+        rows_of(hook, sql)
+
+
+def test_several_statements_fail_with_the_drivers_words(hook: Hook) -> None:
+    with pytest.raises(QueryFailed, match="one statement at a time"):
+        rows_of(hook, "SELECT 1 AS a; SELECT 2 AS a")
+
+
+def test_a_query_that_the_database_refuses_fails_before_any_row(hook: Hook) -> None:
+    with pytest.raises(QueryFailed, match="before its first row: no such table: nowhere") as caught:
+        rows_of(hook, "SELECT * FROM nowhere")
+    assert caught.value.rows_read == 0
+    assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
+
+
+def test_a_query_that_breaks_off_says_after_how_many_rows(hook: Hook) -> None:
+    overflow = "CASE WHEN id <= 5000 THEN id ELSE abs(-9223372036854775807 - 1) END"
+    with RowStream(hook, Query(f"SELECT {overflow} AS id FROM ({NUMBERS.format(9000)})")) as stream:
+        chunks = iter(stream)
+        assert [len(next(chunks)), len(next(chunks))] == [2000, 2000]
+        with pytest.raises(QueryFailed, match="after 4,000 rows: integer overflow") as caught:
+            next(chunks)
+    assert caught.value.rows_read == stream.rows_read == 4000
+    assert isinstance(caught.value.__cause__, sqlite3.Error)
+
+
+def test_an_error_shows_no_address(hook: Hook) -> None:
+    with pytest.raises(QueryFailed) as caught:
+        rows_of(hook, 'SELECT * FROM "ann@example.com"')
+    assert "ann@example.com" not in str(caught.value)
+
+
+def test_a_connection_that_cannot_be_opened_says_so() -> None:
+    with pytest.raises(QueryFailed, match=r"could not be opened: unable to open database file"):
+        rows_of(Hook("/nowhere/at/all.db"), "SELECT 1 AS a")
+
+
+def test_a_connection_without_cursors_is_named() -> None:
+    class ExaConnection:
+        is_closed = False
+
+        def close(self) -> None:
+            self.is_closed = True
+
+    class ExasolHook(Hook):
+        connection = ExaConnection()
+
+        def get_conn(self) -> Any:
+            return self.connection
+
+    with pytest.raises(NoCursor, match=r"ExaConnection.*ExasolHook.*no DB-API cursor"):
+        rows_of(ExasolHook(), "SELECT 1 AS a")
+    assert ExasolHook.connection.is_closed
+
+
+def test_configuration_mistakes_are_told_from_failures() -> None:
+    assert {issubclass(kind, UnsuitableQuery) for kind in (DuplicateColumns, NoResultSet, NoCursor)} == {True}
+    assert not issubclass(QueryFailed, UnsuitableQuery)
+
+
+def test_a_consumer_that_stops_early_leaves_nothing_open(hook: Hook) -> None:
+    def rows() -> Iterator[object]:
+        with RowStream(hook, Query(NUMBERS.format(100)), chunk_size=10) as stream:
+            for chunk in stream:
+                yield from chunk
+
+    generator = rows()
+    assert next(generator) == (1, "x1")
+    generator.close()
+    assert hook.is_all_closed
+
+
+def test_a_consumers_error_passes_through_untouched(hook: Hook) -> None:
+    with pytest.raises(KeyError), RowStream(hook, Query(NUMBERS.format(100)), chunk_size=10):
+        raise KeyError
+    assert hook.is_all_closed
+
+
+def test_what_the_query_writes_is_rolled_back(tmp_path: Any) -> None:
+    path = str(tmp_path / "people.db")
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript("CREATE TABLE people (id INTEGER); INSERT INTO people VALUES (1), (2)")
+    assert rows_of(Hook(path), "DELETE FROM people RETURNING id") == [(1,), (2,)]
+    assert rows_of(Hook(path), "SELECT id FROM people") == [(1,), (2,)]
+
+
+def test_a_chunk_holds_at_least_one_row(hook: Hook) -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        RowStream(hook, Query("SELECT 1 AS a"), chunk_size=0)
+
+
+class CountingCursor:
+    """A driver that knows, or says it knows, how many rows there are."""
+
+    def __init__(self, cursor: sqlite3.Cursor, rowcount: object) -> None:
+        self._cursor = cursor
+        self.rowcount = rowcount
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+class CountingConnection:
+    def __init__(self, connection: sqlite3.Connection, rowcount: object) -> None:
+        self._connection = connection
+        self._rowcount = rowcount
+
+    def cursor(self) -> CountingCursor:
+        return CountingCursor(self._connection.cursor(), self._rowcount)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+@pytest.mark.parametrize(
+    ("rowcount", "total"),
+    [(5, 5), (-1, None), (None, None), (2**64 - 1, None), (0, None), (2, None)],
+    ids=["known", "unknown", "absent", "unknown, unsigned", "counted so far", "counted wrong"],
+)
+def test_a_total_is_believed_if_the_rows_bear_it_out(rowcount: object, total: int | None) -> None:
+    class CountingHook(Hook):
+        def get_conn(self) -> Any:
+            return CountingConnection(super().get_conn(), rowcount)
+
+    with RowStream(CountingHook(), Query(NUMBERS.format(5)), chunk_size=3) as stream:
+        assert stream.total == total
+        assert sum(map(len, stream)) == 5
+
+
+SINGLE: Mapping[str, Sequence[str]] = {
+    "postgres": [
+        "SELECT ';'",
+        "SELECT ';', 'it''s; fine'",
+        "SELECT E'\\';' AS a",
+        "SELECT 'c:\\' AS a",
+        'SELECT 1 AS ";"',
+        "SELECT $$;$$, $tag$ ; $$ ; $tag$",
+        "SELECT 1 -- a; b\n AS c",
+        "SELECT 1 /* a; b\n */ AS c",
+        "SELECT 1; -- the end",
+        "SELECT 1 ;; ",
+    ],
+    "mysql": [
+        "SELECT ';'",
+        "SELECT 'it\\'s; fine'",
+        'SELECT "a\\";" AS b',
+        "SELECT 1 AS `;`",
+        "SELECT 1 # a; b\n AS c",
+        "SELECT 1; -- the end",
+    ],
+}
+SEVERAL: Mapping[str, Sequence[str]] = {
+    "postgres": [
+        "SELECT 1; SELECT 2",
+        "SET a = 1;SELECT ';'",
+        "SELECT 'c:\\'; SELECT 'b'",
+        "SELECT $$a$$; SELECT $$b$$",
+    ],
+    "mysql": ["SELECT 1; SELECT 2", "SELECT 'a\\\\'; SELECT 'b'", "SELECT `a`;SELECT 1"],
+}
+
+
+@pytest.mark.parametrize(("dialect", "sql"), [(name, sql) for name, all_ in SINGLE.items() for sql in all_])
+def test_a_semicolon_inside_a_statement_ends_none(dialect: str, sql: str) -> None:
+    refuse_several_statements(sql, dialect)
+
+
+@pytest.mark.parametrize(("dialect", "sql"), [(name, sql) for name, all_ in SEVERAL.items() for sql in all_])
+def test_several_statements_are_told_from_one(dialect: str, sql: str) -> None:
+    with pytest.raises(SeveralStatements):
+        refuse_several_statements(sql, dialect)
