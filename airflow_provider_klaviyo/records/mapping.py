@@ -1,0 +1,153 @@
+"""Which column feeds which Klaviyo field, decided once per run from the query's columns."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Collection, Mapping, Sequence
+
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+
+PROPERTIES = "properties."
+"""Prefix of custom fields in a mapping."""
+
+IDENTIFIERS = ("klaviyo_id", "email", "phone_number", "external_id")
+"""What can name a person, the most telling first; Klaviyo's own id is never a plain ``id`` column."""
+
+
+class MappingError(KlaviyoConfigurationError):
+    """The mapping does not fit the query or Klaviyo's fields; the message names every problem."""
+
+
+class Columns:
+    """The columns of a result, found without regard to case, an exact match first."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._exact = {name: index for index, name in enumerate(names)}
+        self._folded: dict[str, list[int]] = {}
+        for index, name in enumerate(names):
+            self._folded.setdefault(name.casefold(), []).append(index)
+
+    def find(self, name: str) -> int:
+        """The place of a column.
+
+        :raises LookupError: with a sentence that says why there is none.
+        """
+        if name in self._exact:
+            return self._exact[name]
+        places = self._folded.get(name.casefold(), [])
+        if len(places) == 1:
+            return places[0]
+        if places:
+            msg = f"column {name!r} could be any of {', '.join(repr(self.names[place]) for place in places)}"
+            raise LookupError(msg)
+        raise LookupError(self._missing(name))
+
+    def _missing(self, name: str) -> str:
+        near = difflib.get_close_matches(name.casefold(), self._folded, n=1)
+        hint = f"; did you mean {self.names[self._folded[near[0]][0]]!r}?" if near else ""
+        return f"the query has no column {name!r}{hint} Its columns: {', '.join(self.names)}"
+
+
+def bind(columns: Columns, mapping: Mapping[str, str] | None, known: Collection[str]) -> dict[str, int]:
+    """The column of each Klaviyo field.
+
+    :param mapping: ``{Klaviyo field: column}``; None maps by column name, unknown names to custom properties.
+    :param known: the fields of the sync type besides ``properties.<name>``.
+    :raises MappingError: naming every unknown field and column at once.
+    """
+    bound = _by_name(columns, known) if mapping is None else _explicit(columns, mapping, known)
+    reserved = [name for name in bound if name.startswith(f"{PROPERTIES}$")]
+    if reserved:
+        msg = (
+            f"{_listed(reserved)}: property names that begin with $ are reserved by Klaviyo. "
+            "Give the column another name (AS …), or name the columns to send in mapping."
+        )
+        raise MappingError(msg)
+    return bound
+
+
+def find_all(columns: Columns, names: Sequence[str], purpose: str) -> tuple[int, ...]:
+    """The places of several columns, such as those of ``primary_key``.
+
+    :raises MappingError: naming what is missing and what it is for.
+    """
+    try:
+        return tuple(columns.find(name) for name in names)
+    except LookupError as error:
+        msg = f"{purpose}: {error.args[0]}."
+        raise MappingError(msg) from error
+
+
+def choose_identifier(fields: Collection[str], match_by: str | None) -> str:
+    """The field that identifies a person in this sync.
+
+    :raises MappingError: when none is mapped, or ``match_by`` is not.
+    """
+    if match_by is not None and match_by not in IDENTIFIERS:
+        msg = f"match_by must be one of {', '.join(IDENTIFIERS)}, not {match_by!r}."
+        raise MappingError(msg)
+    if match_by is not None and match_by not in fields:
+        msg = f"match_by={match_by!r}, but nothing is mapped to {match_by}. Map a column to it or choose another."
+        raise MappingError(msg)
+    mapped = [field for field in IDENTIFIERS if field in fields]
+    if not mapped:
+        msg = (
+            f"Nothing identifies a person: map a column to {', '.join(IDENTIFIERS[:-1])} or {IDENTIFIERS[-1]} "
+            f"(mapped now: {', '.join(fields) or 'nothing'})."
+        )
+        raise MappingError(msg)
+    return match_by or mapped[0]
+
+
+def _explicit(columns: Columns, mapping: Mapping[str, str], known: Collection[str]) -> dict[str, int]:
+    bound: dict[str, int] = {}
+    problems: list[str] = []
+    for field, column in mapping.items():
+        if not _is_field(field, known):
+            problems.append(_unknown_field(field, known))
+            continue
+        try:
+            bound[field] = columns.find(column)
+        except LookupError as error:
+            problems.append(f"{field}: {error.args[0]}")
+    if problems:
+        msg = f"The mapping does not fit: {'; '.join(problems)}."
+        raise MappingError(msg)
+    return bound
+
+
+def _by_name(columns: Columns, known: Collection[str]) -> dict[str, int]:
+    bound: dict[str, int] = {}
+    exact = {name for name in columns.names if name in known}
+    by_folded = {name.casefold(): name for name in known}
+    for index, column in enumerate(columns.names):
+        field = column if column in known else by_folded.get(column.casefold())
+        if field is None:
+            name = column.removeprefix(PROPERTIES) or column
+            field = PROPERTIES + name
+        elif column not in known and field in exact:
+            field = PROPERTIES + column  # the exact match took the field
+        if field in bound:
+            first = columns.names[bound[field]]
+            msg = f"Columns {first!r} and {column!r} both mean {field}: name the columns to send in mapping."
+            raise MappingError(msg)
+        bound[field] = index
+    return bound
+
+
+def _is_field(field: str, known: Collection[str]) -> bool:
+    return field in known or (field.startswith(PROPERTIES) and len(field) > len(PROPERTIES))
+
+
+def _unknown_field(field: str, known: Collection[str]) -> str:
+    hint = f"a custom field is written 'properties.{field}'"
+    if field == "id":
+        hint = "Klaviyo's own profile id is written klaviyo_id, an id of yours external_id"
+    elif near := difflib.get_close_matches(field, known, n=1):
+        hint = f"did you mean {near[0]!r}? {hint[0].upper()}{hint[1:]}"
+    return f"Klaviyo has no field {field!r} here ({hint})"
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(repr(name.removeprefix(PROPERTIES)) for name in names)

@@ -1,0 +1,47 @@
+"""What mapping a chunk of rows gives: records to send, rows that cannot be sent, and values that were left out."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+
+Row = tuple[object, ...]
+
+
+class Problem(NamedTuple):
+    """Why a field, or a whole row, cannot be sent; ``reason`` holds no value of the row unless Klaviyo said it."""
+
+    field: str
+    reason: str
+
+
+# Structs of msgspec are made in C: one is made for every row.
+class Record(msgspec.Struct, gc=False):
+    """A row in Klaviyo's shape, encoded once: the bytes serve the size limits and the request body.
+
+    ``number`` is the row's place in the query's result, from 1; ``identity`` names the person;
+    ``alone`` says that the record needs a request of its own.
+    """
+
+    number: int
+    row: Row
+    identity: str
+    body: bytes
+    alone: bool = False
+
+
+class Flawed(NamedTuple):
+    """A row and everything that is wrong with it."""
+
+    number: int
+    row: Row
+    problems: tuple[Problem, ...]
+
+
+class Mapped(NamedTuple):
+    """What became of a chunk of rows; ``warned`` rows are also among the records, without the named fields."""
+
+    records: list[Record]
+    rejected: list[Flawed]
+    warned: list[Flawed]
