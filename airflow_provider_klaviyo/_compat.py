@@ -1,0 +1,15 @@
+"""What moved between the supported Airflow versions, found wherever it is."""
+
+from __future__ import annotations
+
+try:  # Airflow 3.2 and newer
+    from airflow.sdk.exceptions import AirflowException, AirflowFailException
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import AirflowException, AirflowFailException  # type: ignore[no-redef]
+
+try:  # Airflow 3.2 and newer
+    from airflow.sdk import conf
+except ImportError:  # Airflow 3.1
+    from airflow.configuration import conf  # type: ignore[assignment]
+
+__all__ = ["AirflowException", "AirflowFailException", "conf"]

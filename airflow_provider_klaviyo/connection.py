@@ -1,0 +1,120 @@
+"""The connection type ``klaviyo``: its form, and what its fields mean.
+
+One table serves the form of every supported Airflow version, the documentation and the reading of the fields.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_klaviyo.client.config import BASE_URL, REVISION, KlaviyoConfig
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class ExtraField:
+    """A field in the extra of the connection, as the form shows it (JSON schema)."""
+
+    name: str
+    label: str
+    description: str
+    schema: Mapping[str, object]
+
+    @property
+    def as_conn_field(self) -> dict[str, object]:
+        """The field in the words of Airflow's provider schema."""
+        return {"label": self.label, "description": self.description, "schema": dict(self.schema)}
+
+
+EXTRA_FIELDS = (
+    ExtraField(
+        "account_id",
+        "Account ID",
+        "Six characters, from Klaviyo's account settings. If set, the connection refuses a key of another account.",
+        {"type": ["string", "null"]},
+    ),
+    ExtraField(
+        "rate_limit_share",
+        "Rate limit share",
+        "Part of the account's quota that this connection may use, above 0 and up to 1 (default 0.9): "
+        "other integrations draw on the same quota.",
+        {"type": ["number", "null"], "minimum": 0, "maximum": 1},
+    ),
+    ExtraField(
+        "rate_limit_conn_id",
+        "Rate limit connection",
+        "Id of a redis connection, so that all hosts share the limits. Empty: the processes of each host share them.",
+        {"type": ["string", "null"]},
+    ),
+    ExtraField(
+        "timeout",
+        "Timeout (seconds)",
+        "How long one request may take (default 60).",
+        {"type": ["number", "null"], "minimum": 1},
+    ),
+    ExtraField(
+        "revision",
+        "API revision",
+        f"Date of Klaviyo's API revision (default {REVISION}, which this package is written for).",
+        {"type": ["string", "null"], "pattern": r"^\d{4}-\d{2}-\d{2}(\.\w+)?$"},
+    ),
+)
+
+HIDDEN_FIELDS = ("schema", "login", "port", "extra")
+RELABELING = {"password": "Private API key", "host": "Base URL"}
+PLACEHOLDERS = {"password": "pk_…", "host": BASE_URL}
+
+
+def config_of(connection: Connection) -> KlaviyoConfig:
+    """The client's settings from a connection.
+
+    :raises KlaviyoConfigurationError: for a field that cannot work; the message names it.
+    """
+    extra = connection.extra_dejson
+    unknown = set(extra) - {field.name for field in EXTRA_FIELDS}
+    if unknown:
+        known = ", ".join(field.name for field in EXTRA_FIELDS)
+        found = ", ".join(sorted(unknown))
+        msg = f"Connection {connection.conn_id!r} has unknown extra fields: {found}. Known: {known}."
+        raise KlaviyoConfigurationError(msg)
+    return KlaviyoConfig(
+        api_key=(connection.password or "").strip(),
+        base_url=_base_url(connection),
+        revision=_text(extra, "revision") or REVISION,
+        account_id=_text(extra, "account_id") or None,
+        timeout=_number(extra, "timeout", 60.0),
+        rate_limit_share=_number(extra, "rate_limit_share", 0.9),
+    )
+
+
+def rate_limit_conn_id(connection: Connection) -> str:
+    """The id of the ``redis`` connection that shares the limits among hosts; empty for none."""
+    return _text(connection.extra_dejson, "rate_limit_conn_id")
+
+
+def _base_url(connection: Connection) -> str:
+    """The host; a connection made from a URI has scheme and port in fields of their own."""
+    host = (connection.host or "").strip().rstrip("/")
+    if not host:
+        return BASE_URL
+    url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
+    return f"{url}:{connection.port}" if connection.port else url
+
+
+def _text(extra: Mapping[str, Any], name: str) -> str:
+    value = extra.get(name)
+    return "" if value is None else str(value).strip()
+
+
+def _number(extra: Mapping[str, Any], name: str, default: float) -> float:
+    text = _text(extra, name)
+    try:
+        return float(text) if text else default
+    except ValueError:
+        msg = f"The connection's {name} must be a number, not {text!r}."
+        raise KlaviyoConfigurationError(msg) from None

@@ -1,0 +1,1 @@
+"""The Klaviyo hook and its connection type."""

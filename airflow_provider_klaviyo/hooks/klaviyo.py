@@ -1,0 +1,195 @@
+"""From an Airflow connection to a client of Klaviyo."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseHook
+
+from airflow_provider_klaviyo.connection import (
+    EXTRA_FIELDS,
+    HIDDEN_FIELDS,
+    PLACEHOLDERS,
+    RELABELING,
+    config_of,
+    rate_limit_conn_id,
+)
+
+if TYPE_CHECKING:
+    from airflow.sdk import Connection
+
+    from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+    from airflow_provider_klaviyo.client.rate_limit import WindowStore
+
+_TEST_SECONDS = 20.0
+"""What the Test button may take, retries included."""
+
+
+class KlaviyoHook(BaseHook):
+    """Speaks to Klaviyo with the key and the limits of a connection.
+
+    :param klaviyo_conn_id: the connection, of type ``klaviyo``.
+    """
+
+    conn_name_attr = "klaviyo_conn_id"
+    default_conn_name = "klaviyo_default"
+    conn_type = "klaviyo"
+    hook_name = "Klaviyo"
+
+    def __init__(self, klaviyo_conn_id: str = default_conn_name, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.klaviyo_conn_id = klaviyo_conn_id
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """The extra fields of the form, for Airflow 3.1; newer ones read the provider's metadata."""
+        from flask_appbuilder.fieldwidgets import BS3TextFieldWidget
+        from wtforms import StringField
+
+        return {
+            field.name: StringField(field.label, widget=BS3TextFieldWidget(), description=field.description)
+            for field in EXTRA_FIELDS
+        }
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Labels, placeholders and hidden fields of the form, for Airflow 3.1."""
+        return {
+            "hidden_fields": list(HIDDEN_FIELDS),
+            "relabeling": dict(RELABELING),
+            "placeholders": dict(PLACEHOLDERS),
+        }
+
+    @cached_property
+    def connection(self) -> Connection:
+        """The Airflow connection."""
+        return self.get_connection(self.klaviyo_conn_id)
+
+    def get_conn(self) -> KlaviyoClient:
+        """The same as ``get_client()``, under the name that Airflow knows."""
+        return self.get_client()
+
+    def get_client(
+        self, *, deadline: float | None = None, stop: Callable[[], bool] | None = None
+    ) -> KlaviyoClient:
+        """A client within the connection's rate limits; close it, or use it in ``with``.
+
+        :param deadline: seconds since the epoch, after which nothing is tried any more; None for no bound.
+        :param stop: asked at least each second while the client waits; True ends the wait.
+        :raises KlaviyoConfigurationError: when a field of the connection cannot work.
+        """
+        from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+        from airflow_provider_klaviyo.client.rate_limit import RateLimiter
+
+        config = config_of(self.connection)
+        limiter = RateLimiter(self._windows(), account=config.quota_name, share=config.rate_limit_share)
+        return KlaviyoClient(config, limiter, deadline=deadline, stop=stop)
+
+    def check_account(self, client: KlaviyoClient) -> None:
+        """Make sure that the key belongs to the connection's ``account_id``, if there is one.
+
+        :raises KlaviyoAccountError: when it does not.
+        """
+        from airflow_provider_klaviyo.client.account import check_account
+
+        check_account(client, shared_folder())
+
+    def test_connection(self) -> tuple[bool, str]:
+        """Which account the key reaches, or exactly what is wrong; for the Test button."""
+        from airflow_provider_klaviyo.client.account import get_account
+        from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoPermissionError
+
+        try:
+            with self.get_client(deadline=time.time() + _TEST_SECONDS) as client:
+                account = get_account(client)
+                expected = client.config.account_id
+        except KlaviyoPermissionError as error:
+            if not error.code:
+                return False, str(error)
+            return False, (
+                "Klaviyo accepts the key, but the scope accounts:read is missing, so the account cannot be shown. "
+                "Syncs work without it unless account_id is set; scopes of a key cannot be changed, create a new key."
+            )
+        except KlaviyoError as error:
+            return False, str(error)
+        if expected and account.id != expected:
+            return (
+                False,
+                f"The key belongs to account {account}, but the connection's account_id is {expected}.",
+            )
+        kind = ", a test account" if account.is_test else ""
+        return True, f"Connected to the Klaviyo account {account}{kind}."
+
+    def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        json: Mapping[str, object] | None = None,
+    ) -> Mapping[str, object]:
+        """Call any endpoint of Klaviyo's API, such as ``hook.request("GET", "/api/metrics")``.
+
+        :param json: the body.
+        :returns: the JSON of the answer; empty when there is none.
+        :raises KlaviyoError: see ``airflow_provider_klaviyo.exceptions``.
+        """
+        from airflow_provider_klaviyo.client.by_hand import request
+
+        with self.get_client() as client:
+            return request(client, method, path, query, json)
+
+    def find_list(self, name: str) -> str | None:
+        """The id of the list of exactly this name, None when there is none.
+
+        :raises KlaviyoConfigurationError: when several lists have that name; their ids are named.
+        """
+        from airflow_provider_klaviyo.client.by_hand import find_list
+
+        with self.get_client() as client:
+            return find_list(client, name)
+
+    def create_list(self, name: str, *, opt_in_process: str | None = None) -> str:
+        """The id of the list of this name, created if there is none (Klaviyo allows 150 creations a day).
+
+        :param opt_in_process: ``single_opt_in`` or ``double_opt_in`` for a new list; None for the account's default.
+        """
+        from airflow_provider_klaviyo.client.by_hand import create_list
+
+        with self.get_client() as client:
+            return create_list(client, name, opt_in_process)
+
+    def get_profiles(
+        self, values: Sequence[str], *, field: str = "email", additional_fields: Sequence[str] = ()
+    ) -> list[Mapping[str, object]]:
+        """The profiles of some people, as Klaviyo describes them; 100 people a request.
+
+        :param field: what ``values`` are: ``id``, ``email``, ``phone_number`` or ``external_id``. Klaviyo keeps
+            addresses in lower case and compares exactly.
+        :param additional_fields: ``subscriptions``, ``predictive_analytics``.
+        """
+        from airflow_provider_klaviyo.client.by_hand import get_profiles
+
+        with self.get_client() as client:
+            return list(get_profiles(client, field, values, additional_fields))
+
+    def _windows(self) -> WindowStore:
+        from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
+        from airflow_provider_klaviyo.client.rate_limit_redis import RedisWindows
+
+        redis_conn_id = rate_limit_conn_id(self.connection)
+        if not redis_conn_id:
+            return FileWindows(shared_folder())
+        hook = BaseHook.get_hook(redis_conn_id)
+        return RedisWindows(hook.get_conn())
+
+
+def shared_folder() -> Path:
+    """Where the processes of this host and user share rate limits; private, and small."""
+    return Path(tempfile.gettempdir()) / f"airflow-provider-klaviyo-{os.getuid()}"

@@ -1,0 +1,142 @@
+"""The only ``execute`` that syncs; each sync type says what differs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_klaviyo._compat import AirflowFailException
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
+    from airflow_provider_klaviyo.operators.options import SyncOptions
+    from airflow_provider_klaviyo.operators.run import SyncType
+
+
+class KlaviyoSyncOperator(BaseOperator):
+    """Streams the rows of a query to Klaviyo and accounts for every one of them; the base of all sync operators.
+
+    :param sql: the query, or a ``.sql`` file (templated).
+    :param sql_conn_id: a connection whose hook is a ``DbApiHook`` (templated).
+    :param parameters: for the query's placeholders, in the style of the database's driver (templated).
+    :param sql_hook_params: for the hook of ``sql_conn_id``, such as ``{"schema": "shop"}`` (templated).
+    :param klaviyo_conn_id: the connection of type ``klaviyo`` (templated).
+    :param mapping: ``{Klaviyo field: column}``; None maps by column name, unknown columns to custom properties of
+        the same name. Custom properties are written ``properties.<name>`` (templated).
+    :param match_by: what identifies a person: ``klaviyo_id``, ``email``, ``phone_number`` or ``external_id``; a row
+        without a valid one is rejected. None takes the first of these that is mapped, and another one that is mapped
+        for rows without it (templated).
+    :param primary_key: the column or columns that name a row in reports and rejects (templated).
+    :param phone_region: ISO country of phone numbers without a country code; a column mapped to ``phone_region``
+        gives it for each row (templated).
+    :param timezone: zone of timestamps without an offset, such as ``Europe/Berlin`` (templated).
+    :param on_invalid: ``drop_field`` sends a row without the value that Klaviyo would refuse, ``reject`` rejects the
+        row (templated).
+    :param max_rejected: share (float) or number (int) of rows that may be rejected before the task fails. It fails
+        after every good row was sent, and without an Airflow retry.
+    :param preview: do everything but the writes, and keep the first requests beside the report (templated).
+    :param wait_for_completion: wait until Klaviyo has settled its jobs. Otherwise their rows are pending, and their
+        ids are returned as ``job_ids``.
+    :param poll_interval: seconds between two looks at the jobs.
+    :param timeout: seconds that the sync may take, waits and retries included.
+    """
+
+    _is_killed = False
+
+    template_fields: Sequence[str] = (
+        "sql",
+        "sql_conn_id",
+        "parameters",
+        "sql_hook_params",
+        "klaviyo_conn_id",
+        "mapping",
+        "match_by",
+        "primary_key",
+        "phone_region",
+        "timezone",
+        "on_invalid",
+        "preview",
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers = {"sql": "sql", "parameters": "json", "mapping": "json"}  # noqa: RUF012 - Airflow's way
+    ui_color = "#c8e6d0"
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        sql_conn_id: str,
+        parameters: Mapping[str, Any] | Sequence[Any] | None = None,
+        sql_hook_params: Mapping[str, Any] | None = None,
+        klaviyo_conn_id: str = "klaviyo_default",
+        mapping: Mapping[str, str] | None = None,
+        match_by: str | None = None,
+        primary_key: str | Sequence[str] | None = None,
+        phone_region: str | None = None,
+        timezone: str = "UTC",
+        on_invalid: str = "drop_field",
+        max_rejected: float = 0.01,
+        preview: bool | str = False,
+        wait_for_completion: bool = True,
+        poll_interval: float = 10,
+        timeout: float = 21_600,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.parameters = parameters
+        self.sql_hook_params = sql_hook_params
+        self.klaviyo_conn_id = klaviyo_conn_id
+        self.mapping = mapping
+        self.match_by = match_by
+        self.primary_key = primary_key
+        self.phone_region = phone_region
+        self.timezone = timezone
+        self.on_invalid = on_invalid
+        self.max_rejected = max_rejected
+        self.preview = preview
+        self.wait_for_completion = wait_for_completion
+        self.poll_interval = poll_interval
+        self.timeout = timeout
+
+    @cached_property
+    def hook(self) -> KlaviyoHook:
+        """The hook of ``klaviyo_conn_id``."""
+        from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
+
+        return KlaviyoHook(self.klaviyo_conn_id)
+
+    def sync_type(self, options: SyncOptions) -> SyncType:
+        """What is particular to this operator's sync type."""
+        raise NotImplementedError
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        """Run the sync.
+
+        :returns: the summary of the run; it is also pushed when the run fails.
+        :raises AirflowFailException: when a retry would not help: wrong settings, or too many rejected rows.
+        :raises KlaviyoError: when a retry may help.
+        """
+        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoSyncFailed
+        from airflow_provider_klaviyo.operators.run import SyncRun
+
+        run = SyncRun(self, context, lambda: self._is_killed)
+        try:
+            run.execute()
+        except BaseException as error:
+            if run.summary:
+                context["ti"].xcom_push(key="return_value", value=run.summary)
+            if isinstance(error, (KlaviyoConfigurationError, KlaviyoSyncFailed)):
+                raise AirflowFailException(str(error)) from error
+            raise
+        return run.summary
+
+    def on_kill(self) -> None:
+        """Stop sending; rows without a verdict are reported as pending."""
+        self._is_killed = True

@@ -1,0 +1,103 @@
+"""Where a run keeps its report and its rejected rows."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from airflow_provider_klaviyo._compat import conf
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+log = logging.getLogger(__name__)
+
+_SECTION = "klaviyo"
+_DAY = 86_400
+_UNSAFE = re.compile(r"[^\w.+-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The files of one try of one task: ``<dag>/<task>/<run>.try<n>.<what>`` below ``storage_path``."""
+
+    folder: Any  # pathlib.Path or ObjectStoragePath
+    stem: str
+
+    @classmethod
+    def of(cls, context: Context) -> RunFiles:
+        """The files of the running task."""
+        ti = context["ti"]
+        folder = storage_path() / _safe(ti.dag_id) / _safe(ti.task_id)
+        mapped = f".map{ti.map_index}" if (ti.map_index or -1) >= 0 else ""
+        return cls(folder, f"{_safe(ti.run_id)}{mapped}.try{ti.try_number}")
+
+    @property
+    def report(self) -> Any:
+        """The report, without people."""
+        return self.folder / f"{self.stem}.report.json"
+
+    @property
+    def rejects(self) -> Any:
+        """The rows that were not sent, with their values."""
+        return self.folder / f"{self.stem}.rejects.jsonl"
+
+    def preview(self, number: int) -> Any:
+        """The n-th request of a preview."""
+        return self.folder / f"{self.stem}.preview-{number}.json"
+
+    def write_report(self, details: dict[str, object]) -> str:
+        """Write the report; returns its path."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.report.open("wb") as file:
+            file.write(msgspec.json.format(msgspec.json.encode(details, enc_hook=str), indent=2) + b"\n")
+        return str(self.report)
+
+    def prune(self) -> None:
+        """Delete this task's files that are older than ``keep_days``; a failure to do so is only logged."""
+        oldest = time.time() - conf.getint(_SECTION, "keep_days", fallback=30) * _DAY
+        try:
+            for file in self._older_than(oldest):
+                file.unlink()
+        except Exception as error:
+            log.warning("Old reports in %s could not be deleted: %s", self.folder, error)
+
+    def _older_than(self, moment: float) -> Iterator[Any]:
+        if self.folder.exists():
+            for file in self.folder.iterdir():
+                if file.name.endswith((".json", ".jsonl")) and file.stat().st_mtime < moment:
+                    yield file
+
+
+def storage_path() -> Any:
+    """The configured ``storage_path``.
+
+    :raises KlaviyoConfigurationError: when it is no path that Airflow knows.
+    """
+    configured = conf.get(_SECTION, "storage_path", fallback="").strip()
+    if not configured:
+        return Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser() / "klaviyo"
+    if configured.startswith("file://"):
+        return Path(configured.removeprefix("file://"))
+    if "://" not in configured:
+        return Path(configured).expanduser()
+    from airflow.sdk import ObjectStoragePath
+
+    try:
+        return ObjectStoragePath(configured)
+    except Exception as error:
+        msg = f"[klaviyo] storage_path = {configured} cannot be used: {error}"
+        raise KlaviyoConfigurationError(msg) from error
+
+
+def _safe(name: str) -> str:
+    return _UNSAFE.sub("_", name)
