@@ -4,11 +4,14 @@ import itertools
 import logging
 import os
 import random
+import re
 import signal
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -19,6 +22,7 @@ from airflow_provider_klaviyo.client.rate_limit import Rate, RateLimiter, RateLi
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(airflow_provider_klaviyo.__file__).parents[1])}
+LOCKS = Path("/proc/locks")
 MINUTE = (Rate(3, 60.0),)
 
 
@@ -180,6 +184,19 @@ def test_a_deleted_file_is_made_again(machine: Machine) -> None:
     machine.file.unlink()
     assert machine.send(3) == 0
     assert machine.send() >= 60
+
+
+@pytest.mark.skipif(not LOCKS.exists(), reason="the kernel does not list its locks in /proc/locks")
+def test_who_waits_for_the_lock_of_a_file_that_is_deleted_uses_the_new_one(machine: Machine) -> None:
+    windows = FileWindows(machine.folder)
+    with ThreadPoolExecutor() as pool:
+        with windows._open("key", machine):
+            waiter = pool.submit(windows.take, "key", 1, MINUTE, 10.0, machine)
+            while not re.search(rf"-> FLOCK .*:{machine.file.stat().st_ino} ", LOCKS.read_text()):
+                time.sleep(0.001)
+            machine.file.unlink()
+        assert waiter.result() == 0
+    assert machine.file.stat().st_size > 0
 
 
 def test_a_file_does_not_grow_with_the_number_of_requests(machine: Machine) -> None:

@@ -148,7 +148,6 @@ def test_a_query_that_the_database_refuses_fails_before_any_row(hook: Hook) -> N
     with pytest.raises(QueryFailed, match="before its first row: no such table: nowhere") as caught:
         rows_of(hook, "SELECT * FROM nowhere")
     assert caught.value.rows_read == 0
-    assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
 
 
 def test_a_query_that_breaks_off_says_after_how_many_rows(hook: Hook) -> None:
@@ -159,13 +158,14 @@ def test_a_query_that_breaks_off_says_after_how_many_rows(hook: Hook) -> None:
         with pytest.raises(QueryFailed, match="after 4,000 rows: integer overflow") as caught:
             next(chunks)
     assert caught.value.rows_read == stream.rows_read == 4000
-    assert isinstance(caught.value.__cause__, sqlite3.Error)
 
 
 def test_an_error_shows_no_address(hook: Hook) -> None:
+    address = "ann@example.com"
     with pytest.raises(QueryFailed) as caught:
-        rows_of(hook, 'SELECT * FROM "ann@example.com"')
-    assert "ann@example.com" not in str(caught.value)
+        rows_of(hook, f'SELECT * FROM "{address}"')
+    assert address not in str(caught.value)
+    assert caught.value.__suppress_context__  # a traceback would show the driver's words
 
 
 def test_a_connection_that_cannot_be_opened_says_so() -> None:

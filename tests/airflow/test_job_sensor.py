@@ -1,0 +1,126 @@
+"""Waiting for import jobs, on a worker and in the triggerer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.client.jobs import start_import
+from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
+from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
+from airflow_provider_klaviyo.sensors.jobs import KlaviyoImportJobSensor
+from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
+
+pytestmark = pytest.mark.airflow
+
+
+@pytest.fixture
+def klaviyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with Emulator(Settings(job_seconds=1.0)) as emulator:
+        connection = {"conn_type": "klaviyo", "password": emulator.api_key, "host": emulator.url}
+        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
+        yield emulator
+
+
+def start_job(people: int = 3) -> str:
+    with KlaviyoHook().get_client() as client:
+        profiles = [b'{"type":"profile","attributes":{"email":"p%d@shop.io"}}' % n for n in range(people)]
+        return start_import(client, profiles).id
+
+
+def run(sensor_arguments: dict[str, Any]) -> Any:
+    """A Dag of one sensor, run by Airflow; its task instance."""
+    from datetime import UTC, datetime
+
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.sdk import DAG
+    from airflow.utils.session import create_session
+
+    with DAG("waiting", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
+        KlaviyoImportJobSensor(task_id="wait", **sensor_arguments)
+    with create_session() as session:
+        session.merge(DagBundleModel(name="tests"))
+    bag = DagBag(dag_folder="/dev/null")
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "tests", None)
+    (ti,) = dag.test().get_task_instances()
+    return ti
+
+
+WAYS = [
+    {"deferrable": False, "poke_interval": 0.3},
+    {"deferrable": True, "poke_interval": 0.3},
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS, ids=["poke", "deferrable"])
+def test_the_sensor_waits_until_all_jobs_are_complete(klaviyo: Emulator, way: dict[str, Any]) -> None:
+    jobs = [start_job() for _ in range(3)]
+    assert run({"job_ids": jobs, **way}).state == "success"
+    assert {job.status for job in klaviyo.jobs()} == {"complete"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS, ids=["poke", "deferrable"])
+@pytest.mark.parametrize(
+    ("fault", "more", "state"),
+    [
+        (Fault("job_fails", records=2), {}, "failed"),
+        (Fault("job_fails", records=2), {"max_failed": 2}, "success"),
+        (Fault("job_cancelled"), {"max_failed": 99}, "failed"),
+    ],
+    ids=["failed profiles", "allowed failures", "cancelled"],
+)
+def test_failed_profiles_and_cancelled_jobs_fail_the_sensor(
+    klaviyo: Emulator, way: dict[str, Any], fault: Fault, more: dict[str, Any], state: str
+) -> None:
+    klaviyo.inject(fault)
+    assert run({"job_ids": start_job(), **way, **more}).state == state
+
+
+def test_the_trigger_survives_being_made_again() -> None:
+    trigger = KlaviyoImportJobTrigger(job_ids=["a", "b"], klaviyo_conn_id="k", poll_interval=3)
+    path, arguments = trigger.serialize()
+    assert path == "airflow_provider_klaviyo.triggers.jobs.KlaviyoImportJobTrigger"
+    assert KlaviyoImportJobTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
+
+
+def test_the_trigger_never_blocks_the_event_loop(klaviyo: Emulator) -> None:
+    job = start_job()
+    klaviyo.inject(Fault("slow", seconds=1.5))
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.02)
+            ticks += 1
+
+    async def both() -> list[Any]:
+        ticking = asyncio.create_task(tick())
+        trigger = KlaviyoImportJobTrigger([job], "klaviyo_default", 0.1)
+        events = [event async for event in trigger.run()]
+        ticking.cancel()
+        return events
+
+    (event,) = asyncio.run(both())
+    assert event.payload["total"] == 3
+    assert ticks > 30
+
+
+def test_what_goes_wrong_in_the_trigger_reaches_the_sensor(klaviyo: Emulator) -> None:
+    klaviyo.set(keys={"pk_other": ()})
+
+    async def first() -> Any:
+        return [event async for event in KlaviyoImportJobTrigger(["j"], "klaviyo_default", 0.1).run()][0]
+
+    event = asyncio.run(first())
+    sensor = KlaviyoImportJobSensor(task_id="wait", job_ids="j")
+    with pytest.raises(RuntimeError, match="does not accept the private API key"):
+        sensor.execute_complete({}, event.payload)  # type: ignore[typeddict-item]
