@@ -271,3 +271,22 @@ def test_one_connection_serves_many_calls(emulator: Emulator) -> None:
         first = connection.sock
         assert first is not None
     connection.close()
+
+
+def test_the_emulators_own_mistake_is_a_500(
+    emulator: Emulator, caller: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(emulator._account, "lists", None)
+    assert caller.get("/api/lists").status_code == 500
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_it_listens_on_ipv6_too(make_caller: Any) -> None:
+    try:
+        emulator = Emulator(host="::1").start()
+    except OSError:
+        pytest.skip("this machine has no IPv6")
+    caller = make_caller(emulator)
+    assert caller.get("/api/lists").status_code == 200
+    caller.close()
+    emulator.stop()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.emulator import Emulator, ManualClock, Settings
+from airflow_provider_klaviyo.emulator import Emulator, Fault, FaultKind, ManualClock, Settings
 
 
 def test_faults_are_ordered_listed_and_removed(caller: Any) -> None:
@@ -143,6 +143,28 @@ def test_a_key_never_shows_in_a_representation() -> None:
 def test_settings_check_themselves(bad: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must"):
         Settings(**bad)
+
+
+def test_a_key_may_not_be_handed_out_to_who_asks(caller: Any) -> None:
+    assert "pk_emulator" not in caller.get("/_emulator/settings").text
+
+
+def test_people_given_in_python_are_merged_and_listed(emulator: Emulator) -> None:
+    ids = emulator.add_profiles([{"external_id": "c1"}, {"external_id": "c1", "title": "Dr."}])
+    assert ids[0] == ids[1]
+    assert emulator.profile(external_id="c1") == {"id": ids[0], "external_id": "c1", "title": "Dr."}
+    assert emulator.profile(external_id="c2") is None
+    with pytest.raises(ValueError, match="no profile"):
+        emulator.add_list("VIP", ["01GDDKASAP8TKDDA2GRZDSVP4H"])
+    with pytest.raises(KeyError):
+        emulator.members("NoList")
+
+
+def test_all_faults_go_at_once(emulator: Emulator, caller: Any) -> None:
+    for _ in range(2):
+        emulator.inject(Fault(FaultKind.STATUS, count=None))
+    emulator.clear_faults()
+    assert caller.get("/api/lists").status_code == 200
 
 
 def test_a_stopped_emulator_frees_its_port(emulator: Emulator) -> None:

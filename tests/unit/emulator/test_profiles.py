@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -323,6 +325,14 @@ def test_every_order_is_kept_from_page_to_page(caller: Any, people: list[str], s
 def test_a_cursor_fits_only_the_query_that_it_came_from(caller: Any, people: list[str]) -> None:
     following = caller.get("/api/profiles", **{"page[size]": 7, "sort": "email"}).json()["links"]["next"]
     assert caller.get(following.replace("sort=email", "sort=id")).status_code == 400
+
+
+def test_a_cursor_that_was_made_up_is_refused(caller: Any, people: list[str]) -> None:
+    following = caller.get("/api/profiles", **{"page[size]": 7}).json()["links"]["next"]
+    (cursor,) = parse_qs(urlsplit(following).query)["page[cursor]"]
+    fingerprint = base64.urlsafe_b64decode(cursor + "==").partition(b":")[0]
+    forged = base64.urlsafe_b64encode(fingerprint + b":x").decode().rstrip("=")
+    assert caller.get("/api/profiles", **{"page[cursor]": forged}).status_code == 400
 
 
 @pytest.mark.parametrize("field", ["email", "external_id", "id"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -189,3 +190,16 @@ def test_the_server_keeps_to_the_mode(emulator: Emulator, caller: Any, mode: str
     statuses = {caller.get("/api/accounts").status_code for _ in range(3)}
     assert statuses == ({200, 429} if mode == "real" else {200})
     assert emulator.stats()["exceeded"] == 2
+
+
+def test_callers_at_once_pass_no_window_together(emulator: Emulator, make_caller: Any) -> None:
+    def statuses(_: int) -> list[int]:
+        caller = make_caller(emulator)
+        body = {"data": {"type": "list", "attributes": {"name": "VIP"}}}
+        found = [caller.post("/api/lists", body).status_code for _ in range(5)]
+        caller.close()
+        return found
+
+    with ThreadPoolExecutor(8) as threads:
+        found = [status for each in threads.map(statuses, range(8)) for status in each]
+    assert (found.count(201), found.count(429)) == (10, 30)

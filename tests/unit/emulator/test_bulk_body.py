@@ -9,13 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_klaviyo.emulator import Settings
-from airflow_provider_klaviyo.emulator import profile_schema as schema
+from airflow_provider_klaviyo.emulator import Settings, bulk_body
 from airflow_provider_klaviyo.emulator.errors import ApiError
+from airflow_provider_klaviyo.emulator.profile_schema import Change
 
 SETTINGS = Settings()
 
-_texts = st.one_of(st.text(max_size=5), st.none(), st.integers(0, 3))
+_texts = st.one_of(
+    st.text(max_size=5), st.text(max_size=5), st.text(max_size=5), st.none(), st.integers(0, 3)
+)
 _values = st.recursive(
     st.one_of(
         st.none(), st.booleans(), st.text(max_size=4), st.floats(allow_nan=False, allow_infinity=False),
@@ -68,7 +70,7 @@ def _body(resources: list[Any]) -> bytes:
 @given(st.lists(_resources, max_size=4), st.booleans())
 def test_the_shortcut_passes_exactly_what_the_rule_passes(resources: list[Any], sms: bool) -> None:
     settings, body = Settings(sms=sms), _body(resources)
-    quick = schema._read_quickly(body, settings)
+    quick = bulk_body._read_quickly(body, settings)
     careful = _careful(body, settings)
     assert quick is None or [_plain(each) for each in quick.changes] == careful
     assert quick is not None or careful is None or _is_unusual(body)
@@ -76,7 +78,7 @@ def test_the_shortcut_passes_exactly_what_the_rule_passes(resources: list[Any], 
 
 def _careful(body: bytes, settings: Settings) -> list[Any] | None:
     try:
-        read = schema._read_carefully(json.loads(body), settings)
+        read = bulk_body._read_carefully(json.loads(body), settings)
     except ApiError:
         return None
     return [_plain(each) for each in read.changes]
@@ -87,7 +89,40 @@ def _is_unusual(body: bytes) -> bool:
     return any(odd in body for odd in (b"\\u00", b"\\ud", b'"\\'))
 
 
-def _plain(change: schema.Change) -> Any:
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"email": "nobody"},
+        {"email": None},
+        {"phone_number": "+12"},
+        {"external_id": "x" * 256},
+        {"locale": "german"},
+        {"image": "cat.png"},
+        {"first_name": "\x00"},
+        {"title": "x" * 100_000},
+        {"location": {"latitude": 91}},
+        {"location": {"longitude": True}},
+        {"location": {"ip": "300.1.1.1"}},
+        {"properties": {str(n): n for n in range(401)}},
+        {"properties": {"$id": 1}},
+        {"properties": {"": 1}},
+        {"properties": {"big": 2**63}},
+        {"properties": {"deep": [[[[[[[[[[[1]]]]]]]]]]]}},
+        {"_kx": "x"},
+    ],
+    ids=lambda attributes: repr(attributes)[:40],
+)
+def test_one_bad_profile_among_good_ones_never_takes_the_shortcut(attributes: dict[str, Any]) -> None:
+    good = {"type": "profile", "attributes": {"external_id": "c1"}}
+    known = {"external_id": "c2"} if attributes != {"email": None} else {}
+    body = _body([good, {"type": "profile", "attributes": {**known, **attributes}}, good])
+    assert bulk_body._read_quickly(body, SETTINGS) is None
+    with pytest.raises(ApiError) as refused:
+        bulk_body.read_bulk(body, SETTINGS)
+    assert {str(problem.pointer).split("/")[5] for problem in refused.value.problems} == {"1"}
+
+
+def _plain(change: Change) -> Any:
     """A change without the order of its details."""
     patch = change.patch and (change.patch.append, change.patch.unappend, change.patch.unset)
     return change.id, change.email, change.phone_number, change.external_id, json.loads(change.details), patch
@@ -103,7 +138,7 @@ def test_ordinary_people_take_the_shortcut() -> None:
         "properties": {"a:": 1, "b": "\\", "c": 1.5, "d": True},
     }
     body = _body([{"type": "profile", "attributes": person}])
-    read = schema._read_quickly(body, SETTINGS)
+    read = bulk_body._read_quickly(body, SETTINGS)
     assert read is not None
     assert read.changes[0].email == "ann@mail.com"
 
@@ -131,4 +166,4 @@ def test_a_key_that_occurs_twice_is_never_overlooked(properties: Any, data: st.D
     twice = "{" + json.dumps(name, ensure_ascii=ascii_only) + ":0," + text[1:]
     body = _body([{"type": "profile", "attributes": {"external_id": "c1", "properties": 0}}])
     with pytest.raises(ApiError):
-        schema.read_bulk(body.replace(b'"properties":0', b'"properties":' + twice.encode()), SETTINGS)
+        bulk_body.read_bulk(body.replace(b'"properties":0', b'"properties":' + twice.encode()), SETTINGS)

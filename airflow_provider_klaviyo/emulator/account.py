@@ -1,0 +1,40 @@
+"""The account that the emulator plays: everything that a request can change, behind one lock."""
+
+from __future__ import annotations
+
+import threading
+
+from airflow_provider_klaviyo.emulator.ids import Ids
+from airflow_provider_klaviyo.emulator.import_jobs import ImportJobs
+from airflow_provider_klaviyo.emulator.list_store import ListStore
+from airflow_provider_klaviyo.emulator.profile_schema import Change
+from airflow_provider_klaviyo.emulator.profile_store import ProfileStore
+from airflow_provider_klaviyo.emulator.settings import Clock, Settings
+
+
+class Account:
+    """Stores of one account. Whoever reads or writes them holds `lock` and has called `settle`."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.clear()
+
+    def clear(self) -> None:
+        """Start over with an empty account."""
+        with self.lock:
+            self.ids = Ids(self.settings.account_id, self.settings.seed)
+            self.profiles = ProfileStore(self.ids)
+            self.lists = ListStore()
+            self.jobs = ImportJobs(self.profiles, join=self.lists.join, is_fake=self._is_fake)
+
+    def settle(self) -> float:
+        """Let everything happen that is due by now, and say what time it is."""
+        now = self.clock.now()
+        self.jobs.settle(now)
+        return now
+
+    def _is_fake(self, change: Change) -> bool:
+        domains = self.settings.fake_domains
+        return bool(domains) and change.email is not None and change.email.partition("@")[2] in domains

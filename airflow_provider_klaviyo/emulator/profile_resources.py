@@ -1,0 +1,118 @@
+"""Profiles and lists as JSON:API resources.
+
+Source: OpenAPI 2026-07-15, `ProfileResponseObjectResource`, `ListResponseObjectResource`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_klaviyo.emulator.list_store import ProfileList
+from airflow_provider_klaviyo.emulator.operations import Call, M, timestamp
+from airflow_provider_klaviyo.emulator.profile_schema import IDENTIFIERS, LOCATION, TEXTS
+from airflow_provider_klaviyo.emulator.profile_store import Profile
+from airflow_provider_klaviyo.emulator.query import Page
+from airflow_provider_klaviyo.emulator.resources import flattened, links_of, sparse
+
+_NEVER = "NEVER_SUBSCRIBED"
+
+
+def _consent(can_receive: str, *names: str) -> dict[str, Any]:
+    return {can_receive: False, "consent": _NEVER, "consent_timestamp": None, **dict.fromkeys(names)}
+
+
+def subscriptions() -> dict[str, Any]:
+    """The consent of somebody who never said anything."""
+    method = ("method", "method_detail", "last_updated")
+    email = _consent("can_receive_email_marketing", *method, "custom_method_detail", "double_optin")
+    tracked = ("last_updated", "created_timestamp", "metadata", "valid_until")
+    return {
+        "email": {
+            "marketing": email | {"suppression": [], "list_suppressions": []},
+            "open_tracking": _consent("can_receive", *tracked),
+        },
+        "sms": {
+            "marketing": _consent("can_receive_sms_marketing", *method),
+            "transactional": _consent("can_receive_sms_transactional", *method),
+        },
+        "mobile_push": {"marketing": _consent("can_receive_push_marketing")},
+        "whatsapp": None,
+    }
+
+
+PREDICTIVE_ANALYTICS = (
+    "historic_clv",
+    "predicted_clv",
+    "total_clv",
+    "historic_number_of_orders",
+    "predicted_number_of_orders",
+    "average_days_between_orders",
+    "average_order_value",
+    "churn_probability",
+    "expected_date_of_next_order",
+    "ranked_channel_affinity",
+)
+
+
+def attributes_of(profile: Profile, additional: frozenset[str] = frozenset()) -> dict[str, Any]:
+    """All attributes of a profile, empty ones as null."""
+    given = profile.attributes()
+    attributes: dict[str, Any] = {name: given.get(name) for name in (*IDENTIFIERS, *TEXTS)}
+    location = given.get("location", {})
+    attributes |= {
+        "location": {name: location.get(name) for name in LOCATION},
+        "properties": given.get("properties", {}),
+        "created": timestamp(profile.created),
+        "updated": timestamp(profile.updated),
+        "last_event_date": None,
+    }
+    if "subscriptions" in additional:
+        attributes["subscriptions"] = subscriptions()
+    if "predictive_analytics" in additional:
+        attributes["predictive_analytics"] = dict.fromkeys(PREDICTIVE_ANALYTICS)
+    return attributes
+
+
+_EVERYTHING = attributes_of(
+    Profile(0, None, None, None, b"{}", 0.0, 0.0), frozenset(("subscriptions", "predictive_analytics"))
+)
+FIELDS = flattened(_EVERYTHING) | {"id"}
+ADDITIONAL = frozenset(("subscriptions", "predictive_analytics"))
+PAGE = Page(default=20, largest=100)
+#: Predictive analytics are slower to read (OpenAPI 2026-07-15, get_profiles).
+LOWERED = (("additional-fields[profile]", "predictive_analytics", M),)
+
+
+def profile_resource(
+    call: Call, profile: Profile, more: dict[str, Any] | None = None, *, is_sparse: bool = True
+) -> dict[str, Any]:
+    """A profile as JSON:API resource; a sparse fieldset drops the relationships too."""
+    names = call.query.fields.get("profile") if is_sparse else None
+    profile_id = call.account.profiles.id_of(profile)
+    path = f"/api/profiles/{profile_id}"
+    attributes = attributes_of(profile, call.query.additional) | (more or {})
+    resource = {"type": "profile", "id": profile_id, "attributes": sparse(attributes, names)}
+    if names is None:
+        relations = ("lists", "segments", "push-tokens")
+        resource["relationships"] = {relation: links_of(call.root, path, relation) for relation in relations}
+    return resource | {"links": {"self": f"{call.root}{path}/"}}
+
+
+LIST_FIELDS = frozenset(("created", "id", "name", "opt_in_process", "updated"))
+
+
+def list_resource(call: Call, each: ProfileList) -> dict[str, Any]:
+    """A list as JSON:API resource."""
+    path = f"/api/lists/{each.id}"
+    names = call.query.fields.get("list")
+    attributes = {
+        "name": each.name,
+        "created": timestamp(each.created),
+        "updated": timestamp(each.updated),
+        "opt_in_process": each.opt_in_process,
+    }
+    resource: dict[str, Any] = {"type": "list", "id": each.id, "attributes": sparse(attributes, names)}
+    if names is None:
+        relations = ("profiles", "tags", "flow-triggers")
+        resource["relationships"] = {relation: links_of(call.root, path, relation) for relation in relations}
+    return resource | {"links": {"self": f"{call.root}{path}/"}}

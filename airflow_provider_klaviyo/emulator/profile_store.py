@@ -1,0 +1,203 @@
+"""The account's profiles: stored compactly, found and merged by identifier.
+
+A profile is found by its Klaviyo id, e-mail address, phone number or external id. Identifiers that belong to two
+profiles are a conflict; nothing is merged on their strength.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from airflow_provider_klaviyo.emulator.ids import Ids
+from airflow_provider_klaviyo.emulator.profile_schema import IDENTIFIERS, NO_IDENTIFIER, Change, Patch
+
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_encode = msgspec.json.Encoder().encode
+
+
+class Profile(msgspec.Struct, gc=False):
+    """A stored profile; `details` is the JSON of everything but the identifiers."""
+
+    number: int
+    email: str | None
+    phone_number: str | None
+    external_id: str | None
+    details: bytes
+    created: float
+    updated: float
+
+    def attributes(self) -> dict[str, Any]:
+        """The attributes that are set, identifiers included."""
+        identifiers = {name: getattr(self, name) for name in IDENTIFIERS if getattr(self, name) is not None}
+        return identifiers | _decode(self.details)
+
+
+class Conflict(Exception):
+    """A change that cannot be made; says why and, where it is another profile's fault, which one's."""
+
+    def __init__(self, detail: str, field: str = "", profile: Profile | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.field = field
+        self.profile = profile
+
+
+class ProfileStore:
+    """Profiles by number, in the order of their creation, and the indexes of their identifiers."""
+
+    def __init__(self, ids: Ids) -> None:
+        self._ids = ids
+        self._profiles: list[Profile] = []
+        self._by_email: dict[str, int] = {}
+        self._by_phone_number: dict[str, int] = {}
+        self._by_external_id: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._profiles)
+
+    def __getitem__(self, number: int) -> Profile:
+        return self._profiles[number]
+
+    def since(self, number: int) -> Iterator[Profile]:
+        """Profiles from a number on."""
+        for at in range(number, len(self._profiles)):
+            yield self._profiles[at]
+
+    def id_of(self, profile: Profile) -> str:
+        """Klaviyo's id of a profile."""
+        return self._ids.profile(profile.number, profile.created)
+
+    def with_id(self, profile_id: str) -> Profile | None:
+        """The profile with a Klaviyo id."""
+        number = self._ids.number_of(profile_id)
+        if number is None or not 0 <= number < len(self._profiles):
+            return None
+        profile = self._profiles[number]
+        return profile if self.id_of(profile) == profile_id else None
+
+    def with_identifier(self, field: str, value: str) -> Profile | None:
+        """The profile that an identifier belongs to, letter case included."""
+        if field == "id":
+            return self.with_id(value)
+        number = self._index(field).get(value)
+        return None if number is None else self._profiles[number]
+
+    def owner(self, change: Change) -> Profile | None:
+        """The profile that a change is about, or None for a new one.
+
+        Raises `Conflict` when there is no profile with its id, or its identifiers belong to several.
+        """
+        found: Profile | None = None
+        if change.id is not None:
+            found = self.with_id(change.id)
+            if found is None:
+                detail = f"A profile with id {change.id} does not exist."
+                raise Conflict(detail, "id")
+        for index, value in (
+            (self._by_email, change.email),
+            (self._by_phone_number, change.phone_number),
+            (self._by_external_id, change.external_id),
+        ):
+            number = index.get(value) if value is not None else None
+            if number is None:
+                continue
+            if found is not None and found.number != number:
+                detail = "A profile already exists with one of these identifiers."
+                raise Conflict(detail, profile=self._profiles[number])
+            found = self._profiles[number]
+        return found
+
+    def create(self, change: Change, now: float) -> Profile:
+        """Store a new profile; the change names no identifier that another one has."""
+        details = change.details if change.patch is None else merged(b"{}", change)
+        profile = Profile(
+            len(self._profiles), change.email, change.phone_number, change.external_id, details, now, now
+        )
+        self._profiles.append(profile)
+        if change.email is not None:
+            self._by_email[change.email] = profile.number
+        if change.phone_number is not None:
+            self._by_phone_number[change.phone_number] = profile.number
+        if change.external_id is not None:
+            self._by_external_id[change.external_id] = profile.number
+        return profile
+
+    def update(self, profile: Profile, change: Change, now: float) -> None:
+        """Apply a change to the profile that it is about; all of it or, with a `Conflict`, nothing."""
+        values = {name: _value_after(profile, change, name) for name in IDENTIFIERS}
+        if not any(values.values()):
+            raise Conflict(NO_IDENTIFIER)
+        details = merged(profile.details, change)
+        for name, value in values.items():
+            self._reindex(profile, name, value)
+        profile.details = details
+        profile.updated = now
+
+    def _reindex(self, profile: Profile, field: str, value: str | None) -> None:
+        before = getattr(profile, field)
+        if before == value:
+            return
+        index = self._index(field)
+        if before is not None:
+            del index[before]
+        if value is not None:
+            index[value] = profile.number
+        setattr(profile, field, value)
+
+    def _index(self, field: str) -> dict[str, int]:
+        return {
+            "email": self._by_email,
+            "phone_number": self._by_phone_number,
+            "external_id": self._by_external_id,
+        }[field]
+
+
+def _value_after(profile: Profile, change: Change, field: str) -> str | None:
+    if field in change.cleared:
+        return None
+    value: str | None = getattr(change, field)
+    return getattr(profile, field) if value is None else value
+
+
+def merged(details: bytes, change: Change) -> bytes:
+    """Stored details after a change: given members replace, others stay, custom properties merge key by key."""
+    after, given = _decode(details), _decode(change.details)
+    for name in ("location", "properties"):
+        if name in given:
+            after[name] = after.get(name, {}) | given.pop(name)
+    after |= given
+    for path in change.cleared:
+        _clear(after, path)
+    if change.patch is not None:
+        after["properties"] = patched(after.get("properties", {}), change.patch)
+    return _encode(after)
+
+
+def _clear(details: dict[str, Any], path: str) -> None:
+    name, dot, member = path.partition(".")
+    if dot:
+        details.get(name, {}).pop(member, None)
+    else:
+        details.pop(name, None)
+
+
+def patched(properties: dict[str, Any], patch: Patch) -> dict[str, Any]:
+    """Properties after `meta.patch_properties`."""
+    after = dict(properties)
+    for name, value in patch.append.items():
+        after[name] = [*_array(after, name), *_array({name: value}, name)]
+    for name, value in patch.unappend.items():
+        gone = _array({name: value}, name)
+        if name in after:
+            after[name] = [member for member in _array(after, name) if member not in gone]
+    for name in patch.unset:
+        after.pop(name, None)
+    return after
+
+
+def _array(properties: dict[str, Any], name: str) -> list[Any]:
+    value = properties.get(name, [])
+    return value if isinstance(value, list) else [value]

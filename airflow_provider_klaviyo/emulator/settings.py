@@ -1,0 +1,139 @@
+"""What kind of account the emulator plays, and the clock it lives by."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+#: Every scope that an operation of the emulator asks for, so that a key without a list of its own may do all.
+ALL_SCOPES: tuple[str, ...] = (
+    "accounts:read",
+    "events:read",
+    "events:write",
+    "lists:read",
+    "lists:write",
+    "metrics:read",
+    "profiles:read",
+    "profiles:write",
+    "subscriptions:read",
+    "subscriptions:write",
+)
+
+DEFAULT_API_KEY = "pk_emulator"
+
+_CHOICES: dict[str, tuple[object, ...]] = {
+    "rate_limits": ("real", "off"),
+    "pointers": ("all", "one", "none"),
+    "import_errors": ("full", "pointer", "payload"),
+    "bad_key_status": (400, 401),
+}
+
+
+class Clock(Protocol):
+    """Where the emulator takes the time from: rate limit windows, import jobs and time stamps follow it."""
+
+    def now(self) -> float:
+        """Seconds since 1970, UTC."""
+
+
+class SystemClock:
+    """The machine's own clock."""
+
+    def now(self) -> float:
+        """Seconds since 1970, UTC."""
+        return time.time()
+
+
+class ManualClock:
+    """A clock that stands still until it is moved, for tests without waiting."""
+
+    def __init__(self, start: float = 1_790_000_000.0) -> None:
+        self._now = start
+        self._lock = threading.Lock()
+
+    def now(self) -> float:
+        """Seconds since 1970, UTC."""
+        return self._now
+
+    def advance(self, seconds: float) -> None:
+        """Move the time on by `seconds`."""
+        with self._lock:
+            self._now += seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The account and the temper of an emulator.
+
+    :param account_id: six characters, as `GET /api/accounts` answers.
+    :param organization_name: the account's name.
+    :param api_key: the private key with every scope; not used when `keys` is given.
+    :param keys: private keys and their scopes. All of them share the account's rate limit windows.
+    :param job_seconds: how long a bulk import job takes from its creation to `complete`.
+    :param rate_limits: `real` refuses what passes a window; `off` lets it through and only counts it.
+    :param time_factor: how much faster than real the windows pass: 10 makes a minute of six seconds.
+    :param window_offset: seconds by which windows are shifted against the clock; Klaviyo's alignment is not known.
+    :param count_refused: a refused request counts in its windows too (the stricter reading).
+    :param pointers: how a 400 names bad records: `all` of them, `one` an answer, or `none`.
+    :param import_errors: what an import error names its record by: the pointer into the request, the
+        `original_payload`, or both; which of them Klaviyo fills is not known.
+    :param sms: whether the account can send SMS; without it nobody is known by a phone number alone.
+    :param phone_regions: ISO countries whose numbers are accepted; None accepts every country.
+    :param fake_domains: e-mail domains whose profiles are dropped in silence, as Klaviyo does with fake addresses.
+    :param bad_key_status: status for a missing or unknown key; Klaviyo's pages name both 401 and 400.
+    :param revisions: the API revisions that are answered; the shapes are those of 2026-07-15.
+    :param retired_before: revisions before this one answer 410.
+    :param max_any_values: how many values a filter's `any` may hold; Klaviyo names no limit, its clients use 100.
+    :param max_url_bytes: longest request target; Klaviyo names no limit.
+    :param keep_bodies: how many of the last request bodies the log keeps.
+    :param seed: seed of the ids that the emulator makes up.
+    """
+
+    account_id: str = "EmuLtr"
+    organization_name: str = "Emulated Outfitters"
+    api_key: str = field(default=DEFAULT_API_KEY, repr=False)
+    keys: Mapping[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    job_seconds: float = 2.0
+    rate_limits: Literal["real", "off"] = "real"
+    time_factor: float = 1.0
+    window_offset: float = 0.0
+    count_refused: bool = True
+    pointers: Literal["all", "one", "none"] = "all"
+    import_errors: Literal["full", "pointer", "payload"] = "full"
+    sms: bool = True
+    phone_regions: frozenset[str] | None = None
+    fake_domains: frozenset[str] = frozenset()
+    bad_key_status: Literal[400, 401] = 401
+    revisions: tuple[str, ...] = ("2026-07-15", "2026-10-15")
+    retired_before: str = "2024-10-15"
+    max_any_values: int = 100
+    max_url_bytes: int = 8_192
+    keep_bodies: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if len(self.account_id) != 6 or not self.account_id.isalnum():
+            detail = f"account_id must be six letters or digits, not {self.account_id!r}"
+            raise ValueError(detail)
+        if self.job_seconds < 0 or self.time_factor <= 0 or self.keep_bodies < 0:
+            detail = "job_seconds and keep_bodies must not be negative, time_factor must be positive"
+            raise ValueError(detail)
+        for name, choices in _CHOICES.items():
+            if getattr(self, name) not in choices:
+                detail = f"{name} must be one of {choices}, not {getattr(self, name)!r}"
+                raise ValueError(detail)
+
+    def scopes_of(self, key: str) -> tuple[str, ...] | None:
+        """The scopes of a private key, or None when the account has no such key."""
+        if self.keys:
+            scopes = self.keys.get(key)
+            return None if scopes is None else tuple(scopes)
+        return ALL_SCOPES if key == self.api_key else None
+
+    @property
+    def first_key(self) -> str:
+        """The key that callers should use when they name none."""
+        return next(iter(self.keys), self.api_key)
