@@ -8,11 +8,13 @@ moment.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import logging
 import math
 import os
+import stat
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
@@ -54,7 +56,7 @@ class FileWindows:
 
     :param directory: is created, for the owner alone; must not be on a network file system.
     :param boot_id: names the scale of the monotonic clock; this machine's if None.
-    :raises RateLimitStoreError: when the directory cannot be made.
+    :raises RateLimitStoreError: when the directory cannot be made, or others may write to it.
     """
 
     def __init__(self, directory: Path, *, boot_id: str | None = None) -> None:
@@ -62,6 +64,7 @@ class FileWindows:
         self._scale = hashlib.sha256((_boot_id() if boot_id is None else boot_id).encode()).digest()[:16]
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _check_owner(directory)
         except OSError as error:
             raise _store_error(directory, error) from error
 
@@ -96,6 +99,13 @@ class FileWindows:
             raise _store_error(path, error) from error
 
 
+def _check_owner(directory: Path) -> None:
+    """Refuse a directory that somebody else put there first, as anybody may in a folder for temporary files."""
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise PermissionError(errno.EPERM, "not a directory that this user alone can write to")
+
+
 def _boot_id() -> str:
     """What changes when the monotonic clock of this process counts from another moment."""
     try:
@@ -107,7 +117,7 @@ def _boot_id() -> str:
 def _store_error(path: Path, error: OSError) -> RateLimitStoreError:
     return RateLimitStoreError(
         f"The rate-limit windows at {path} cannot be kept ({error.strerror or error}), so nothing is sent. "
-        "Make the directory writable for the user that runs the tasks; it must be on a local disk."
+        "Make the directory writable for the user that runs the tasks, and for nobody else, on a local disk."
     )
 
 

@@ -234,6 +234,25 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
         FileWindows(tmp_path / "file" / "windows")
 
 
+def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o777)
+    with pytest.raises(RateLimitStoreError, match="this user alone"):
+        FileWindows(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
+    os.chown(tmp_path, 12_345, -1)
+    with pytest.raises(RateLimitStoreError, match="this user alone"):
+        FileWindows(tmp_path)
+
+
+def test_a_link_to_a_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(RateLimitStoreError, match="this user alone"):
+        FileWindows(tmp_path / "link")
+
+
 def test_nothing_is_sent_when_the_windows_cannot_be_kept(machine: Machine) -> None:
     machine.send()
     file = machine.file
