@@ -1,6 +1,6 @@
 """Phone numbers to E.164, a column at a time.
 
-``phonenumbers`` decides, but it takes some 50 µs a number, and a sync may have millions. So numbers in the common
+``phonenumbers`` decides, but it takes 20 to 60 µs a number, and a sync may have millions. So numbers in the common
 forms are decided by regular expressions that are put together from the library's own metadata; each accepts only
 what the library would accept, with the same E.164 form, and everything else is put to the library. How the library
 reads a number:
@@ -94,7 +94,7 @@ _Match = Callable[[str], "re.Match[str] | None"]
 class PhoneNumbers:
     """Checks columns of phone numbers.
 
-    :param region: ISO 3166 country of national numbers, in any letter case; None: numbers need a country code.
+    :param region: ISO 3166 country of national numbers, in any letter case; without one, numbers need a country code.
     :raises ValueError: when no phone numbers of that country are known.
     """
 

@@ -138,8 +138,8 @@ def punctuated(text: str, random: Random) -> str:
         "\uff0b14155550123",
         "\uff0b\uff11\uff14\uff11\uff15\uff15\uff15\uff15\uff10\uff11\uff12\uff13",  # full-width digits
         "+1\u0664\u0661\u0665\u0665\u0665\u0665\u0660\u0661\u0662\u0663",  # Arabic-Indic digits
-        "+1415\u066555\u06600123",
-        "0\u06666 12 34 56 78",
+        "+1415555\u0660123",
+        "06 12 34 56 7\u0668",
         "+1415555,0123",
         "+1,4155550123",
         "+1\u00a0415\u2010555\u201301\u200b23",  # punctuation of Unicode
