@@ -37,25 +37,22 @@ class SeenPeople:
     def add(self, identities: Sequence[str]) -> list[int]:
         """Remember a chunk of people; returns the places of those met before, in it or in an earlier chunk."""
         hashes = list(map(hash, identities))
-        distinct = set(hashes)
-        earlier = self._insert(sorted(distinct))  # neighbours share pages of the tree
-        if not earlier and len(distinct) == len(hashes):
+        if self._insert(sorted(hashes)) == len(hashes):  # neighbours share pages of the tree
             return []
-        return _repeated(hashes, earlier)
+        return _repeated(hashes, self._earlier(hashes))
 
     def close(self) -> None:
         """Forget everyone."""
         self._database.close()
 
-    def _insert(self, hashes: Sequence[int]) -> set[int]:
-        """Insert what is new; returns what earlier chunks brought."""
+    def _insert(self, hashes: Sequence[int]) -> int:
+        """Insert who is new; returns how many were."""
         self._chunk += 1
         before = self._database.total_changes
         for start in range(0, len(hashes), _MAX_VARIABLES):
             part = hashes[start : start + _MAX_VARIABLES]
             self._database.execute(_insertion(len(part)), (self._chunk, *part))
-        is_all_new = self._database.total_changes - before == len(hashes)
-        return set() if is_all_new else self._earlier(hashes)
+        return self._database.total_changes - before
 
     def _earlier(self, hashes: Sequence[int]) -> set[int]:
         found: set[int] = set()
