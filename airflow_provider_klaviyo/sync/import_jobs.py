@@ -23,7 +23,7 @@ from airflow_provider_klaviyo.sync.import_results import all_pending, verdicts_o
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.refusals import RefusalHandler
 from airflow_provider_klaviyo.sync.single_imports import import_one
-from airflow_provider_klaviyo.sync.spool import Kept, Spool
+from airflow_provider_klaviyo.sync.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,7 @@ IN_FLIGHT = 4
 """Requests at once: a full body takes longer to send than the 0.4 s between two that Klaviyo allows."""
 
 _FIRST_POLL = 0.5
+_SAY_INTERVAL = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class ImportJobDelivery:
         self._doubts: dict[int, _Doubt] = {}
         self._next_poll = 0.0
         self._poll_pause = _FIRST_POLL
+        self._said = client.clock.now()
 
     @property
     def job_ids(self) -> list[str]:
@@ -182,6 +184,18 @@ class ImportJobDelivery:
             self._settling[job.id] = self._jobs.pop(job.id)
             self._tasks.add(self._pool.submit(self._settle, job))
         self._next_poll = self._client.clock.now() + self._poll_pause
+        self._say_what_is_open(now)
+
+    def _say_what_is_open(self, now: float) -> None:
+        if self._jobs and now - self._said >= _SAY_INTERVAL:
+            self._said = now
+            people = sum(job.size for job in self._jobs.values())
+            log.info(
+                "Waiting for Klaviyo to settle %d import jobs of %s profiles: %s.",
+                len(self._jobs),
+                f"{people:,}",
+                _shown(self._jobs),
+            )
 
     def _terminal_jobs(self) -> list[ImportJob]:
         jobs = find_import_jobs(self._client, list(self._jobs))

@@ -118,7 +118,7 @@ def test_what_goes_wrong_in_the_trigger_reaches_the_sensor(klaviyo: Emulator) ->
     klaviyo.set(keys={"pk_other": ()})
 
     async def first() -> Any:
-        return [event async for event in KlaviyoImportJobTrigger(["j"], "klaviyo_default", 0.1).run()][0]
+        return await anext(KlaviyoImportJobTrigger(["j"], "klaviyo_default", 0.1).run())
 
     event = asyncio.run(first())
     sensor = KlaviyoImportJobSensor(task_id="wait", job_ids="j")

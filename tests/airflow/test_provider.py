@@ -11,10 +11,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+import airflow
 import jsonschema
 import pytest
 
-import airflow
 import airflow_provider_klaviyo
 from airflow_provider_klaviyo.get_provider_info import get_provider_info
 

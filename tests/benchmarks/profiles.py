@@ -69,7 +69,7 @@ MAPPING = {
 # --- the ways ---------------------------------------------------------------------------------------------------
 
 
-def bare_minimum(rows: int, url: str) -> None:  # noqa: ARG001 - the signature of a way
+def bare_minimum(rows: int, url: str) -> None:
     """Stream and encode; the phone number goes as it is, the time by ``isoformat``, the number by its digits."""
     import msgspec
     import psycopg
@@ -329,7 +329,8 @@ def _measure_once(way: str, rows: int, url: str) -> dict[str, float]:
         ]
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=environment, check=False)
     if "MEASURED" not in done.stdout:
-        raise SystemExit(f"{way} failed:\n{done.stderr[-3000:]}")
+        msg = f"{way} failed:\n{done.stderr[-3000:]}"
+        raise SystemExit(msg)
     figures: dict[str, float] = json.loads(done.stdout.partition("MEASURED")[2].splitlines()[0])
     return figures
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -41,7 +43,7 @@ def test_a_batch_is_closed_only_when_the_next_record_would_burst_it(
     sizes: list[int], max_records: int, max_bytes: int
 ) -> None:
     made = batches(sizes, max_records, max_bytes)
-    for batch, following in zip(made, made[1:], strict=False):
+    for batch, following in pairwise(made):
         grown = len(b",".join(record.body for record in [*batch, following[0]]))
         assert len(batch) == max_records or grown > max_bytes
 

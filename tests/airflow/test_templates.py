@@ -1,0 +1,113 @@
+"""Parameters as people write them in Dags: templates, files and flags, rendered by a real Airflow."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.emulator import Emulator, Settings
+from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+
+@pytest.fixture
+def klaviyo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Emulator]:
+    shop = tmp_path / "shop.sqlite"
+    with sqlite3.connect(shop) as connection:
+        connection.execute("CREATE TABLE customers (email TEXT, tier TEXT, phone TEXT, seen TEXT)")
+        people = [
+            (f"p{n}@shop.io", "gold" if n % 2 else "silver", f"(415) 555-{n:04}", None) for n in range(10)
+        ]
+        connection.executemany("INSERT INTO customers VALUES (?, ?, ?, ?)", people)
+    connection.close()
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(shop)}))
+    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
+    with Emulator(Settings(job_seconds=0.0)) as emulator:
+        connection_json = {"conn_type": "klaviyo", "password": emulator.api_key, "host": emulator.url}
+        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection_json))
+        yield emulator
+
+
+def run(folder: Path, *, native: bool = False, conf: dict[str, Any] | None = None, **parameters: Any) -> Any:
+    """A Dag of one sync, run by Airflow; its summary."""
+    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.sdk import DAG
+    from airflow.utils.session import create_session
+
+    with DAG(
+        "templates",
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        schedule=None,
+        template_searchpath=str(folder),
+        render_template_as_native_obj=native,
+        params={"tier": "gold", "preview": False, "column": "email"},
+    ) as dag:
+        KlaviyoSyncProfilesOperator(
+            task_id="sync",
+            **({"sql_conn_id": "shop", "mapping": {"email": "email"}, "poll_interval": 0.2} | parameters),
+        )
+    with create_session() as session:
+        session.merge(DagBundleModel(name="tests"))
+    bag = DagBag(dag_folder="/dev/null")
+    bag.bag_dag(dag)
+    sync_bag_to_db(bag, "tests", None)
+    dag_run = dag.test(run_conf=conf)
+    (ti,) = dag_run.get_task_instances()
+    return ti.xcom_pull(task_ids="sync", key="return_value"), dag_run.state
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_file_with_a_template_is_the_query(klaviyo: Emulator, tmp_path: Path, native: bool) -> None:
+    (tmp_path / "customers.sql").write_text("SELECT * FROM customers WHERE tier = '{{ params.tier }}';\n")
+    summary, state = run(tmp_path, sql="customers.sql", native=native)
+    assert (state, summary["accepted"]) == ("success", 5)
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_parameters_mapping_and_flags_are_rendered(klaviyo: Emulator, tmp_path: Path, native: bool) -> None:
+    summary, state = run(
+        tmp_path,
+        native=native,
+        sql="SELECT * FROM customers WHERE tier = :tier",
+        parameters={"tier": "{{ params.tier }}"},
+        mapping={"email": "{{ params.column }}", "phone_number": "phone"},
+        phone_region="{{ 'us' }}",
+        preview="{{ params.preview }}",
+        clear_nulls="{{ params.preview }}",
+        primary_key="{{ params.column }}",
+        timezone="{{ 'Europe/' }}Berlin",
+    )
+    assert (state, summary["accepted"], summary["preview"], summary["warnings"]) == ("success", 5, False, 0)
+    assert klaviyo.count() == 5
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_preview_that_a_template_turns_on_writes_nothing(
+    klaviyo: Emulator, tmp_path: Path, native: bool
+) -> None:
+    sql = "SELECT * FROM customers"
+    summary, state = run(
+        tmp_path, native=native, conf={"preview": True}, sql=sql, preview="{{ params.preview }}"
+    )
+    assert (state, summary["accepted"], summary["preview"]) == ("success", 10, True)
+    assert klaviyo.requests() == []
+
+
+@pytest.mark.parametrize("native", [False, True])
+def test_a_list_of_fields_to_clear_may_be_rendered(klaviyo: Emulator, tmp_path: Path, native: bool) -> None:
+    summary, state = run(
+        tmp_path,
+        native=native,
+        sql="SELECT * FROM customers",
+        mapping={"email": "email", "properties.Seen": "seen"},
+        clear_nulls=["properties.{{ 'Seen' }}"],
+    )
+    assert (state, summary["accepted"]) == ("success", 10)

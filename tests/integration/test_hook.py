@@ -1,0 +1,100 @@
+"""The calls that people make by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoRequestError
+from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
+from tests.integration.conftest import StartEmulator
+
+pytestmark = pytest.mark.integration
+
+
+def test_a_list_is_found_by_its_exact_name_or_created_once(klaviyo: Emulator) -> None:
+    hook = KlaviyoHook()
+    assert hook.find_list('VIP "gold"') is None
+    created = hook.create_list('VIP "gold"', opt_in_process="single_opt_in")
+    assert hook.create_list('VIP "gold"') == hook.find_list('VIP "gold"') == created
+    assert hook.find_list("vip") is None
+
+
+def test_two_lists_of_one_name_are_an_error_that_names_both(klaviyo: Emulator) -> None:
+    ids = [klaviyo.add_list("VIP"), klaviyo.add_list("VIP")]
+    with pytest.raises(KlaviyoConfigurationError) as caught:
+        KlaviyoHook().find_list("VIP")
+    assert all(list_id in str(caught.value) for list_id in ids)
+
+
+def test_profiles_are_looked_up_a_hundred_at_a_time(klaviyo: Emulator) -> None:
+    klaviyo.add_profiles([{"email": f"p+{n}@shop.io"} for n in range(150)])
+    found = KlaviyoHook().get_profiles([f"p+{n}@shop.io" for n in range(250)])
+    assert len(found) == 150
+    assert len(klaviyo.requests("get_profiles")) == 3
+
+
+@pytest.mark.parametrize("name", ["it's", 'a "b" c', "back\\slash", "plus+amp&eq=", "ünï"])
+def test_any_value_survives_the_filter(klaviyo: Emulator, name: str) -> None:
+    klaviyo.add_profiles([{"external_id": name}])
+    assert len(KlaviyoHook().get_profiles([name], field="external_id")) == 1
+
+
+def test_any_endpoint_can_be_called(klaviyo: Emulator) -> None:
+    hook = KlaviyoHook()
+    body = {"data": {"type": "profile", "attributes": {"email": "ada@shop.io"}}}
+    created = hook.request("POST", "/api/profiles", json=body)
+    assert created["data"]["attributes"]["email"] == "ada@shop.io"  # type: ignore[index]
+    found = hook.request("get", "/api/profiles", query={"filter": 'equals(email,"ada@shop.io")'})
+    assert len(found["data"]) == 1  # type: ignore[arg-type]
+    with pytest.raises(KlaviyoRequestError, match="404"):
+        hook.request("GET", "/api/lists/Nolist")
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        ({"timeout": "soon"}, "timeout must be a number"),
+        ({"rate_limit": 1}, "unknown extra fields: rate_limit"),
+        ({"rate_limit_share": "2"}, "rate_limit_share"),
+    ],
+)
+def test_a_connection_that_cannot_work_names_the_field(
+    start_emulator: StartEmulator, extra: dict[str, object], told: str
+) -> None:
+    start_emulator(extra=extra)
+    with pytest.raises(KlaviyoConfigurationError, match=told):
+        KlaviyoHook().get_client()
+    assert told.split(":")[0].split(" ")[0] in KlaviyoHook().test_connection()[1]
+
+
+@pytest.mark.parametrize(
+    ("host", "schema", "port"),
+    [("{host}", "http", True), ("http://{host}:{port}/", None, False), ("http://{host}", None, True)],
+)
+def test_the_host_may_come_in_parts_as_a_uri_gives_it(
+    klaviyo: Emulator, monkeypatch: pytest.MonkeyPatch, host: str, schema: str | None, port: bool
+) -> None:
+    import json
+
+    connection = {
+        "conn_type": "klaviyo",
+        "password": klaviyo.api_key,
+        "host": host.format(host="127.0.0.1", port=klaviyo.port),
+        "schema": schema,
+        "port": klaviyo.port if port else None,
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
+    assert KlaviyoHook().test_connection() == (
+        True,
+        "Connected to the Klaviyo account EmuLtr (Emulated Outfitters), a test account.",
+    )
+
+
+def test_limits_can_be_shared_through_redis(
+    start_emulator: StartEmulator, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    klaviyo = start_emulator(extra={"rate_limit_conn_id": "limits"})
+    monkeypatch.setenv("AIRFLOW_CONN_LIMITS", redis_url)
+    assert KlaviyoHook().test_connection()[0]
+    assert len(klaviyo.requests("get_accounts")) == 1
