@@ -2,8 +2,8 @@
 what did not run.
 
 Services are looked for where they usually listen; elsewhere by ``KLAVIYO_TESTS_POSTGRES``, ``KLAVIYO_TESTS_MYSQL`` and
-``KLAVIYO_TESTS_REDIS`` (URIs). What is absent skips its tests, unless ``KLAVIYO_TESTS_EXPECT`` (such as
-``postgres,mysql,redis,openapi``) names it: then it fails them.
+``KLAVIYO_TESTS_REDIS`` (URIs). What is absent skips its tests, unless ``KLAVIYO_TESTS_EXPECT`` (some of
+``postgres,mysql,redis,openapi``) names it: then it fails them. ``everything`` fails a run that skipped any test.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -41,8 +41,11 @@ os.environ |= {
 }
 
 
-def pytest_sessionfinish() -> None:
+def pytest_sessionfinish(session: pytest.Session) -> None:
     shutil.rmtree(_HOME, ignore_errors=True)
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if _is_expected("everything") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -63,6 +66,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.line(f"{tests:5} tests: {reason}")
     if deselected:
         terminalreporter.line(f"{deselected:5} tests: not selected by the command line")
+    if skipped and _is_expected("everything"):
+        terminalreporter.line(
+            "Everything was expected to run here (KLAVIYO_TESTS_EXPECT): the run has failed.", red=True
+        )
 
 
 def _reason(report: pytest.TestReport) -> str:
@@ -72,9 +79,13 @@ def _reason(report: pytest.TestReport) -> str:
 
 def absent(name: str, reason: str) -> NoReturn:
     """Skip the test, or fail it where ``name`` is expected to be there."""
-    if name in os.environ.get("KLAVIYO_TESTS_EXPECT", "").split(","):
+    if _is_expected(name):
         pytest.fail(f"{name} was expected here, but: {reason}", pytrace=False)
     pytest.skip(reason)
+
+
+def _is_expected(name: str) -> bool:
+    return name in os.environ.get("KLAVIYO_TESTS_EXPECT", "").split(",")
 
 
 # -----------------------------------------------------------------------------------------------------------
@@ -95,6 +106,29 @@ def airflow_database() -> None:
     from airflow.utils.db import initdb
 
     initdb()
+
+
+@pytest.fixture
+def run_in_airflow(airflow_database: None) -> Callable[..., Any]:
+    """Runs a Dag in this process, as ``airflow dags test`` does; gives back its run."""
+
+    def run(dag: Any, **test_arguments: Any) -> Any:
+        from airflow.models.dagbundle import DagBundleModel
+        from airflow.utils.session import create_session
+
+        try:  # Airflow 3.2 and newer
+            from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+        except ImportError:  # Airflow 3.1
+            from airflow.models.dagbag import DagBag, sync_bag_to_db
+
+        bag = DagBag(dag_folder=os.devnull)
+        bag.bag_dag(dag)
+        with create_session() as session:
+            session.merge(DagBundleModel(name="tests"))
+        sync_bag_to_db(bag, "tests", None)  # a Dag that the metadata database does not know cannot be run
+        return dag.test(**test_arguments)
+
+    return run
 
 
 @pytest.fixture(scope="session")
