@@ -29,9 +29,10 @@ from airflow_provider_klaviyo.sync.batching import Batcher, BatchLimits
 from airflow_provider_klaviyo.sync.engine import Delivery, Mapper, Sync
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
+from airflow_provider_klaviyo.sync.query import Query, UnsuitableQuery
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
-from airflow_provider_klaviyo.sync.rows import Query, RowStream, UnsuitableQuery
+from airflow_provider_klaviyo.sync.rows import RowStream
 from airflow_provider_klaviyo.sync.spool import Spool
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.progress import Progress
+from airflow_provider_klaviyo.sync.query import QueryFailed
 from airflow_provider_klaviyo.sync.report import SyncReport
-from airflow_provider_klaviyo.sync.rows import QueryFailed
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from airflow_provider_klaviyo.client.endpoints import (
 from airflow_provider_klaviyo.client.jobs import import_body
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.records.mapping import Columns, bind
-from airflow_provider_klaviyo.records.profile import FIELDS, ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.profile import FIELDS, PHONE_REGION, ProfileMapper, ProfileOptions
 from airflow_provider_klaviyo.sync.batching import BatchLimits
 from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
@@ -64,7 +64,7 @@ class ProfilesSync:
 
 
 def _announce(mapper: ProfileMapper, fields: Mapping[str, int]) -> None:
-    standard = [name for name in fields if name in FIELDS]
+    standard = [name for name in fields if name in FIELDS and name != PHONE_REGION]
     properties = mapper.property_names
     log.info(
         "People are matched by %s. Fields sent: %s. Custom properties sent: %s.",

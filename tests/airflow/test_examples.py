@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -58,23 +58,31 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-def run_dag(dag_id: str) -> Any:
-    """Bring the example folder's Dag into the metadata database and run it in this process."""
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    from airflow.models.dagbundle import DagBundleModel
-    from airflow.utils.session import create_session
+RunExample = Callable[[str], Any]
 
-    bag = DagBag(dag_folder=str(EXAMPLES))
-    assert bag.import_errors == {}
-    with create_session() as session:
-        session.merge(DagBundleModel(name="examples"))
-    sync_bag_to_db(bag, "examples", None)
-    return bag.dags[dag_id].test()
+
+@pytest.fixture
+def run_example(run_in_airflow: Callable[..., Any]) -> RunExample:
+    """Runs an example Dag, as Airflow reads it from its folder."""
+
+    def run(dag_id: str) -> Any:
+        try:  # Airflow 3.2 and newer
+            from airflow.dag_processing.dagbag import DagBag
+        except ImportError:  # Airflow 3.1
+            from airflow.models.dagbag import DagBag
+
+        bag = DagBag(dag_folder=str(EXAMPLES))
+        assert bag.import_errors == {}
+        return run_in_airflow(bag.dags[dag_id])
+
+    return run
 
 
 @pytest.mark.slow
-def test_the_profiles_example_brings_the_customers_into_klaviyo(klaviyo: Emulator, shop: Path) -> None:
-    run = run_dag("klaviyo_profiles")
+def test_the_profiles_example_brings_the_customers_into_klaviyo(
+    klaviyo: Emulator, shop: Path, run_example: RunExample
+) -> None:
+    run = run_example("klaviyo_profiles")
     assert run.state == "success"
     (ti,) = run.get_task_instances()
     summary = ti.xcom_pull(task_ids="sync_customers", key="return_value")
@@ -88,11 +96,13 @@ def test_the_profiles_example_brings_the_customers_into_klaviyo(klaviyo: Emulato
 
 
 @pytest.mark.slow
-def test_a_failing_sync_leaves_its_summary_where_callbacks_find_it(klaviyo: Emulator, shop: Path) -> None:
+def test_a_failing_sync_leaves_its_summary_where_callbacks_find_it(
+    klaviyo: Emulator, shop: Path, run_example: RunExample
+) -> None:
     with sqlite3.connect(shop) as connection:
         connection.execute("UPDATE customers SET email = 'nobody' WHERE id <= 50")
     connection.close()
-    run = run_dag("klaviyo_profiles")
+    run = run_example("klaviyo_profiles")
     assert run.state == "failed"
     (ti,) = run.get_task_instances()
     assert ti.try_number == 1

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -32,24 +33,22 @@ def start_job(people: int = 3) -> str:
         return start_import(client, profiles).id
 
 
-def run(sensor_arguments: dict[str, Any]) -> Any:
-    """A Dag of one sensor, run by Airflow; its task instance."""
-    from datetime import UTC, datetime
+Wait = Callable[[dict[str, Any]], Any]
 
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    from airflow.models.dagbundle import DagBundleModel
-    from airflow.sdk import DAG
-    from airflow.utils.session import create_session
 
-    with DAG("waiting", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
-        KlaviyoImportJobSensor(task_id="wait", **sensor_arguments)
-    with create_session() as session:
-        session.merge(DagBundleModel(name="tests"))
-    bag = DagBag(dag_folder="/dev/null")
-    bag.bag_dag(dag)
-    sync_bag_to_db(bag, "tests", None)
-    (ti,) = dag.test().get_task_instances()
-    return ti
+@pytest.fixture
+def wait(run_in_airflow: Callable[[Any], Any]) -> Wait:
+    """Runs a Dag of one sensor; its task instance."""
+
+    def run(sensor_arguments: dict[str, Any]) -> Any:
+        from airflow.sdk import DAG
+
+        with DAG("waiting", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
+            KlaviyoImportJobSensor(task_id="wait", **sensor_arguments)
+        (ti,) = run_in_airflow(dag).get_task_instances()
+        return ti
+
+    return run
 
 
 WAYS = [
@@ -60,9 +59,11 @@ WAYS = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", WAYS, ids=["poke", "deferrable"])
-def test_the_sensor_waits_until_all_jobs_are_complete(klaviyo: Emulator, way: dict[str, Any]) -> None:
+def test_the_sensor_waits_until_all_jobs_are_complete(
+    klaviyo: Emulator, wait: Wait, way: dict[str, Any]
+) -> None:
     jobs = [start_job() for _ in range(3)]
-    assert run({"job_ids": jobs, **way}).state == "success"
+    assert wait({"job_ids": jobs, **way}).state == "success"
     assert {job.status for job in klaviyo.jobs()} == {"complete"}
 
 
@@ -78,10 +79,10 @@ def test_the_sensor_waits_until_all_jobs_are_complete(klaviyo: Emulator, way: di
     ids=["failed profiles", "allowed failures", "cancelled"],
 )
 def test_failed_profiles_and_cancelled_jobs_fail_the_sensor(
-    klaviyo: Emulator, way: dict[str, Any], fault: Fault, more: dict[str, Any], state: str
+    klaviyo: Emulator, wait: Wait, way: dict[str, Any], fault: Fault, more: dict[str, Any], state: str
 ) -> None:
     klaviyo.inject(fault)
-    assert run({"job_ids": start_job(), **way, **more}).state == state
+    assert wait({"job_ids": start_job(), **way, **more}).state == state
 
 
 def test_the_trigger_survives_being_made_again() -> None:

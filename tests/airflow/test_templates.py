@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,46 +35,49 @@ def klaviyo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Emulato
         yield emulator
 
 
-def run(folder: Path, *, native: bool = False, conf: dict[str, Any] | None = None, **parameters: Any) -> Any:
-    """A Dag of one sync, run by Airflow; its summary."""
-    from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    from airflow.models.dagbundle import DagBundleModel
-    from airflow.sdk import DAG
-    from airflow.utils.session import create_session
+Run = Callable[..., tuple[dict[str, Any], str]]
 
-    with DAG(
-        "templates",
-        start_date=datetime(2026, 1, 1, tzinfo=UTC),
-        schedule=None,
-        template_searchpath=str(folder),
-        render_template_as_native_obj=native,
-        params={"tier": "gold", "preview": False, "column": "email"},
-    ) as dag:
-        KlaviyoSyncProfilesOperator(
-            task_id="sync",
-            **({"sql_conn_id": "shop", "mapping": {"email": "email"}, "poll_interval": 0.2} | parameters),
-        )
-    with create_session() as session:
-        session.merge(DagBundleModel(name="tests"))
-    bag = DagBag(dag_folder="/dev/null")
-    bag.bag_dag(dag)
-    sync_bag_to_db(bag, "tests", None)
-    dag_run = dag.test(run_conf=conf)
-    (ti,) = dag_run.get_task_instances()
-    return ti.xcom_pull(task_ids="sync", key="return_value"), dag_run.state
+
+@pytest.fixture
+def run(run_in_airflow: Callable[..., Any], tmp_path: Path) -> Run:
+    """Runs a Dag of one sync; its summary and its state."""
+
+    def run_sync(
+        *, native: bool = False, conf: dict[str, Any] | None = None, **parameters: Any
+    ) -> tuple[dict[str, Any], str]:
+        from airflow.sdk import DAG
+
+        with DAG(
+            "templates",
+            start_date=datetime(2026, 1, 1, tzinfo=UTC),
+            schedule=None,
+            template_searchpath=str(tmp_path),
+            render_template_as_native_obj=native,
+            params={"tier": "gold", "preview": False, "column": "email"},
+        ) as dag:
+            defaults = {"sql_conn_id": "shop", "mapping": {"email": "email"}, "poll_interval": 0.2}
+            KlaviyoSyncProfilesOperator(task_id="sync", **(defaults | parameters))
+        dag_run = run_in_airflow(dag, run_conf=conf)
+        (ti,) = dag_run.get_task_instances()
+        return ti.xcom_pull(task_ids="sync", key="return_value"), dag_run.state
+
+    return run_sync
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_a_file_with_a_template_is_the_query(klaviyo: Emulator, tmp_path: Path, native: bool) -> None:
+def test_a_file_with_a_template_is_the_query(
+    klaviyo: Emulator, run: Run, tmp_path: Path, native: bool
+) -> None:
     (tmp_path / "customers.sql").write_text("SELECT * FROM customers WHERE tier = '{{ params.tier }}';\n")
-    summary, state = run(tmp_path, sql="customers.sql", native=native)
+    summary, state = run(sql="customers.sql", native=native)
     assert (state, summary["accepted"]) == ("success", 5)
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_parameters_mapping_and_flags_are_rendered(klaviyo: Emulator, tmp_path: Path, native: bool) -> None:
+def test_parameters_mapping_and_flags_are_rendered(
+    klaviyo: Emulator, run: Run, tmp_path: Path, native: bool
+) -> None:
     summary, state = run(
-        tmp_path,
         native=native,
         sql="SELECT * FROM customers WHERE tier = :tier",
         parameters={"tier": "{{ params.tier }}"},
@@ -91,7 +94,7 @@ def test_parameters_mapping_and_flags_are_rendered(klaviyo: Emulator, tmp_path: 
 
 @pytest.mark.parametrize("native", [False, True])
 def test_a_preview_that_a_template_turns_on_writes_nothing(
-    klaviyo: Emulator, tmp_path: Path, native: bool
+    klaviyo: Emulator, run: Run, tmp_path: Path, native: bool
 ) -> None:
     sql = "SELECT * FROM customers"
     summary, state = run(
@@ -102,9 +105,10 @@ def test_a_preview_that_a_template_turns_on_writes_nothing(
 
 
 @pytest.mark.parametrize("native", [False, True])
-def test_a_list_of_fields_to_clear_may_be_rendered(klaviyo: Emulator, tmp_path: Path, native: bool) -> None:
+def test_a_list_of_fields_to_clear_may_be_rendered(
+    klaviyo: Emulator, run: Run, tmp_path: Path, native: bool
+) -> None:
     summary, state = run(
-        tmp_path,
         native=native,
         sql="SELECT * FROM customers",
         mapping={"email": "email", "properties.Seen": "seen"},

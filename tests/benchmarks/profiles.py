@@ -231,6 +231,7 @@ class _TakesEverything(BaseHTTPRequestHandler):
         count = self.jobs[job]
         attributes = {"status": status, "total_count": count, "completed_count": count, "failed_count": 0}
         return {
+            "links": {"self": f"http://x/api/profile-bulk-import-jobs/{job}/"},
             "type": "profile-bulk-import-job",
             "id": job,
             "attributes": attributes | {"created_at": "2026-01-01T00:00:00Z"},

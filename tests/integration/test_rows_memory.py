@@ -16,7 +16,8 @@ ROOT = Path(__file__).resolve().parents[2]
 READER = """
 import resource, sys
 from importlib import import_module
-from airflow_provider_klaviyo.sync.rows import Query, RowStream
+from airflow_provider_klaviyo.sync.query import Query
+from airflow_provider_klaviyo.sync.rows import RowStream
 
 module, name, sql, *sizes = sys.argv[1:]
 hook = getattr(import_module(module), name)("shop")

@@ -6,16 +6,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from airflow.providers.mysql.hooks.mysql import MySqlHook
 
-from airflow_provider_klaviyo.sync.rows import (
-    DuplicateColumns,
-    NoResultSet,
-    Query,
-    QueryError,
-    QueryFailed,
-    RowStream,
-)
+from airflow_provider_klaviyo.sync.query import DuplicateColumns, NoResultSet, Query, QueryError, QueryFailed
+from airflow_provider_klaviyo.sync.rows import RowStream
+
+_REASON = "the MySQL driver is not installed (apt-get install libmariadb-dev pkg-config build-essential)"
+MySqlHook: Any = pytest.importorskip(
+    "airflow.providers.mysql.hooks.mysql", reason=_REASON, exc_type=ImportError
+).MySqlHook
 
 pytestmark = pytest.mark.integration
 

@@ -9,17 +9,17 @@ from urllib.parse import quote
 import psycopg
 import pytest
 from airflow.providers.postgres.hooks.postgres import PostgresHook
+from airflow_provider_klaviyo.records.unsendable import Unreadable
 
-from airflow_provider_klaviyo.records.values import Unreadable
-from airflow_provider_klaviyo.sync.rows import (
-    DeclaredCursor,
+from airflow_provider_klaviyo.sync.drivers.postgres import DeclaredCursor
+from airflow_provider_klaviyo.sync.query import (
     DuplicateColumns,
     NoResultSet,
     Query,
     QueryFailed,
-    RowStream,
     SeveralStatements,
 )
+from airflow_provider_klaviyo.sync.rows import RowStream
 
 pytestmark = pytest.mark.integration
 

@@ -177,6 +177,10 @@ KINDS = [
 ]
 
 
+LOSE_ANSWERS = {"reset_after", "not_json"}
+"""What was stored without our hearing of it may be rejected when it is sent again."""
+
+
 def random_faults(dice: random.Random) -> Iterator[Fault]:
     for _ in range(dice.randint(1, 5)):
         kind = dice.choice(KINDS)
@@ -216,16 +220,18 @@ def test_under_random_faults_every_row_has_its_verdict_and_what_is_accepted_is_s
 ) -> None:
     dice = random.Random(seed)
     rows = random_rows(dice)
-    for fault in random_faults(dice):
+    faults = list(random_faults(dice))
+    for fault in faults:
         klaviyo.inject(fault)
     outcome = run(klaviyo, rows, tmp_path / "run")
     outcome.check_the_law()
     told = {line["row_number"]: line["outcome"] for line in outcome.lines if line["outcome"] != "warning"}
-    accepted = {str(row[1]).strip().lower() for n, row in enumerate(rows, 1) if n not in told}
+    read = rows[: outcome.report.rows_read]  # a run that ends early does not read on
+    accepted = {str(row[1]).strip().lower() for n, row in enumerate(read, 1) if n not in told}
     stored = {profile.get("email") for profile in klaviyo.iter_profiles()}
     assert accepted <= stored
     assert len(accepted) == outcome.report.accepted
-    if outcome.error is None and not outcome.report.pending:
+    if outcome.error is None and not outcome.report.pending and not LOSE_ANSWERS & {str(f.kind) for f in faults}:
         assert accepted == stored - {None}
     klaviyo.clear_faults()
     again = run(klaviyo, rows, tmp_path / "again")

@@ -12,7 +12,8 @@ import pytest
 from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 
 from airflow_provider_klaviyo.records.values import to_json_values
-from airflow_provider_klaviyo.sync.rows import Query, RowStream
+from airflow_provider_klaviyo.sync.query import Query
+from airflow_provider_klaviyo.sync.rows import RowStream
 
 pytestmark = pytest.mark.integration
 

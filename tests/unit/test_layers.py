@@ -48,7 +48,7 @@ def test_the_middle_never_imports_airflow_and_nothing_points_back(layer: str) ->
 
 
 HEAVY = ("requests", "phonenumbers", "email_validator", "tenacity", "airflow_provider_klaviyo.client.klaviyo")
-MODULES = ("operators.profiles", "sensors.jobs", "get_provider_info")
+MODULES = ("operators.profiles", "sensors.jobs")
 
 
 @pytest.mark.parametrize("module", MODULES)
@@ -67,3 +67,14 @@ print("LOADED" + json.dumps(sorted(set(sys.modules) - before)))
     assert f"{NAME}.{module}" in loaded
     drivers = ("psycopg", "MySQLdb", "sqlite3", "airflow.providers.common.sql")
     assert [name for name in loaded if name.startswith((*HEAVY, *drivers))] == []
+
+
+def test_what_every_airflow_process_imports_of_the_provider_is_next_to_nothing() -> None:
+    code = f"""
+import json, sys
+import {NAME}.get_provider_info
+print("LOADED" + json.dumps(sorted(sys.modules)))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = json.loads(done.stdout.partition("LOADED")[2])
+    assert [name for name in loaded if name.startswith((*HEAVY, "airflow.", "msgspec"))] == []

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
-from airflow_provider_klaviyo.records import phone
+from airflow_provider_klaviyo.records import phone, phone_patterns
 from airflow_provider_klaviyo.records.phone import PhoneNumbers
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
@@ -235,7 +235,7 @@ def test_numbers_at_the_edges_of_the_rules_are_judged_as_by_the_library(
 def test_only_trunk_prefixes_capture_groups() -> None:
     """On which the numbers of groups in our expressions rely."""
     plans = [PhoneMetadata.metadata_for_region(region) for region in REGIONS]
-    numbers = [getattr(plan, kind) for plan in plans for kind in ("general_desc", *phone._KINDS)]
+    numbers = [getattr(plan, kind) for plan in plans for kind in ("general_desc", *phone_patterns.KINDS)]
     patterns = [each.national_number_pattern or "" for each in numbers if each]
     patterns += [each for plan in plans for each in (plan.international_prefix, plan.leading_digits) if each]
     assert {re.compile(pattern).groups for pattern in patterns} == {0}

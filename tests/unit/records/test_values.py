@@ -13,15 +13,11 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+from airflow_provider_klaviyo.records.unsendable import Unreadable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_klaviyo.records.values import (
-    Unreadable,
-    to_json_values,
-    to_numbers_or_strings,
-    to_strings,
-)
+from airflow_provider_klaviyo.records.values import to_json_values, to_numbers_or_strings, to_strings
 
 BERLIN = ZoneInfo("Europe/Berlin")
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")

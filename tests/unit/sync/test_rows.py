@@ -9,17 +9,17 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.sync.rows import (
+from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements
+from airflow_provider_klaviyo.sync.query import (
     DuplicateColumns,
     NoCursor,
     NoResultSet,
     Query,
     QueryFailed,
-    RowStream,
     SeveralStatements,
     UnsuitableQuery,
-    refuse_several_statements,
 )
+from airflow_provider_klaviyo.sync.rows import RowStream
 
 NUMBERS = (
     "WITH RECURSIVE n(id) AS (SELECT 1 UNION ALL SELECT id + 1 FROM n WHERE id < {}) "

@@ -1,0 +1,57 @@
+"""MySQL and MariaDB: an unbuffered cursor, whose rows the server keeps back until they are fetched."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+
+from airflow_provider_klaviyo.sync.drivers.plain import close_politely, execute_plain, run_if_possible
+from airflow_provider_klaviyo.sync.drivers.result import Connection, MakeCursor, Result
+from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements
+from airflow_provider_klaviyo.sync.query import Query
+
+# The server waits in the middle of writing rows while Klaviyo's rate limits are waited for, and the statement's
+# running time counts that. One statement each, since neither MySQL nor MariaDB knows all of them.
+_LIFT_WRITE_TIMEOUTS = (
+    "SET SESSION net_write_timeout = 86400",
+    "SET SESSION max_statement_time = 0",
+    "SET SESSION max_execution_time = 0",
+)
+_MULTI_STATEMENTS_OFF = 1  # MYSQL_OPTION_MULTI_STATEMENTS_OFF of the C API
+
+
+def open_mysqlclient(connection: Connection, query: Query, size: int) -> Result:
+    from MySQLdb.cursors import SSCursor
+
+    with suppress(Exception):
+        connection.set_server_option(_MULTI_STATEMENTS_OFF)
+    return _open_unbuffered(connection, partial(connection.cursor, SSCursor), query, size)
+
+
+def open_mysql_connector(connection: Connection, query: Query, size: int) -> Result:
+    make = partial(connection.cursor, buffered=False, dictionary=False)
+    refuse_several_statements(query.sql, "mysql")
+    return _open_unbuffered(connection, make, query, size)
+
+
+def open_pymysql(connection: Connection, query: Query, size: int) -> Result:
+    from pymysql.cursors import SSCursor
+
+    return _open_unbuffered(connection, partial(connection.cursor, SSCursor), query, size)
+
+
+def _open_unbuffered(connection: Connection, make: MakeCursor, query: Query, size: int) -> Result:
+    for statement in _LIFT_WRITE_TIMEOUTS:
+        run_if_possible(connection, statement)
+    return execute_plain(make(), query, size)
+
+
+def close_without_draining(connection: Connection, result: Result | None, is_read_to_the_end: bool) -> None:  # noqa: FBT001
+    """Drop the connection if rows may be left: closing an unbuffered cursor would read them all first."""
+    if is_read_to_the_end:
+        close_politely(connection, result, is_read_to_the_end)
+        return
+    with suppress(Exception):
+        connection.close()
+    with suppress(AttributeError):
+        connection._result.unbuffered_active = False  # noqa: SLF001  # pymysql would read on, without a socket, when collected

@@ -1,0 +1,67 @@
+"""A query to read from: the statement, the hook that reaches its database, and what can be wrong with either."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """One statement that returns rows.
+
+    :param sql: in the words of its database; a closing semicolon is fine.
+    :param parameters: passed to the driver as they are, in its placeholder style; without any, a ``%`` in the
+        statement is an ordinary character.
+    """
+
+    sql: str
+    parameters: Mapping[str, object] | Sequence[object] | None = None
+
+
+class SqlHook(Protocol):
+    """What is needed of Airflow's ``DbApiHook``; its ``set_autocommit`` is used if ``supports_autocommit``."""
+
+    def get_conn(self) -> Any:
+        """Open a DB-API connection."""
+
+    @staticmethod
+    def strip_sql_string(sql: str) -> str:
+        """Return the statement without surrounding space and a closing semicolon."""
+
+
+class QueryError(Exception):
+    """The query gave no rows, or not all of them."""
+
+
+class QueryFailed(QueryError):
+    """The database refused the query, or broke off; ``rows_read`` rows had been handed out by then."""
+
+    def __init__(self, message: str, *, rows_read: int = 0) -> None:
+        super().__init__(message)
+        self.rows_read = rows_read
+
+
+class UnsuitableQuery(QueryError):
+    """The query or its connection must be changed: another run would end the same way."""
+
+
+class NoResultSet(UnsuitableQuery):
+    """The statement returns no columns."""
+
+
+class DuplicateColumns(UnsuitableQuery):
+    """Two columns of the result have one name; ``columns`` holds such names."""
+
+    def __init__(self, message: str, *, columns: Sequence[str]) -> None:
+        super().__init__(message)
+        self.columns = tuple(columns)
+
+
+class SeveralStatements(UnsuitableQuery):
+    """There is more than one statement, of which only one could be read."""
+
+
+class NoCursor(UnsuitableQuery):
+    """The hook's connection is not a DB-API connection."""
