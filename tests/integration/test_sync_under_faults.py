@@ -231,7 +231,11 @@ def test_under_random_faults_every_row_has_its_verdict_and_what_is_accepted_is_s
     stored = {profile.get("email") for profile in klaviyo.iter_profiles()}
     assert accepted <= stored
     assert len(accepted) == outcome.report.accepted
-    if outcome.error is None and not outcome.report.pending and not LOSE_ANSWERS & {str(f.kind) for f in faults}:
+    if (
+        outcome.error is None
+        and not outcome.report.pending
+        and not LOSE_ANSWERS & {str(f.kind) for f in faults}
+    ):
         assert accepted == stored - {None}
     klaviyo.clear_faults()
     again = run(klaviyo, rows, tmp_path / "again")
