@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import islice
 
 from airflow_provider_klaviyo.client.answers import Answer, Document, read_document
 from airflow_provider_klaviyo.client.endpoints import (
@@ -34,12 +35,16 @@ class JobStatus(StrEnum):
     COMPLETE = "complete"
     CANCELLED = "cancelled"
     UNKNOWN = "unknown"
-    """Ours, for a job that Klaviyo does not know (any more: it forgets jobs after seven days)."""
+    """Ours, for a job that Klaviyo does not know (any more: it forgets jobs after seven days), or whose status is
+    a word that we do not know."""
 
     @property
     def is_terminal(self) -> bool:
         """Whether the job will not change any more."""
         return self not in (JobStatus.QUEUED, JobStatus.PROCESSING)
+
+
+_STATUSES = {status.value for status in JobStatus}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +59,19 @@ class ImportJob:
 
     def is_clean(self, size: int) -> bool:
         """Whether every one of the profiles that were sent was taken."""
-        return self.status is JobStatus.COMPLETE and self.failed == 0 and self.adds_up_to(size)
+        return self.status is JobStatus.COMPLETE and self.failed == 0 and self.adds_up_to(size, 0)
 
-    def adds_up_to(self, size: int) -> bool:
-        """Whether the job accounts for every one of the profiles that were sent.
+    def adds_up_to(self, size: int, failed: int) -> bool:
+        """Whether the job accounts for every one of the profiles that were sent, ``failed`` of which it refused.
 
-        Whether ``completed_count`` includes the failed ones is not documented, so both are taken.
+        Counts may be null (OpenAPI 2026-07-15), which contradicts nothing. Whether ``completed_count`` includes the
+        failed ones is not documented, so both are taken.
         """
-        if self.total != size or self.failed is None:
-            return False
-        return self.completed in (size, size - self.failed)
+        return (
+            self.total in (None, size)
+            and self.failed in (None, failed)
+            and self.completed in (None, size, size - failed)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,8 +126,8 @@ def find_import_jobs(client: KlaviyoClient, ids: Collection[str]) -> dict[str, I
     found: dict[str, ImportJob] = {}
     if len(wanted) > _FEW:
         pages = len(wanted) // _PAGE + 1 + _SPARE_PAGES
-        for listed, _ in zip(_listed(client), range(pages), strict=False):
-            found.update((job.id, job) for job in listed if job.id in wanted)
+        for listed in islice(_listed(client, wanted), pages):
+            found.update((job.id, job) for job in listed)
             if len(found) == len(wanted):
                 break
     for job_id in sorted(wanted - found.keys()):
@@ -134,9 +142,11 @@ def import_errors(client: KlaviyoClient, job_id: str) -> Iterator[RecordError]:
             yield _import_error(_mapping(resource.get("attributes")))
 
 
-def _listed(client: KlaviyoClient) -> Iterator[list[ImportJob]]:
+def _listed(client: KlaviyoClient, wanted: Collection[str]) -> Iterator[list[ImportJob]]:
+    """The wanted jobs of each page; others', which may be of any kind, are not looked at."""
     for document in client.pages(GET_IMPORT_JOBS, query={"sort": "-created_at", "page[size]": str(_PAGE)}):
-        yield [_job(resource) for resource in _resources(document)]
+        ours = (resource for resource in _resources(document) if resource.get("id") in wanted)
+        yield [_job(resource) for resource in ours if "status" in _mapping(resource.get("attributes"))]
 
 
 def _read_job(endpoint: Endpoint, answer: Answer) -> ImportJob:
@@ -145,9 +155,10 @@ def _read_job(endpoint: Endpoint, answer: Answer) -> ImportJob:
 
 def _job(resource: Document) -> ImportJob:
     attributes = _mapping(resource["attributes"])
+    status = attributes["status"]
     return ImportJob(
         id=str(resource["id"]),
-        status=JobStatus(str(attributes["status"])),
+        status=JobStatus(status) if status in _STATUSES else JobStatus.UNKNOWN,
         total=_count(attributes, "total_count"),
         completed=_count(attributes, "completed_count"),
         failed=_count(attributes, "failed_count"),

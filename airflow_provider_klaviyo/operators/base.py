@@ -123,7 +123,11 @@ class KlaviyoSyncOperator(BaseOperator):
         :raises AirflowFailException: when a retry would not help: wrong settings, or too many rejected rows.
         :raises KlaviyoError: when a retry may help.
         """
-        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoSyncFailed
+        from airflow_provider_klaviyo.exceptions import (
+            KlaviyoConfigurationError,
+            KlaviyoRequestError,
+            KlaviyoSyncFailed,
+        )
         from airflow_provider_klaviyo.operators.run import SyncRun
 
         run = SyncRun(self, context, lambda: self._is_killed)
@@ -132,7 +136,7 @@ class KlaviyoSyncOperator(BaseOperator):
         except BaseException as error:
             if run.summary:
                 context["ti"].xcom_push(key="return_value", value=run.summary)
-            if isinstance(error, (KlaviyoConfigurationError, KlaviyoSyncFailed)):
+            if isinstance(error, (KlaviyoConfigurationError, KlaviyoRequestError, KlaviyoSyncFailed)):
                 raise AirflowFailException(str(error)) from error
             raise
         return run.summary

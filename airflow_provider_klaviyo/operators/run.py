@@ -82,8 +82,15 @@ class SyncRun:
         query = Query(options.sql, self._operator.parameters)
         source = self._sql_hook()
         report = SyncReport(
-            sync_type.name, sync_type.mode, RejectsFile(files.rejects), preview=options.is_preview
+            sync_type.name,
+            sync_type.mode,
+            RejectsFile(files.rejects),
+            preview=options.is_preview,
+            waits=options.waits,
         )
+        report.error = "the run has not come to its end"
+        report.report_path = files.write_report(report.details())
+        report.error = None
         with self._operator.hook.get_client(
             deadline=time.time() + options.timeout, stop=self._stop
         ) as client:
@@ -159,9 +166,13 @@ class SyncRun:
         report.requests = client.requests_sent
         report.seconds_waited = client.seconds_waited
         report.rejects.close()
-        report.report_path = str(files.report)
-        files.write_report(report.details())
         self.summary = report.as_dict()
+        try:
+            files.write_report(report.details())
+        except Exception:
+            if not report.error:  # else that error is the one to be seen
+                raise
+            log.exception("The report could not be written.")
         log.info("%s Report: %s", report, report.report_path)
         for (outcome, field, reason), rows in report.reasons.most_common(_SHOWN_REASONS):
             log.info("%s %s: %s%s", f"{rows:,}", outcome, f"{field}: " if field else "", reason)
@@ -180,6 +191,13 @@ def _compiled(
 
 def _judge(report: SyncReport, options: SyncOptions) -> None:
     """Fail a run that came to its end, but not to the end that was asked for."""
+    if report.pending and options.waits:
+        msg = (
+            f"{report.pending:,} of {report.rows_read:,} rows have no verdict from Klaviyo, although the run is over "
+            f"({report.rejected:,} were rejected); a retry sends them again. "
+            f"They and the reasons are in {report.rejects.written_to}."
+        )
+        raise KlaviyoRetryableError(msg)
     if not options.allows(report.rejected, report.rows_read):
         reasons = [reason for reason in report.reasons.most_common() if reason[0][0] == "rejected"]
         worst = "; ".join(f"{field}: {reason} ({rows:,} rows)" for (_, field, reason), rows in reasons[:3])
@@ -189,12 +207,6 @@ def _judge(report: SyncReport, options: SyncOptions) -> None:
             f"The rejected rows and their reasons are in {report.rejects.written_to}."
         )
         raise KlaviyoSyncFailed(msg, report.as_dict())
-    if report.pending and options.waits:
-        msg = (
-            f"{report.pending:,} of {report.rows_read:,} rows have no verdict from Klaviyo, although the run is over; "
-            f"a retry sends them again. They and the reasons are in {report.rejects.written_to}."
-        )
-        raise KlaviyoRetryableError(msg)
 
 
 def _with_scopes(error: KlaviyoPermissionError, sync_type: str) -> str:

@@ -38,7 +38,7 @@ class RunFiles:
         """The files of the running task."""
         ti = context["ti"]
         folder = storage_path() / _safe(ti.dag_id) / _safe(ti.task_id)
-        mapped = f".map{ti.map_index}" if (ti.map_index or -1) >= 0 else ""
+        mapped = "" if ti.map_index is None or ti.map_index < 0 else f".map{ti.map_index}"
         return cls(folder, f"{_safe(ti.run_id)}{mapped}.try{ti.try_number}")
 
     @property
@@ -56,10 +56,24 @@ class RunFiles:
         return self.folder / f"{self.stem}.preview-{number}.json"
 
     def write_report(self, details: dict[str, object]) -> str:
-        """Write the report; returns its path."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with self.report.open("wb") as file:
-            file.write(msgspec.json.format(msgspec.json.encode(details, enc_hook=str), indent=2) + b"\n")
+        """Write the report; returns its path.
+
+        :raises KlaviyoConfigurationError: when nothing can be written under ``storage_path``.
+        """
+        content = msgspec.json.format(msgspec.json.encode(details, enc_hook=str), indent=2) + b"\n"
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self.report.open("wb") as file:
+                file.write(content)
+        except (
+            FileNotFoundError,
+            NotADirectoryError,
+            IsADirectoryError,
+            PermissionError,
+            ImportError,
+        ) as error:
+            msg = f"The report cannot be written to {self.report} ({error}). Check [klaviyo] storage_path."
+            raise KlaviyoConfigurationError(msg) from error
         return str(self.report)
 
     def prune(self) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 from airflow_provider_klaviyo.exceptions import mask
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
 from airflow_provider_klaviyo.sync.batching import Batcher
-from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
+from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.progress import Progress
 from airflow_provider_klaviyo.sync.query import QueryFailed
@@ -46,8 +46,9 @@ class Delivery(Protocol):
     """Brings batches to Klaviyo and tells what became of each record."""
 
     @property
-    def job_ids(self) -> Sequence[str]: ...
+    def open_jobs(self) -> Sequence[OpenJob]: ...
     def send(self, batch: Sequence[Record]) -> None: ...
+    def knows(self, batch: Sequence[Record]) -> bool: ...
     def settled(self) -> Iterable[Settled]: ...
     def finish(self) -> Iterable[Settled]: ...
     def abandon(self, reason: str) -> Iterable[Settled]: ...
@@ -82,6 +83,7 @@ class Sync:
         self._in_hand: tuple[int, Sequence[Row]] = (0, ())
         self._refused_in_hand: set[int] = set()
         self._outbox: deque[list[Record]] = deque()
+        self._verdicts: deque[Verdict] = deque()
 
     def run(self) -> None:
         """Send every row that can be sent; the report has the outcome of each.
@@ -96,7 +98,7 @@ class Sync:
             raise
         finally:
             self._delivery.close()
-            self._report.job_ids = list(self._delivery.job_ids)
+            self._report.open_jobs = list(self._delivery.open_jobs)
 
     def _read_and_finish(self) -> None:
         try:
@@ -108,7 +110,8 @@ class Sync:
 
     def _finish(self) -> None:
         if last := self._batcher.rest():
-            self._delivery.send(last)
+            self._outbox.append(last)
+            self._send(())
         self._settle(self._delivery.finish())
 
     def _read_all(self) -> None:
@@ -117,7 +120,7 @@ class Sync:
             progress = Progress(self._report, rows.total)
             for chunk in rows:
                 self._check_stop()
-                self._send(self._new_people(self._mapped(mapper, chunk)))
+                self._send(self._mapped(mapper, chunk))
                 progress.show()
         if not self._report.rows_read:
             log.info("The query returned no rows: nothing to send.")
@@ -128,8 +131,11 @@ class Sync:
         self._report.rows_read += len(chunk)
         mapped = mapper.map(chunk, first)
         self._refuse(mapped.rejected, Outcome.REJECTED)
-        self._report.refuse(mapped.warned, Outcome.WARNING)
-        return mapped.records
+        records = self._new_people(mapped.records)
+        for flaw in mapped.warned:
+            if flaw.number not in self._refused_in_hand:
+                self._report.count(Verdict(flaw.number, flaw.row, Outcome.WARNING, flaw.problems))
+        return records
 
     def _new_people(self, records: list[Record]) -> list[Record]:
         repeated = set(self._people.add([record.identity for record in records]))
@@ -146,19 +152,32 @@ class Sync:
         self._outbox.extend(self._batcher.add(records))
         self._in_hand = (0, ())
         while self._outbox:
-            self._delivery.send(self._outbox.popleft())
+            self._delivery.send(self._outbox[0])
+            self._outbox.popleft()
         self._settle(self._delivery.settled())
 
     def _refuse(self, flaws: Sequence[Flawed], outcome: Outcome) -> None:
-        self._refused_in_hand.update(flaw.number for flaw in flaws)
-        self._report.refuse(flaws, outcome)
+        for flaw in flaws:
+            self._report.count(Verdict(flaw.number, flaw.row, outcome, flaw.problems))
+            self._refused_in_hand.add(flaw.number)
 
     def _settle(self, outcomes: Iterable[Settled]) -> None:
         for settled in outcomes:
-            self._report.settle(settled)
+            self._report.accepted += settled.accepted
+            self._verdicts.extend(settled.verdicts)
+            self._count_verdicts()
+
+    def _count_verdicts(self) -> None:
+        while self._verdicts:
+            self._report.count(self._verdicts[0])
+            self._verdicts.popleft()
 
     def _abandon(self, error: BaseException) -> None:
-        """Give every row without a verdict its line: those in Klaviyo's hands, and those still in ours."""
+        """Give every row without a verdict its line: those in Klaviyo's hands, and those still in ours.
+
+        The error may have come at any moment: Airflow's timeouts are raised in the midst of whatever is done.
+        """
+        self._count_verdicts()
         reason = f"the run stopped before its result was known ({type(error).__name__}: {mask(str(error))})"
         self._settle(self._delivery.abandon(reason))
         first, rows = self._in_hand
@@ -166,7 +185,8 @@ class Sync:
             (number, row) for number, row in enumerate(rows, first) if number not in self._refused_in_hand
         ]
         for batch in (*self._outbox, self._batcher.rest()):
-            unsent += [(record.number, record.row) for record in batch]
+            if batch and not self._delivery.knows(batch):
+                unsent += [(record.number, record.row) for record in batch]
         problem = (Problem("", f"not sent: the run stopped ({type(error).__name__}: {mask(str(error))})"),)
         for number, row in unsent:
             self._report.count(Verdict(number, row, Outcome.PENDING, problem))

@@ -9,9 +9,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILES
+from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILE, IMPORT_PROFILES
 from airflow_provider_klaviyo.client.jobs import (
     ImportJob,
+    JobStatus,
     find_import_jobs,
     import_errors,
     start_import,
@@ -20,7 +21,7 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError, KlaviyoTimeout, mask
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.sync.import_results import all_pending, verdicts_of
-from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
+from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.refusals import RefusalHandler
 from airflow_provider_klaviyo.sync.single_imports import import_one
 from airflow_provider_klaviyo.sync.spool import Spool
@@ -32,13 +33,17 @@ IN_FLIGHT = 4
 
 _FIRST_POLL = 0.5
 _SAY_INTERVAL = 30.0
+_YOUNG = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class _OpenJob:
     id: str
     size: int
+    first: int
+    last: int
     ticket: Path
+    started: float
 
 
 @dataclass(slots=True)
@@ -69,20 +74,23 @@ class ImportJobDelivery:
         self._poll_interval = poll_interval
         self._list_id = list_id
         self._refusals = RefusalHandler(IMPORT_PROFILES.records)
+        self._singles = RefusalHandler(IMPORT_PROFILE.records)
         self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="klaviyo-import")
         self._tasks: set[Future[None]] = set()
         self._settled: queue.SimpleQueue[Settled] = queue.SimpleQueue()
         self._jobs: dict[str, _OpenJob] = {}
         self._settling: dict[str, _OpenJob] = {}
         self._doubts: dict[int, _Doubt] = {}
+        self._handed_over: set[int] = set()
+        self._was_answered = False
         self._next_poll = 0.0
         self._poll_pause = _FIRST_POLL
         self._said = client.clock.now()
 
     @property
-    def job_ids(self) -> list[str]:
-        """The jobs without a verdict."""
-        return list(self._jobs)
+    def open_jobs(self) -> list[OpenJob]:
+        """The jobs without a verdict, with the places of their rows in the query's result."""
+        return [OpenJob(job.id, job.size, f"{job.first}-{job.last}") for job in list(self._jobs.values())]
 
     def send(self, batch: Sequence[Record]) -> None:
         """Hand over a batch; blocks while enough requests are in flight.
@@ -91,10 +99,16 @@ class ImportJobDelivery:
         """
         doubt = _Doubt({record.number: record for record in batch})
         self._doubts[id(doubt)] = doubt
-        while len(self._tasks) >= IN_FLIGHT:
-            self._await_tasks()
+        self._handed_over.add(batch[0].number)
+        self._collect(timeout=0)
+        while len(self._tasks) >= (IN_FLIGHT if self._was_answered else 1):
+            self._collect(timeout=self._poll_interval)
         self._tasks.add(self._pool.submit(self._deliver, batch, doubt))
         self._poll_if_due()
+
+    def knows(self, batch: Sequence[Record]) -> bool:
+        """Whether a batch was handed over, be it by a ``send`` that raised."""
+        return batch[0].number in self._handed_over
 
     def settled(self) -> Iterator[Settled]:
         """The verdicts that came in since the last call; does not wait."""
@@ -109,7 +123,7 @@ class ImportJobDelivery:
         self._poll_pause, self._next_poll = _FIRST_POLL, 0.0
         while self._tasks or (self._waits and self._jobs):
             if self._tasks:
-                self._await_tasks()
+                self._collect(timeout=self._poll_interval)
             else:
                 self._rest()
             self._poll_if_due()
@@ -132,10 +146,15 @@ class ImportJobDelivery:
         """Give the threads back."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _await_tasks(self) -> None:
-        done, self._tasks = wait(self._tasks, timeout=self._poll_interval, return_when=FIRST_COMPLETED)
+    def _collect(self, timeout: float) -> None:
+        """Wait for a task to end, and raise what it raised.
+
+        Until the first is answered there is only one, so that a wrong key costs one request.
+        """
+        done, self._tasks = wait(self._tasks, timeout=timeout, return_when=FIRST_COMPLETED)
         for task in done:
             task.result()
+            self._was_answered = True
 
     def _rest(self) -> None:
         now, deadline = self._client.clock.now(), self._client.deadline
@@ -156,16 +175,25 @@ class ImportJobDelivery:
                 post=lambda part: self._start(part, doubt),
                 refuse=lambda record, problem: self._refuse(record, problem, doubt),
             )
-        for record in batch:
-            if record.alone:
-                self._settled.put(import_one(self._client, record))
-                doubt.settle([record])
+        alone = [record for record in batch if record.alone]
+        if alone:
+            self._singles.deliver_each(
+                alone,
+                post=lambda part: self._import_one(part[0], doubt),
+                refuse=lambda record, problem: self._refuse(record, problem, doubt),
+            )
         self._doubts.pop(id(doubt), None)
+
+    def _import_one(self, record: Record, doubt: _Doubt) -> None:
+        self._settled.put(import_one(self._client, record))
+        doubt.settle([record])
 
     def _start(self, part: Sequence[Record], doubt: _Doubt) -> None:
         job = start_import(self._client, [record.body for record in part], self._list_id)
         ticket = self._spool.keep(part)
-        self._jobs[job.id] = _OpenJob(job.id, len(part), ticket)
+        self._jobs[job.id] = _OpenJob(
+            job.id, len(part), part[0].number, part[-1].number, ticket, self._client.clock.now()
+        )
         doubt.settle(part)
         log.info("Import job %s started with %s profiles.", job.id, f"{len(part):,}")
 
@@ -189,7 +217,7 @@ class ImportJobDelivery:
     def _say_what_is_open(self, now: float) -> None:
         if self._jobs and now - self._said >= _SAY_INTERVAL:
             self._said = now
-            people = sum(job.size for job in self._jobs.values())
+            people = sum(job.size for job in list(self._jobs.values()))
             log.info(
                 "Waiting for Klaviyo to settle %d import jobs of %s profiles: %s.",
                 len(self._jobs),
@@ -199,7 +227,12 @@ class ImportJobDelivery:
 
     def _terminal_jobs(self) -> list[ImportJob]:
         jobs = find_import_jobs(self._client, list(self._jobs))
-        return [job for job in jobs.values() if job.status.is_terminal]
+        return [job for job in jobs.values() if job.status.is_terminal and not self._may_yet_appear(job)]
+
+    def _may_yet_appear(self, job: ImportJob) -> bool:
+        """Whether a job that Klaviyo does not know is only too young to be known everywhere."""
+        age = self._client.clock.now() - self._jobs[job.id].started
+        return job.status is JobStatus.UNKNOWN and age < _YOUNG
 
     def _settle(self, job: ImportJob) -> None:
         opened = self._settling[job.id]
@@ -211,7 +244,10 @@ class ImportJobDelivery:
         if job.is_clean(opened.size):
             return Settled(accepted=opened.size)
         kept = self._spool.load(opened.ticket)
-        errors = import_errors(self._client, job.id) if job.failed else ()
+        is_complete = job.status is JobStatus.COMPLETE
+        errors = (
+            import_errors(self._client, job.id) if job.failed or (is_complete and job.failed is None) else ()
+        )
         try:
             return verdicts_of(job, kept, errors)
         except KlaviyoRequestError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from airflow_provider_klaviyo.records.record import Problem, Row
 
@@ -29,6 +30,14 @@ class Verdict:
     row: Row
     outcome: Outcome
     problems: tuple[Problem, ...]
+
+
+class OpenJob(NamedTuple):
+    """A job of Klaviyo's without a result; ``rows`` are the first and the last of its rows in the query's result."""
+
+    id: str
+    profiles: int
+    rows: str
 
 
 @dataclass(frozen=True, slots=True)

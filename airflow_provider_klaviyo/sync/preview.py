@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from airflow_provider_klaviyo.records.record import Record
-from airflow_provider_klaviyo.sync.outcomes import Settled
-from airflow_provider_klaviyo.sync.rejects import StoragePath
+from airflow_provider_klaviyo.sync.outcomes import OpenJob, Settled
+from airflow_provider_klaviyo.sync.rejects import StoragePath, make_private
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,7 @@ class PreviewDelivery:
     :param alone: makes the request body of a record that takes a request of its own.
     """
 
-    job_ids: Sequence[str] = ()
+    open_jobs: Sequence[OpenJob] = ()
 
     def __init__(self, path_of: PathOf, together: Body, alone: Body) -> None:
         self._path_of = path_of
@@ -46,6 +46,10 @@ class PreviewDelivery:
         self.requests += len(bodies)
         for body in bodies[: _REQUESTS - len(self.written)]:
             self._write(body)
+
+    def knows(self, batch: Sequence[Record]) -> bool:  # noqa: ARG002 - as the other deliveries
+        """Nothing is kept back."""
+        return True
 
     def settled(self) -> Iterator[Settled]:
         """What was counted since the last call."""
@@ -68,6 +72,7 @@ class PreviewDelivery:
         path = self._path_of(len(self.written) + 1)
         path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("wb") as file:
+            make_private(path)
             file.write(msgspec.json.format(body, indent=2))
         self.written.append(str(path))
         if len(self.written) == 1:

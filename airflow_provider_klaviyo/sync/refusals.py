@@ -2,65 +2,104 @@
 
 from __future__ import annotations
 
+import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from airflow_provider_klaviyo.exceptions import ApiError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.record import Problem, Record
 
 Post = Callable[[Sequence[Record]], None]
 Refuse = Callable[[Record, Problem], None]
+Suspect = tuple[Record, KlaviyoRequestError]
 
+ABOUT_RECORDS = (400, 409, 413, 422)
 _SIZE = 413
-_ENOUGH_SINGLES = 3
-"""That many single records refused with the same words, and none taken: it is not about the records."""
 
-_REFUSALS_PER_BATCH = 100
-_REFUSALS_PER_RECORD = 0.25
+_ENOUGH_SINGLES = 3
+"""That many single records refused with the same words, and none taken, raise the question what they share."""
+
+_PROBES = 2
+"""Then so many more, from the middle and the end of the batch, answer it."""
+
+_MOST_REFUSALS = 200
+_MOST_REFUSALS_PER_RECORD = 0.5
+
+_ELSEWHERE = {"relationships", "headers", "header", "revision", "page", "filter", "sort", "fields"}
 
 
 class RefusalHandler:
     """Sends the records of a batch past their bad neighbours; shared by all batches of a run.
 
     Records that Klaviyo points at are dropped and the rest is sent again; without a pointer the batch is halved
-    until the culprits stand alone. A refusal that is not about records, or that every single record shares, is
-    raised and blames nobody, and so is one that goes on beyond a quarter of the batch's size (at least 100 times).
+    until the culprits stand alone. A refusal that is plainly not about records, or that all single records share,
+    is raised and blames nobody. So is one that comes back again and again, beyond 200 times or half the batch's
+    size; culprits that were found by then are named.
 
-    :param records: JSON pointer of the array of records in the request, as in the endpoint's description.
+    :param records: JSON pointer of the array of records in the request, or of its only record.
     """
 
     def __init__(self, records: str) -> None:
-        self._prefix = records
-        self._was_taken = threading.Event()
+        self._prefix = records.strip("/").split("/")
+        self._was_taken = False
+        self._delivering = 0
+        self._undecided = 0
+        self._change = threading.Condition()
 
     def deliver(self, batch: Sequence[Record], post: Post, refuse: Refuse) -> None:
         """Post every record of the batch that Klaviyo takes, and name the others to ``refuse``.
 
         :raises KlaviyoRequestError: when the refusal is not about single records.
         """
-        waiting = [batch]
-        suspects: list[tuple[Record, KlaviyoRequestError]] = []
-        left = max(_REFUSALS_PER_BATCH, int(len(batch) * _REFUSALS_PER_RECORD))
-        while waiting:
-            part = waiting.pop()
-            try:
-                post(part)
-            except KlaviyoRequestError as error:
-                left -= 1
-                if left < 0:
-                    raise
-                waiting += self._without_culprits(part, error, suspects, refuse)
-                self._check_shared(suspects)
-            else:
-                self._was_taken.set()
-        self._blame(suspects, refuse)
+        self._deliver([batch], post, refuse)
+
+    def deliver_each(self, records: Sequence[Record], post: Post, refuse: Refuse) -> None:
+        """The same for records of which each takes a request of its own."""
+        self._deliver([[record] for record in reversed(records)], post, refuse)
+
+    def _deliver(self, waiting: list[Sequence[Record]], post: Post, refuse: Refuse) -> None:
+        suspects: list[Suspect] = []
+        left = max(_MOST_REFUSALS, int(sum(map(len, waiting)) * _MOST_REFUSALS_PER_RECORD))
+        probed: int | None = None
+        with self._counted():
+            while waiting:
+                part = waiting.pop()
+                try:
+                    post(part)
+                except KlaviyoRequestError as error:
+                    left -= 1
+                    waiting += self._without_culprits(part, error, suspects, refuse)
+                    if left < 0:
+                        self._give_up(error, suspects, refuse)
+                    if self._may_be_shared(suspects) and probed is None:
+                        probed = len(suspects) + _PROBES
+                        waiting = _far_apart(waiting)
+                    elif self._may_be_shared(suspects) and len(suspects) >= (probed or 0):
+                        raise suspects[0][1] from None
+                else:
+                    self._note_taken()
+            self._blame(suspects, refuse)
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._change:
+            self._delivering += 1
+        try:
+            yield
+        finally:
+            with self._change:
+                self._delivering -= 1
+                self._change.notify_all()
+
+    def _note_taken(self) -> None:
+        if not self._was_taken:
+            with self._change:
+                self._was_taken = True
+                self._change.notify_all()
 
     def _without_culprits(
-        self,
-        part: Sequence[Record],
-        error: KlaviyoRequestError,
-        suspects: list[tuple[Record, KlaviyoRequestError]],
-        refuse: Refuse,
+        self, part: Sequence[Record], error: KlaviyoRequestError, suspects: list[Suspect], refuse: Refuse
     ) -> list[Sequence[Record]]:
         """What is to be sent instead of a refused part."""
         named = self._named(error.errors, len(part))
@@ -69,7 +108,7 @@ class RefusalHandler:
                 refuse(part[place], problem)
             rest = [record for place, record in enumerate(part) if place not in named]
             return [rest] if rest else []
-        if not self._may_be_about_records(error):
+        if error.status not in ABOUT_RECORDS or any(is_elsewhere(entry.pointer) for entry in error.errors):
             raise error
         if len(part) == 1:
             suspects.append((part[0], error))
@@ -82,47 +121,92 @@ class RefusalHandler:
         named: dict[int, list[Problem]] = {}
         for error in errors:
             place, field = place_and_field(error.pointer, self._prefix)
+            if place is None and size == 1 and field != "profile":
+                place = 0
             if place is not None and place < size:
                 named.setdefault(place, []).append(Problem(field, f"Klaviyo refused it: {error.words}"))
         return {place: _joined(problems) for place, problems in named.items()}
 
-    def _may_be_about_records(self, error: KlaviyoRequestError) -> bool:
-        """A pointer to a place above the records leaves it open; one to another place does not."""
-        if error.status not in (400, 409, 413, 422):
-            return False
-        pointers = [entry.pointer.rstrip("/") for entry in error.errors]
-        return all(
-            self._prefix.startswith(pointer) or pointer.startswith(self._prefix) for pointer in pointers
+    def _may_be_shared(self, suspects: Sequence[Suspect]) -> bool:
+        alike = len(suspects) >= _ENOUGH_SINGLES and len(set(_words(suspects))) == 1
+        return alike and not self._was_taken and suspects[0][1].status != _SIZE
+
+    def _give_up(self, error: KlaviyoRequestError, suspects: Sequence[Suspect], refuse: Refuse) -> None:
+        if self._was_taken:
+            for suspect in suspects:
+                _accuse(suspect, refuse)
+        error.args = (
+            f"{error} Stopped looking for the records at fault after too many refusals of one batch.",
         )
+        raise error
 
-    def _check_shared(self, suspects: Sequence[tuple[Record, KlaviyoRequestError]]) -> None:
-        if (
-            not self._was_taken.is_set()
-            and len(suspects) >= _ENOUGH_SINGLES
-            and len(set(_words(suspects))) == 1
-        ):
-            raise suspects[0][1]
-
-    def _blame(self, suspects: Sequence[tuple[Record, KlaviyoRequestError]], refuse: Refuse) -> None:
+    def _blame(self, suspects: Sequence[Suspect], refuse: Refuse) -> None:
+        """Accuse those who were refused alone, once it is known that Klaviyo takes others."""
         if not suspects:
             return
-        if not self._was_taken.is_set() and suspects[0][1].status != _SIZE:
+        if suspects[0][1].status != _SIZE and not self._are_others_taken():
             raise suspects[0][1]
-        for (record, _), words in zip(suspects, _words(suspects), strict=True):
-            refuse(record, Problem("profile", f"Klaviyo refused it: {words}"))
+        for suspect in suspects:
+            _accuse(suspect, refuse)
+
+    def _are_others_taken(self) -> bool:
+        """Whether any record of the run was taken; batches that are still under way may yet tell."""
+        with self._change:
+            self._undecided += 1
+            self._change.notify_all()
+            try:
+                self._change.wait_for(lambda: self._was_taken or self._undecided >= self._delivering)
+                return self._was_taken
+            finally:
+                self._undecided -= 1
 
 
-def place_and_field(pointer: str, prefix: str) -> tuple[int | None, str]:
-    """The record and the field that an error points at, when it points below ``prefix``."""
-    if not pointer.startswith(f"{prefix}/"):
-        return None, ""
-    place, _, field = pointer.removeprefix(f"{prefix}/").partition("/")
-    return (int(place) if place.isdecimal() else None), field_name(field)
+def place_and_field(pointer: str, prefix: Sequence[str]) -> tuple[int | None, str]:
+    """The record and the field that an error points at; the record is None when the pointer has no index.
+
+    Spellings are Klaviyo's own, JSON pointers as fragments (``#/…``), dotted and bracketed ones, and pointers that
+    leave out a step on the way to the records.
+    """
+    steps = _steps(pointer)
+    for number, step in enumerate(steps):
+        if step.isdecimal() and set(steps[:number]) <= set(prefix):
+            return int(step), field_name(steps[number + 1 :])
+        if step.isdecimal():
+            break
+    within = steps[len(prefix) :] if steps[: len(prefix)] == list(prefix) else []
+    return None, field_name(within)
 
 
-def field_name(pointer: str) -> str:
-    """The field that the rest of a pointer means: ``attributes/location/city`` is ``location.city``."""
-    return pointer.removeprefix("attributes").strip("/").replace("/", ".") or "profile"
+def field_name(steps: Sequence[str]) -> str:
+    """The field that the rest of a pointer means: ``attributes``, ``location``, ``city`` is ``location.city``."""
+    return ".".join(steps[1:] if steps[:1] == ["attributes"] else steps) or "profile"
+
+
+def is_elsewhere(pointer: str) -> bool:
+    """Whether a pointer is plainly not about records: about a relationship, a header, a parameter, the type."""
+    steps = _steps(pointer)
+    return bool(_ELSEWHERE & set(steps[:2])) or steps == ["data", "type"]
+
+
+def _steps(pointer: str) -> list[str]:
+    return [step for step in re.split(r"[#/.\[\]]+", pointer) if step]
+
+
+def _far_apart(waiting: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
+    """What waits, with single records from its end and its middle to be tried next.
+
+    Bad records often stand together, as under ORDER BY; what all share shows at the other end.
+    """
+    rest = [record for part in reversed(waiting) for record in part]
+    if len(rest) < _ENOUGH_SINGLES:
+        return list(waiting)
+    middle = len(rest) // 2
+    return [rest[middle + 1 : -1], rest[:middle], [rest[middle]], [rest[-1]]]
+
+
+def _accuse(suspect: Suspect, refuse: Refuse) -> None:
+    record, _ = suspect
+    refuse(record, Problem("profile", f"Klaviyo refused it: {_words([suspect])[0]}"))
 
 
 def _joined(problems: Sequence[Problem]) -> Problem:
@@ -132,5 +216,5 @@ def _joined(problems: Sequence[Problem]) -> Problem:
     return Problem(fields, "; ".join(f"{problem.field}: {problem.reason}" for problem in problems))
 
 
-def _words(suspects: Sequence[tuple[Record, KlaviyoRequestError]]) -> list[str]:
+def _words(suspects: Sequence[Suspect]) -> list[str]:
     return ["; ".join(entry.words for entry in error.errors) or str(error) for _, error in suspects]

@@ -65,8 +65,7 @@ class RejectsFile:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("wb")
-            with suppress(Exception):  # an object store has no such thing
-                self._path.chmod(0o600)  # type: ignore[attr-defined]
+            make_private(self._path)
             self.written_to = str(self._path)
         return self._file
 
@@ -74,6 +73,12 @@ class RejectsFile:
         values = [row[index] for index in self._key]
         named = next((value for value in values if value is not None), None) if len(values) == 1 else values
         return f"row {number}" if named is None or not values else named
+
+
+def make_private(path: StoragePath) -> None:
+    """Close a file that holds people to other users of the machine; an object store has rules of its own."""
+    with suppress(Exception):
+        path.chmod(0o600)  # type: ignore[attr-defined]
 
 
 def _reason(verdict: Verdict) -> str:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from airflow_provider_klaviyo.exceptions import mask
-from airflow_provider_klaviyo.records.record import Flawed
-from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
+from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Verdict
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 
+_JOB = re.compile(r"import job \S+")  # one reason for all jobs
 _MAX_REASONS = 200
 _OTHER = "other reasons (see the rejects file)"
 
@@ -27,6 +27,7 @@ class SyncReport:
     mode: str
     rejects: RejectsFile
     preview: bool = False
+    waits: bool = True
     rows_read: int = 0
     accepted: int = 0
     unchanged: int = 0
@@ -38,10 +39,8 @@ class SyncReport:
     seconds_waited: float = 0.0
     list_id: str | None = None
     report_path: str | None = None
-    job_ids: list[str] = field(default_factory=list)
-    notes: dict[str, object] = field(default_factory=dict)
+    open_jobs: list[OpenJob] = field(default_factory=list)
     reasons: Counter[tuple[str, str, str]] = field(default_factory=Counter)
-    explained_pending: int = 0
     error: str | None = None
     started: float = field(default_factory=time.monotonic)
     duration: float = 0.0
@@ -51,19 +50,9 @@ class SyncReport:
         """Rows that were read and have no verdict."""
         return self.rows_read - self.accepted - self.unchanged - self.skipped - self.rejected
 
-    def refuse(self, flaws: Sequence[Flawed], outcome: Outcome) -> None:
-        """Count rows that mapping found at fault."""
-        for flaw in flaws:
-            self.count(Verdict(flaw.number, flaw.row, outcome, flaw.problems))
-
-    def settle(self, settled: Settled) -> None:
-        """Count what became of records that were sent."""
-        self.accepted += settled.accepted
-        for verdict in settled.verdicts:
-            self.count(verdict)
-
     def count(self, verdict: Verdict) -> None:
         """Count one row, and write it down with its reasons."""
+        self.rejects.write(verdict)
         match verdict.outcome:
             case Outcome.SKIPPED:
                 self.skipped += 1
@@ -72,13 +61,13 @@ class SyncReport:
             case Outcome.WARNING:
                 self.warnings += 1
             case Outcome.PENDING:
-                self.explained_pending += 1
+                pass  # what has no other outcome
             case _:
                 msg = f"{verdict.outcome} needs no explanation"
                 raise ValueError(msg)
         for problem in verdict.problems:
-            self._count_reason((verdict.outcome.value, problem.field, mask(problem.reason)))
-        self.rejects.write(verdict)
+            reason = _JOB.sub("import job", mask(problem.reason))
+            self._count_reason((verdict.outcome.value, problem.field, reason))
 
     def as_dict(self) -> dict[str, object]:
         """The summary: the task's return value and the top of the report file. Small, plain JSON, no rows."""
@@ -100,8 +89,8 @@ class SyncReport:
             "report_path": self.report_path,
             "preview": self.preview,
         }
-        if self.job_ids:
-            summary["job_ids"] = list(self.job_ids)
+        if not self.waits:
+            summary["job_ids"] = [job.id for job in self.open_jobs]
         return summary
 
     def details(self) -> dict[str, object]:
@@ -114,7 +103,7 @@ class SyncReport:
                 for (outcome, name, reason), rows in self.reasons.most_common()
             ],
             "error": self.error,
-            **self.notes,
+            "open_jobs": [job._asdict() for job in self.open_jobs],
         }
 
     def __str__(self) -> str:

@@ -236,7 +236,7 @@ def test_import_errors_reach_their_rows_over_several_pages(
     run = sync(max_rejected=250)
     assert run.counts() == {"rows_read": 1_000, "accepted": 750, "rejected": 250}
     assert sorted(line["row"]["id"] for line in run.rejects) == list(range(1, 251))
-    assert all("import job" in line["reason"] for line in run.rejects)
+    assert all("Klaviyo rejected it" in line["reason"] for line in run.rejects)
 
 
 def test_two_identifiers_of_two_people_are_a_conflict_of_that_row(
@@ -310,6 +310,7 @@ def test_without_waiting_the_jobs_are_returned_and_their_rows_are_pending(
     assert run.error is None
     assert run.counts() == {"rows_read": 10, "pending": 10}
     assert len(run.summary["job_ids"]) == 1
+    assert run.report["open_jobs"] == [{"id": run.summary["job_ids"][0], "profiles": 10, "rows": "1-10"}]
     assert [request.operation for request in klaviyo.requests()] == [IMPORT]
 
 

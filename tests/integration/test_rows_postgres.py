@@ -9,8 +9,8 @@ from urllib.parse import quote
 import psycopg
 import pytest
 from airflow.providers.postgres.hooks.postgres import PostgresHook
-from airflow_provider_klaviyo.records.unsendable import Unreadable
 
+from airflow_provider_klaviyo.records.unsendable import Unreadable
 from airflow_provider_klaviyo.sync.drivers.postgres import DeclaredCursor
 from airflow_provider_klaviyo.sync.query import (
     DuplicateColumns,

@@ -13,10 +13,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
-from airflow_provider_klaviyo.records.unsendable import Unreadable
 from hypothesis import given
 from hypothesis import strategies as st
 
+from airflow_provider_klaviyo.records.unsendable import Unreadable
 from airflow_provider_klaviyo.records.values import to_json_values, to_numbers_or_strings, to_strings
 
 BERLIN = ZoneInfo("Europe/Berlin")

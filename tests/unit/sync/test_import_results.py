@@ -62,7 +62,6 @@ def test_errors_reject_their_rows_and_everybody_else_is_accepted(
         ({"status": JobStatus.UNKNOWN, "total": None, "completed": None, "failed": None}, []),
         ({"total": 4, "completed": 4}, []),
         ({"completed": 4}, []),
-        ({"failed": None}, []),
         ({"failed": 2, "completed": 3}, [by_payload(email="stranger@shop.io"), by_payload()]),
     ],
     ids=[
@@ -70,7 +69,6 @@ def test_errors_reject_their_rows_and_everybody_else_is_accepted(
         "unknown",
         "one is missing",
         "one is not completed",
-        "no count",
         "errors that name nobody",
     ],
 )
@@ -80,6 +78,24 @@ def test_a_job_that_does_not_account_for_everybody_acknowledges_nobody(
     settled = verdicts_of(job(**changed), KEPT, errors)
     assert outcomes(settled) == {"pending": 5}
     assert all("j1" in problem.reason for verdict in settled.verdicts for problem in verdict.problems)
+
+
+@pytest.mark.parametrize("nulls", [{"failed": None}, {"total": None, "completed": None, "failed": None}])
+def test_counts_that_klaviyo_leaves_out_contradict_nothing(nulls: dict[str, Any]) -> None:
+    assert outcomes(verdicts_of(job(**nulls), KEPT, [])) == {"accepted": 5}
+    assert outcomes(verdicts_of(job(**nulls), KEPT, [by_pointer(2)])) == {"accepted": 4, "rejected": 1}
+
+
+def test_what_klaviyo_sends_back_is_surer_than_where_it_points() -> None:
+    payload = {"data": {"attributes": {"email": "p5@shop.io"}}}
+    settled = verdicts_of(job(failed=1), KEPT, [RecordError(f"{PREFIX}/0", "taken", payload)])
+    assert [verdict.number for verdict in settled.verdicts] == [5]
+
+
+def test_the_words_of_errors_that_name_nobody_are_told() -> None:
+    settled = verdicts_of(job(failed=1), KEPT, [RecordError("", "too old: jane@shop.io", {})])
+    assert outcomes(settled) == {"pending": 5}
+    assert "too old: ***@***" in settled.verdicts[0].problems[0].reason
 
 
 def test_whom_a_doubtful_job_names_is_rejected_all_the_same() -> None:
