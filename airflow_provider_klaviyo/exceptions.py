@@ -28,9 +28,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_ADDRESS = re.compile(r"[^\s\"'<>(),;:]+@[^\s\"'<>(),;]+")
-_NUMBER = re.compile(r"\+\d[\d ().-]{5,}\d|\b\d{9,}\b")
-_KEY = re.compile(r"\bpk_\w+")
+_ADDRESS = re.compile(r"(\"[^\"@\s]*( [^\"@\s]*)*\"|[^\s\"'<>(),;:]+)(@|%40)[^\s\"'<>(),;]+")
+_NUMBER = re.compile(r"\+\(?\d[\d ()./-]{5,}\d|(?<![\w.-])\(?\d(?:[ ()./-]{0,2}\d){8,}(?![\w-])")
+_KEY = re.compile(r"\bpk_[\w-]+")
 
 
 def mask(text: str) -> str:

@@ -65,7 +65,7 @@ def read_document(endpoint: Endpoint, answer: Answer) -> Document:
     :raises KlaviyoError: the error that the status stands for, or ``KlaviyoResponseError`` when a success
         does not hold what Klaviyo's schema promises.
     """
-    if answer.status not in endpoint.success:
+    if not 200 <= answer.status < 300:
         raise error_of(endpoint, answer)
     document = answer.document()
     if document is None or "data" not in document:
@@ -208,9 +208,6 @@ def _not_taken(refused: _Refused) -> KlaviyoError:
 
 def _not_klaviyo(refused: _Refused) -> KlaviyoError:
     """A redirect, or a refusal in another form than Klaviyo's: something else answers under this address."""
-    if 200 <= refused.answer.status < 300:
-        msg = f"{refused.place} answered {refused.said}, which Klaviyo does not document for it."
-        return refused.make(KlaviyoResponseError, msg)
     msg = f"{refused.place} answered {refused.said}, so it is not Klaviyo. Is the connection's host right?"
     return refused.make(KlaviyoConfigurationError, msg)
 
@@ -230,12 +227,12 @@ def _place(endpoint: Endpoint) -> str:
 
 
 def _said(answer: Answer, errors: tuple[ApiError, ...]) -> str:
-    words = "; ".join(dict.fromkeys(_words(error) for error in errors[:5]))
+    words = mask("; ".join(dict.fromkeys(_words(error) for error in errors[:5]))).rstrip(".")
     if not words:
         kind = answer.headers.get("content-type", "no content type").partition(";")[0]
-        words = f"{len(answer.body):,} bytes of {kind} instead of Klaviyo's JSON"
+        words = f"with {len(answer.body):,} bytes of {kind} instead of Klaviyo's JSON"
     request_id = f" [request {answer.request_id}]" if answer.request_id else ""
-    return f"{answer.status} {mask(words).rstrip('.')}{request_id}"
+    return f"{answer.status} {words}{request_id}"
 
 
 def _words(error: ApiError) -> str:

@@ -13,6 +13,7 @@ BASE_URL = "https://a.klaviyo.com"
 REVISION = "2026-07-15"
 """The API revision that the package is written for (https://developers.klaviyo.com, versioning policy)."""
 
+_MAX_TIMEOUT = 3_600
 _REVISION = re.compile(r"\d{4}-\d{2}-\d{2}(\.\w+)?")
 
 
@@ -43,8 +44,8 @@ class KlaviyoConfig:
         if not _REVISION.fullmatch(self.revision):
             msg = f"The connection's revision {self.revision!r} is not a date like {REVISION}."
             raise KlaviyoConfigurationError(msg)
-        if self.timeout <= 0:
-            msg = f"The connection's timeout must be above 0 seconds, not {self.timeout:g}."
+        if not 0 < self.timeout <= _MAX_TIMEOUT:
+            msg = f"The connection's timeout must be above 0 and at most {_MAX_TIMEOUT} seconds, not {self.timeout:g}."
             raise KlaviyoConfigurationError(msg)
         if not 0 < self.rate_limit_share <= 1:
             msg = f"The connection's rate_limit_share must be above 0 and at most 1, not {self.rate_limit_share:g}."
@@ -68,9 +69,14 @@ def _key_problem(key: str) -> str:
 
 
 def _url_problem(url: str) -> str:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        return f"The connection's host must be a URL such as {BASE_URL}: {error}."
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return f"The connection's host must be a URL such as {BASE_URL}, not {parts.scheme or parts.path!r}."
     if parts.query or parts.fragment or parts.username:
         return "The connection's host must be a plain base URL, without user, query or fragment."
+    if parts.path.strip("/") == "api" or parts.path.rstrip("/").endswith("/api"):
+        return "The connection's host must be the base URL without /api: that is added to it."
     return ""

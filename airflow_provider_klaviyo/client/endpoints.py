@@ -23,7 +23,6 @@ class Endpoint:
 
     :param name: Klaviyo's operation id, also the name of its rate-limit windows.
     :param rates: the windows that Klaviyo counts the operation in.
-    :param success: the status of success.
     :param is_repeatable: whether it may be sent again when the answer to it was lost.
     :param max_records: how many records one request may hold.
     :param records: JSON pointer of the array of records in the request body.
@@ -34,7 +33,6 @@ class Endpoint:
     path: str
     scopes: tuple[str, ...]
     rates: tuple[Rate, ...]
-    success: tuple[int, ...] = (200,)
     is_repeatable: bool = True
     max_records: int = 1
     records: str = ""
@@ -61,7 +59,6 @@ IMPORT_PROFILE = Endpoint(
     "/api/profile-import",
     ("profiles:write",),
     _L,
-    success=(200, 201),
     records="/data",
 )
 
@@ -72,7 +69,6 @@ IMPORT_PROFILES = Endpoint(
     "/api/profile-bulk-import-jobs",
     ("lists:write", "profiles:write"),
     _M,
-    success=(202,),
     max_records=10_000,
     records="/data/attributes/profiles/data",
 )
@@ -105,7 +101,6 @@ CREATE_LIST = Endpoint(
     "/api/lists",
     ("lists:write",),
     _rates(10, 150, 150),
-    success=(201,),
     is_repeatable=False,
 )
 

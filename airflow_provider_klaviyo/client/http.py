@@ -131,7 +131,7 @@ class HttpTransport:
         what = "No answer from" if sent else "Could not connect to"
         msg = (
             f"{what} {self._config.base_url} for {endpoint.name} ({endpoint.method} {endpoint.path}) "
-            f"after {seconds:.1f} s: {_cause(error)}"
+            f"after {seconds:.1f} s: {_cause(error).rstrip('.')}."
         )
         failure = KlaviyoConnectionError(msg, endpoint=endpoint.name)
         failure.sent = sent

@@ -195,7 +195,8 @@ class KlaviyoClient:
     def _give_up(self, state: tenacity.RetryCallState, started: float) -> NoReturn:
         error = _error(state)
         seconds = self.clock.now() - started
-        error.args = (f"{error} Gave up after {state.attempt_number} tries in {seconds:.0f} s.",)
+        tries = "1 try" if state.attempt_number == 1 else f"{state.attempt_number} tries"
+        error.args = (f"{error} Gave up after {tries} in {seconds:.0f} s.",)
         raise error
 
 

@@ -45,8 +45,8 @@ class Columns:
 
     def _missing(self, name: str) -> str:
         near = difflib.get_close_matches(name.casefold(), self._folded, n=1)
-        hint = f"; did you mean {self.names[self._folded[near[0]][0]]!r}?" if near else ""
-        return f"the query has no column {name!r}{hint} Its columns: {', '.join(self.names)}"
+        hint = f"; did you mean {self.names[self._folded[near[0]][0]]!r}?" if near else "."
+        return f"the query has no column {name!r}{hint} Its columns are {', '.join(self.names)}"
 
 
 def bind(columns: Columns, mapping: Mapping[str, str] | None, known: Collection[str]) -> dict[str, int]:
@@ -57,6 +57,9 @@ def bind(columns: Columns, mapping: Mapping[str, str] | None, known: Collection[
     :raises MappingError: naming every unknown field and column at once.
     """
     bound = _by_name(columns, known) if mapping is None else _explicit(columns, mapping, known)
+    if PROPERTIES in bound:
+        msg = "A column of the query has no name, so it cannot become a property: give it one (AS …)."
+        raise MappingError(msg)
     reserved = [name for name in bound if name.startswith(f"{PROPERTIES}$")]
     if reserved:
         msg = (

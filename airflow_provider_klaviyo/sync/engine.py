@@ -177,6 +177,9 @@ class Sync:
 
         The error may have come at any moment: Airflow's timeouts are raised in the midst of whatever is done.
         """
+        last = self._report.recover()
+        if last and last.outcome in (Outcome.REJECTED, Outcome.SKIPPED):
+            self._refused_in_hand.add(last.number)
         self._count_verdicts()
         reason = f"the run stopped before its result was known ({type(error).__name__}: {mask(str(error))})"
         self._settle(self._delivery.abandon(reason))

@@ -39,6 +39,11 @@ class RejectsFile:
         self._key: Sequence[int] = ()
         self.written_to: str | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._file.tell() if self._file else 0
+
     def describe(self, columns: Sequence[str], key: Sequence[int]) -> None:
         """Say what the rows hold, once the query's columns are known."""
         self._columns, self._key = columns, key

@@ -42,6 +42,9 @@ class SyncReport:
     open_jobs: list[OpenJob] = field(default_factory=list)
     reasons: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     error: str | None = None
+    _told_pending: int = 0
+    _last: Verdict | None = None
+    _open: tuple[Verdict, int, int] | None = None
     started: float = field(default_factory=time.monotonic)
     duration: float = 0.0
 
@@ -51,8 +54,37 @@ class SyncReport:
         return self.rows_read - self.accepted - self.unchanged - self.skipped - self.rejected
 
     def count(self, verdict: Verdict) -> None:
-        """Count one row, and write it down with its reasons."""
+        """Write one row down with its reasons, and count it; the same verdict counts once."""
+        if verdict is self._last:
+            return
+        self._open = (verdict, self.rejects.size, self._counted(verdict.outcome))
         self.rejects.write(verdict)
+        self._add(verdict)
+        self._last, self._open = verdict, None
+
+    def recover(self) -> Verdict | None:
+        """Finish a count that an exception broke off, as Airflow's timeouts do anywhere; returns the last verdict."""
+        if self._open:
+            verdict, size, counted = self._open
+            if self.rejects.size == size:
+                self.rejects.write(verdict)
+            if self._counted(verdict.outcome) == counted:
+                self._add(verdict)
+            self._last, self._open = verdict, None
+        return self._last
+
+    def _counted(self, outcome: Outcome) -> int:
+        return {
+            Outcome.SKIPPED: self.skipped,
+            Outcome.REJECTED: self.rejected,
+            Outcome.WARNING: self.warnings,
+            Outcome.PENDING: self._told_pending,
+        }[outcome]
+
+    def _add(self, verdict: Verdict) -> None:
+        for problem in verdict.problems:
+            reason = _JOB.sub("import job", mask(problem.reason))
+            self._count_reason((verdict.outcome.value, problem.field, reason))
         match verdict.outcome:
             case Outcome.SKIPPED:
                 self.skipped += 1
@@ -60,14 +92,8 @@ class SyncReport:
                 self.rejected += 1
             case Outcome.WARNING:
                 self.warnings += 1
-            case Outcome.PENDING:
-                pass  # what has no other outcome
-            case _:
-                msg = f"{verdict.outcome} needs no explanation"
-                raise ValueError(msg)
-        for problem in verdict.problems:
-            reason = _JOB.sub("import job", mask(problem.reason))
-            self._count_reason((verdict.outcome.value, problem.field, reason))
+            case _:  # pending is what has no other outcome
+                self._told_pending += 1
 
     def as_dict(self) -> dict[str, object]:
         """The summary: the task's return value and the top of the report file. Small, plain JSON, no rows."""

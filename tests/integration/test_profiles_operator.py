@@ -410,6 +410,65 @@ def test_a_key_of_another_account_sends_nothing(
     assert [request.operation for request in klaviyo.requests()] == ["get_accounts"]
 
 
+def test_storage_that_cannot_be_written_is_noticed_before_the_first_row(
+    klaviyo: Emulator, shop: Shop, sync: Sync, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shop.fill_with_people(3)
+    (tmp_path / "file").touch()
+    for place in (str(tmp_path / "file" / "below"), "nowhere://bucket/path"):
+        monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", place)
+        run = sync()
+        assert type(run.error).__name__ == "AirflowFailException"
+        assert "[klaviyo] storage_path" in str(run.error)
+        assert klaviyo.requests() == []
+
+
+def test_a_refused_key_costs_one_request_however_many_batches_there_are(
+    start_emulator: StartEmulator, shop: Shop, sync: Sync
+) -> None:
+    klaviyo = start_emulator(keys={"pk_narrow": ()})
+    klaviyo.inject(Fault("slow", seconds=0.3, count=None))
+    shop.fill_with_people(40_000)
+    run = sync(mapping={"email": "email"})
+    assert "scopes" in str(run.error)
+    assert len(klaviyo.requests()) == 1
+
+
+def test_without_waiting_and_without_rows_there_are_no_jobs(
+    klaviyo: Emulator, shop: Shop, sync: Sync
+) -> None:
+    assert sync(wait_for_completion=False).summary["job_ids"] == []
+
+
+def test_pending_rows_weigh_more_than_rejected_ones_since_a_retry_helps_them(
+    klaviyo: Emulator, shop: Shop, sync: Sync
+) -> None:
+    shop.fill_with_people(10)
+    shop.execute("UPDATE customers SET email = 'nobody' WHERE id <= 5")
+    klaviyo.inject(Fault("job_cancelled"))
+    run = sync(match_by="email")
+    assert type(run.error).__name__ == "KlaviyoRetryableError"
+    assert "5 of 10 rows have no verdict" in str(run.error)
+
+
+def test_refused_single_upserts_blame_nobody_when_all_share_the_refusal(
+    klaviyo: Emulator, shop: Shop, sync: Sync
+) -> None:
+    shop.fill([(n, f"p{n}@shop.io", None, None, None) for n in range(30)])
+    words = {
+        "id": "1",
+        "status": 400,
+        "code": "invalid",
+        "title": "No.",
+        "detail": "No.",
+        "source": {"pointer": "/data"},
+    }
+    klaviyo.inject(Fault("status", "create_or_update_profile", status=400, errors=(words,), count=None))
+    run = sync(clear_nulls=["first_name"])
+    assert run.counts() == {"rows_read": 30, "pending": 30}
+    assert len(klaviyo.requests()) < 10
+
+
 # --- faults ---------------------------------------------------------------------------------------------------------
 
 FAULTS = {

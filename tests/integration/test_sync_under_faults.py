@@ -10,7 +10,7 @@ import json
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ class Rows:
 @dataclass
 class Outcome:
     report: SyncReport
-    error: Exception | None
+    error: BaseException | None
     lines: list[dict[str, Any]]
     seconds: float
 
@@ -87,7 +87,12 @@ class Outcome:
 
 
 def run(
-    emulator: Emulator, rows: Sequence[tuple[object, ...]], folder: Path, seconds: float = 3_600
+    emulator: Emulator,
+    rows: Sequence[tuple[object, ...]],
+    folder: Path,
+    seconds: float = 3_600,
+    rejects: Callable[[Path], Any] = lambda path: path,
+    kind: type[Rows] = Rows,
 ) -> Outcome:
     """A profiles sync in batches of 50."""
     clock = SleepingClock()
@@ -95,10 +100,10 @@ def run(
     limiter = RateLimiter(MemoryWindows(), account="test", share=1.0, clock=clock)
     started = clock.now()
     folder.mkdir()
-    rejects = folder / "rejects.jsonl"
+    path = folder / "rejects.jsonl"
     sync_type = ProfilesSync(mapping={"external_id": "id", "email": "email", "properties.tier": "tier"})
-    report = SyncReport("profiles", "upsert", RejectsFile(rejects))
-    error: Exception | None = None
+    report = SyncReport("profiles", "upsert", RejectsFile(rejects(path)))
+    error: BaseException | None = None
 
     def compile_mapper(columns: Sequence[str]) -> Any:
         report.rejects.describe(columns, [0])
@@ -106,7 +111,7 @@ def run(
 
     @contextmanager
     def opened() -> Iterator[Rows]:
-        yield Rows(rows)
+        yield kind(rows)
 
     with KlaviyoClient(config, limiter, clock=clock, deadline=started + seconds) as client:
         people = SeenPeople(folder)
@@ -121,11 +126,11 @@ def run(
         )
         try:
             sync.run()
-        except KlaviyoError as caught:
+        except (KlaviyoError, Interruption) as caught:
             error = caught
         people.close()
     report.rejects.close()
-    lines = [json.loads(line) for line in rejects.read_text().splitlines()] if rejects.exists() else []
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
     return Outcome(report, error, lines, clock.now() - started)
 
 
@@ -158,6 +163,73 @@ def test_an_outage_that_outlasts_the_timeout_leaves_rows_pending_and_the_next_ru
     outcome.check_the_law()
     klaviyo.remove_fault(fault)
     assert run(klaviyo, people(500), tmp_path / "again").report.accepted == klaviyo.count() == 500
+
+
+class Interruption(BaseException):
+    """As Airflow's execution timeout: raised by a signal, in the midst of anything."""
+
+
+class InterruptedFile:
+    """A rejects file in the writing of which the interruption comes: before or after a line is written."""
+
+    def __init__(self, path: Path, line: int, is_before: bool) -> None:
+        self._path, self._line, self._is_before, self._lines = path, line, is_before, 0
+        self.parent = path.parent
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def open(self, mode: str) -> Any:
+        self._file = self._path.open(mode)
+        return self
+
+    def write(self, line: bytes) -> None:
+        self._lines += 1
+        if self._lines == self._line and self._is_before:
+            raise Interruption
+        self._file.write(line)
+        if self._lines == self._line:
+            raise Interruption
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize("line", [1, 2, 7, 20, 150, 200, 260])
+def test_a_timeout_while_a_row_is_written_down_leaves_every_row_explained_once(
+    klaviyo: Emulator, tmp_path: Path, line: int, is_before: bool
+) -> None:
+    """Lines are of rejected rows, of warnings, of duplicates, and of rows that Klaviyo's jobs failed."""
+    kinds = {0: "nobody", 1: "P1@shop.io"}
+    rows = [(n, kinds.get(n % 7, f"p{n}@shop.io"), float("nan") if n % 7 == 2 else None) for n in range(600)]
+    klaviyo.inject(Fault("job_fails", records=5, count=None))
+    outcome = run(
+        klaviyo, rows, tmp_path / "run", rejects=lambda path: InterruptedFile(path, line, is_before)
+    )
+    assert isinstance(outcome.error, Interruption)
+    outcome.check_the_law()
+    assert outcome.report.pending > 0
+
+
+@pytest.mark.parametrize("chunk", [0, 1, 9])
+def test_a_timeout_between_two_chunks_leaves_every_row_explained(
+    klaviyo: Emulator, tmp_path: Path, chunk: int
+) -> None:
+    class Interrupting(Rows):
+        def __iter__(self) -> Iterator[list[tuple[object, ...]]]:
+            for number, rows in enumerate(super().__iter__()):
+                if number == chunk:
+                    raise Interruption
+                yield rows
+
+    outcome = run(klaviyo, people(600), tmp_path / "run", kind=Interrupting)
+    assert isinstance(outcome.error, Interruption)
+    outcome.check_the_law()
+    assert outcome.report.rows_read == chunk * 40
 
 
 KINDS = [

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_klaviyo.client.account import check_account, get_account
-from airflow_provider_klaviyo.client.endpoints import CREATE_LIST, GET_PROFILES, IMPORT_PROFILES
+from airflow_provider_klaviyo.client.endpoints import CREATE_LIST, GET_PROFILES
 from airflow_provider_klaviyo.client.filters import any_of
 from airflow_provider_klaviyo.client.jobs import JobStatus, find_import_jobs, import_errors, start_import
 from airflow_provider_klaviyo.exceptions import (
@@ -304,6 +304,10 @@ def test_all_pages_of_errors_are_read_however_sparse(world: MakeWorld) -> None:
         ({"base_url": "a.klaviyo.com"}, "must be a URL"),
         ({"base_url": "ftp://a.klaviyo.com"}, "must be a URL"),
         ({"base_url": "https://a.klaviyo.com/?x=1"}, "plain base URL"),
+        ({"base_url": "http://[::1"}, "must be a URL"),
+        ({"base_url": "https://a.klaviyo.com/api/"}, "without /api"),
+        ({"timeout": float("nan")}, "timeout"),
+        ({"timeout": float("inf")}, "timeout"),
         ({"revision": "latest"}, "revision"),
         ({"timeout": 0}, "timeout"),
         ({"rate_limit_share": 0}, "rate_limit_share"),
@@ -317,7 +321,14 @@ def test_settings_that_cannot_work_are_named(world: MakeWorld, changed: dict[str
         KlaviyoConfig(**({"api_key": "pk_x"} | changed))  # type: ignore[arg-type]
 
 
-def test_an_import_must_say_which_job_it_started(world: MakeWorld) -> None:
-    made = world(Scripted(200, document(data=job("j1"))), deadline=0)
-    with pytest.raises(KlaviyoResponseError, match="does not document"):
-        made.client.send(IMPORT_PROFILES, body=b"{}")
+@pytest.mark.parametrize("status", [200, 201, 202])
+def test_any_success_that_says_which_job_it_started_is_one(world: MakeWorld, status: int) -> None:
+    made = world(Scripted(status, document(data=job("j1", "queued"))))
+    assert start_import(made.client, [b"{}"]).id == "j1"
+
+
+def test_others_jobs_in_the_listing_may_be_of_any_kind(world: MakeWorld) -> None:
+    listing = [job("x", "expired"), {"id": "y"}, *(job(f"j{number}") for number in range(3))]
+    made = world(Scripted(200, document(data=listing, links={})))
+    assert len(find_import_jobs(made.client, ["j0", "j1", "j2"])) == 3
+    assert len(made.server.requests) == 1

@@ -1,0 +1,97 @@
+"""An operator's parameters, as people and templates write them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.operators.options import SyncOptions, flag_or_names, names
+from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
+
+
+def options(**parameters: Any) -> SyncOptions:
+    settings = {"task_id": "t", "sql": "SELECT 1", "sql_conn_id": "shop"} | parameters
+    return SyncOptions.of(KlaviyoSyncProfilesOperator(**settings))
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "meant"),
+    [
+        ("mapping", "{'email': 'mail'}", {"email": "mail"}),
+        ("mapping", "None", None),
+        ("primary_key", "['a', 'b']", ("a", "b")),
+        ("primary_key", "a", ("a",)),
+        ("primary_key", "", ()),
+        ("match_by", "None", None),
+        ("phone_region", " US ", "US"),
+        ("parameters", "None", None),
+        ("parameters", "[1, 'x']", [1, "x"]),
+        ("parameters", {"a": 1}, {"a": 1}),
+        ("sql_hook_params", "None", {}),
+        ("sql_hook_params", "{'schema': 'shop'}", {"schema": "shop"}),
+    ],
+)
+def test_what_a_template_renders_to_text_is_read_as_it_was_meant(
+    name: str, written: object, meant: object
+) -> None:
+    assert getattr(options(**{name: written}), name) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("preview", ""),
+        ("preview", "None"),
+        ("preview", None),
+        ("preview", "perhaps"),
+        ("mapping", "email"),
+        ("mapping", {"email": None}),
+        ("mapping", {"email": ["a"]}),
+        ("mapping", ["email"]),
+        ("primary_key", 7),
+        ("primary_key", ["a", 7]),
+        ("match_by", 7),
+        ("parameters", "x"),
+        ("sql_hook_params", ["a"]),
+        ("timezone", "Nowhere/Land"),
+        ("max_rejected", -1),
+        ("max_rejected", True),
+        ("max_rejected", "0.5"),
+        ("timeout", 0),
+        ("poll_interval", "10"),
+        ("sql", None),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_by_name(name: str, written: object) -> None:
+    with pytest.raises(KlaviyoConfigurationError, match=name):
+        options(**{name: written})
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (True, True),
+        ("True", True),
+        ("no", False),
+        (None, False),
+        (1, True),
+        ("['title']", ("title",)),
+        (["title"], ("title",)),
+        ("title", ("title",)),
+    ],
+)
+def test_fields_to_clear_are_a_flag_or_names(written: object, meant: object) -> None:
+    assert flag_or_names("clear_nulls", written) == meant
+
+
+def test_no_job_ids_are_none() -> None:
+    assert names("job_ids", "") == names("job_ids", "[]") == names("job_ids", None) == ()
+
+
+@pytest.mark.parametrize(
+    ("max_rejected", "allowed"), [(0, 0), (5, 5), (0.01, 10), (0.0, 0), (1.0, 1_000), (1, 1)]
+)
+def test_a_float_is_a_share_and_an_int_a_number(max_rejected: float, allowed: int) -> None:
+    assert options(max_rejected=max_rejected).most_rejected(1_000) == allowed
