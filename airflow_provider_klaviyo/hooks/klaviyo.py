@@ -6,6 +6,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,11 +25,18 @@ from airflow_provider_klaviyo.connection import (
 if TYPE_CHECKING:
     from airflow.sdk import Connection
 
+    from airflow_provider_klaviyo.client.config import KlaviyoConfig
     from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
     from airflow_provider_klaviyo.client.rate_limit import WindowStore
 
-_TEST_SECONDS = 20.0
-"""What the Test button may take, retries included."""
+_CALL_SECONDS = 600.0
+"""What a call by hand may take, waits for rate limits and retries included."""
+
+_TEST_SECONDS = 15.0
+"""After so long the Test button tries no more."""
+
+_TEST_TIMEOUT = 6.0
+"""Seconds for one request of the Test button: Airflow's own patience ends after 60 (``[connection_test] timeout``)."""
 
 
 class KlaviyoHook(BaseHook):
@@ -84,10 +92,14 @@ class KlaviyoHook(BaseHook):
         :param stop: asked at least each second while the client waits; True ends the wait.
         :raises KlaviyoConfigurationError: when a field of the connection cannot work.
         """
+        return self._client(config_of(self.connection), deadline, stop)
+
+    def _client(
+        self, config: KlaviyoConfig, deadline: float | None, stop: Callable[[], bool] | None = None
+    ) -> KlaviyoClient:
         from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
         from airflow_provider_klaviyo.client.rate_limit import RateLimiter
 
-        config = config_of(self.connection)
         limiter = RateLimiter(self._windows(), account=config.quota_name, share=config.rate_limit_share)
         return KlaviyoClient(config, limiter, deadline=deadline, stop=stop)
 
@@ -106,7 +118,9 @@ class KlaviyoHook(BaseHook):
         from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoPermissionError
 
         try:
-            with self.get_client(deadline=time.time() + _TEST_SECONDS) as client:
+            config = config_of(self.connection)
+            quick = replace(config, timeout=min(config.timeout, _TEST_TIMEOUT))
+            with self._client(quick, time.time() + _TEST_SECONDS) as client:
                 account = get_account(client)
                 expected = client.config.account_id
         except KlaviyoPermissionError as error:
@@ -142,7 +156,7 @@ class KlaviyoHook(BaseHook):
         """
         from airflow_provider_klaviyo.client.by_hand import request
 
-        with self.get_client() as client:
+        with self.get_client(deadline=time.time() + _CALL_SECONDS) as client:
             return request(client, method, path, query, json)
 
     def find_list(self, name: str) -> str | None:
@@ -152,7 +166,7 @@ class KlaviyoHook(BaseHook):
         """
         from airflow_provider_klaviyo.client.by_hand import find_list
 
-        with self.get_client() as client:
+        with self.get_client(deadline=time.time() + _CALL_SECONDS) as client:
             return find_list(client, name)
 
     def create_list(self, name: str, *, opt_in_process: str | None = None) -> str:
@@ -162,7 +176,7 @@ class KlaviyoHook(BaseHook):
         """
         from airflow_provider_klaviyo.client.by_hand import create_list
 
-        with self.get_client() as client:
+        with self.get_client(deadline=time.time() + _CALL_SECONDS) as client:
             return create_list(client, name, opt_in_process)
 
     def get_profiles(
@@ -176,7 +190,7 @@ class KlaviyoHook(BaseHook):
         """
         from airflow_provider_klaviyo.client.by_hand import get_profiles
 
-        with self.get_client() as client:
+        with self.get_client(deadline=time.time() + _CALL_SECONDS) as client:
             return list(get_profiles(client, field, values, additional_fields))
 
     def _windows(self) -> WindowStore:
@@ -186,8 +200,13 @@ class KlaviyoHook(BaseHook):
         redis_conn_id = rate_limit_conn_id(self.connection)
         if not redis_conn_id:
             return FileWindows(shared_folder())
-        hook = BaseHook.get_hook(redis_conn_id)
-        return RedisWindows(hook.get_conn())
+        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+
+        shared = self.get_connection(redis_conn_id)
+        if shared.conn_type != "redis":
+            msg = f"The connection's rate_limit_conn_id {redis_conn_id!r} is of type {shared.conn_type!r}, not redis."
+            raise KlaviyoConfigurationError(msg)
+        return RedisWindows(BaseHook.get_hook(redis_conn_id).get_conn())
 
 
 def shared_folder() -> Path:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ast
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
     from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 
 _TRUE = {"true", "t", "yes", "y", "on", "1"}
-_FALSE = {"false", "f", "no", "n", "off", "0", "none", ""}
+_FALSE = {"false", "f", "no", "n", "off", "0"}
+_NOTHING = {"none", "null", ""}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,12 @@ class SyncOptions:
     """The parameters that all sync types share, in the types that the run needs."""
 
     sql: str
+    parameters: Mapping[str, Any] | Sequence[Any] | None
+    sql_hook_params: Mapping[str, Any]
+    mapping: Mapping[str, str] | None
+    match_by: str | None
     primary_key: Sequence[str]
+    phone_region: str | None
     timezone: tzinfo
     drops_invalid: bool
     max_rejected: float
@@ -39,8 +46,13 @@ class SyncOptions:
         """
         return cls(
             sql=_sql(operator.sql),
-            primary_key=names(operator.primary_key),
-            timezone=_timezone(operator.timezone),
+            parameters=_parameters(operator.parameters),
+            sql_hook_params=_mapping("sql_hook_params", operator.sql_hook_params) or {},
+            mapping=_mapping_of_text("mapping", operator.mapping),
+            match_by=text("match_by", operator.match_by),
+            primary_key=names("primary_key", operator.primary_key),
+            phone_region=text("phone_region", operator.phone_region),
+            timezone=_timezone(text("timezone", operator.timezone) or "UTC"),
             drops_invalid=_choice("on_invalid", operator.on_invalid, ("drop_field", "reject"))
             == "drop_field",
             max_rejected=_max_rejected(operator.max_rejected),
@@ -64,9 +76,10 @@ class SyncOptions:
 def flag(name: str, value: object) -> bool:
     """A boolean, also as a template renders it.
 
-    :raises KlaviyoConfigurationError: for a word that is neither.
+    :raises KlaviyoConfigurationError: for anything that is neither; nothing at all is neither, since a misspelt
+        variable renders to it and must not turn a preview into writes.
     """
-    if value is None or isinstance(value, (bool, int)):
+    if isinstance(value, (bool, int)):
         return bool(value)
     word = str(value).strip().lower()
     if word not in _TRUE | _FALSE:
@@ -75,11 +88,78 @@ def flag(name: str, value: object) -> bool:
     return word in _TRUE
 
 
-def names(value: str | Sequence[str] | None) -> Sequence[str]:
-    """One name or several, as a sequence."""
-    if value is None:
+def text(name: str, value: object) -> str | None:
+    """A text, or None for what a template renders to nothing."""
+    if value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING):
+        return None
+    if not isinstance(value, str):
+        msg = f"{name} must be a text, not {value!r}."
+        raise KlaviyoConfigurationError(msg)
+    return value.strip()
+
+
+def names(name: str, value: object) -> Sequence[str]:
+    """One name or several, as a sequence; a template may have rendered them to the text of a list."""
+    plain = _plain(value)
+    if plain is None:
         return ()
-    return (value,) if isinstance(value, str) else tuple(value)
+    found = (plain,) if isinstance(plain, str) else plain
+    if not isinstance(found, Sequence) or not all(isinstance(part, str) and part for part in found):
+        msg = f"{name} must be a name or a list of names, not {value!r}."
+        raise KlaviyoConfigurationError(msg)
+    return tuple(found)
+
+
+def flag_or_names(name: str, value: object) -> bool | Sequence[str]:
+    """A boolean, or names."""
+    plain = _plain(value)
+    if plain is None:
+        return False
+    is_flag = isinstance(plain, (bool, int)) or (
+        isinstance(plain, str) and plain.strip().lower() in _TRUE | _FALSE
+    )
+    return flag(name, plain) if is_flag else names(name, plain)
+
+
+def _plain(value: object) -> object:
+    """What a template rendered to text, as it was meant: nothing, a list or a mapping; other text as it is."""
+    if not isinstance(value, str):
+        return value
+    if value.strip().lower() in _NOTHING:
+        return None
+    if value.strip()[0] not in "[({":
+        return value
+    try:
+        return ast.literal_eval(value.strip())
+    except (ValueError, SyntaxError):
+        return value
+
+
+def _mapping(name: str, value: object) -> Mapping[Any, Any] | None:
+    plain = _plain(value)
+    if plain is None or isinstance(plain, Mapping):
+        return plain
+    msg = f"{name} must be a mapping, not {value!r}."
+    raise KlaviyoConfigurationError(msg)
+
+
+def _mapping_of_text(name: str, value: object) -> Mapping[str, str] | None:
+    mapping = _mapping(name, value)
+    for field, column in (mapping or {}).items():
+        if not isinstance(field, str) or not isinstance(column, str) or not column:
+            msg = (
+                f"{name} must give a column's name for each field of Klaviyo, but has {field!r}: {column!r}."
+            )
+            raise KlaviyoConfigurationError(msg)
+    return mapping
+
+
+def _parameters(value: object) -> Mapping[str, Any] | Sequence[Any] | None:
+    plain = _plain(value)
+    if plain is None or (isinstance(plain, (Mapping, Sequence)) and not isinstance(plain, str)):
+        return plain
+    msg = f"parameters must be a mapping or a list, not {value!r}."
+    raise KlaviyoConfigurationError(msg)
 
 
 def _sql(value: object) -> str:
@@ -92,7 +172,7 @@ def _sql(value: object) -> str:
 def _timezone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError, TypeError, AttributeError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):
         msg = f"timezone must be an IANA name such as Europe/Berlin, not {name!r}."
         raise KlaviyoConfigurationError(msg) from None
 

@@ -33,19 +33,18 @@ class KlaviyoSyncProfilesOperator(KlaviyoSyncOperator):
     def sync_type(self, options: SyncOptions) -> SyncType:
         """The profiles sync with this operator's mapping."""
         from airflow_provider_klaviyo.client.endpoints import MAX_PROFILE_BYTES
-        from airflow_provider_klaviyo.operators.options import flag
+        from airflow_provider_klaviyo.operators.options import flag_or_names
         from airflow_provider_klaviyo.records.profile import ProfileOptions
         from airflow_provider_klaviyo.sync.profiles import ProfilesSync
 
-        clears = self.clear_nulls
         return ProfilesSync(
-            mapping=self.mapping,
+            mapping=options.mapping,
             options=ProfileOptions(
                 max_bytes=MAX_PROFILE_BYTES,
-                match_by=self.match_by or None,
-                phone_region=self.phone_region or None,
+                match_by=options.match_by,
+                phone_region=options.phone_region,
                 timezone=options.timezone,
                 drop_invalid=options.drops_invalid,
-                clear_nulls=flag("clear_nulls", clears) if isinstance(clears, (bool, str)) else clears,
+                clear_nulls=flag_or_names("clear_nulls", self.clear_nulls),
             ),
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -79,8 +79,8 @@ class SyncRun:
         sync_type = self._operator.sync_type(options)
         files = RunFiles.of(self._context)
         files.prune()
-        query = Query(options.sql, self._operator.parameters)
-        source = self._sql_hook()
+        query = Query(options.sql, options.parameters)
+        source = self._sql_hook(options.sql_hook_params)
         report = SyncReport(
             sync_type.name,
             sync_type.mode,
@@ -142,14 +142,13 @@ class SyncRun:
             finally:
                 people.close()
 
-    def _sql_hook(self) -> Any:
+    def _sql_hook(self, parameters: Mapping[str, Any]) -> Any:
         from airflow.providers.common.sql.hooks.sql import DbApiHook
 
         operator = self._operator
         connection = BaseHook.get_connection(operator.sql_conn_id)
-        parameters = dict(operator.sql_hook_params or {})
         try:
-            hook = connection.get_hook(hook_params=parameters)  # type: ignore[no-untyped-call]
+            hook = connection.get_hook(hook_params=dict(parameters))  # type: ignore[no-untyped-call]
         except (AirflowException, ImportError, TypeError) as error:
             msg = f"sql_conn_id={operator.sql_conn_id!r}: its hook cannot be made: {mask(str(error))}"
             raise KlaviyoConfigurationError(msg) from error

@@ -57,10 +57,15 @@ class KlaviyoImportJobSensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002 - Airflow's signature
         """Look at the jobs once."""
+        from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
         from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
         from airflow_provider_klaviyo.triggers.jobs import look_at_jobs
 
-        look = look_at_jobs(KlaviyoHook(self.klaviyo_conn_id), self._ids())
+        try:
+            look = look_at_jobs(KlaviyoHook(self.klaviyo_conn_id), self._ids())
+        except KlaviyoRetryableError as error:  # the sensor's own timeout bounds how long an outage may last
+            self.log.warning("The jobs cannot be looked at now: %s", error)
+            return False
         if not look["is_settled"]:
             self.log.info("%d of %d import jobs are still open.", len(look["open"]), len(self._ids()))
             return False
@@ -75,7 +80,9 @@ class KlaviyoImportJobSensor(BaseSensorOperator):
         self._judge(event)
 
     def _ids(self) -> list[str]:
-        return [self.job_ids] if isinstance(self.job_ids, str) else list(self.job_ids)
+        from airflow_provider_klaviyo.operators.options import names
+
+        return list(names("job_ids", self.job_ids))
 
     def _judge(self, look: dict[str, Any]) -> None:
         if look["lost"]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +15,18 @@ if TYPE_CHECKING:
     from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 
 
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 120.0
+"""How long one look may take, retries included."""
+
+
 def look_at_jobs(hook: KlaviyoHook, job_ids: Sequence[str]) -> dict[str, Any]:
     """What became of some jobs, as plain JSON: ``is_settled``, ``open``, ``lost``, ``total`` and ``failed``."""
     from airflow_provider_klaviyo.client.jobs import JobStatus, find_import_jobs
 
-    with hook.get_client() as client:
-        jobs = find_import_jobs(client, job_ids).values()
+    with hook.get_client(deadline=time.time() + LOOK_SECONDS) as client:
+        jobs = find_import_jobs(client, job_ids).values() if job_ids else ()
     still_open = [job.id for job in jobs if not job.status.is_terminal]
     return {
         "is_settled": not still_open,
@@ -63,7 +71,7 @@ class KlaviyoImportJobTrigger(BaseTrigger):
         try:
             while True:
                 look = await sync_to_async(self._look, thread_sensitive=False)()
-                if look["is_settled"]:
+                if look and look["is_settled"]:
                     yield TriggerEvent(look)  # type: ignore[no-untyped-call]
                     return
                 await asyncio.sleep(self.poll_interval)
@@ -71,7 +79,12 @@ class KlaviyoImportJobTrigger(BaseTrigger):
             told = {"error": mask(f"{type(error).__name__}: {error}")}
             yield TriggerEvent(told)  # type: ignore[no-untyped-call]
 
-    def _look(self) -> dict[str, Any]:
+    def _look(self) -> dict[str, Any] | None:
+        from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
         from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 
-        return look_at_jobs(KlaviyoHook(self.klaviyo_conn_id), self.job_ids)
+        try:
+            return look_at_jobs(KlaviyoHook(self.klaviyo_conn_id), self.job_ids)
+        except KlaviyoRetryableError as error:  # the sensor's own timeout bounds how long an outage may last
+            log.warning("The jobs cannot be looked at now: %s", error)
+            return None

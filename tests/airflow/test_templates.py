@@ -97,9 +97,7 @@ def test_a_preview_that_a_template_turns_on_writes_nothing(
     klaviyo: Emulator, run: Run, tmp_path: Path, native: bool
 ) -> None:
     sql = "SELECT * FROM customers"
-    summary, state = run(
-        tmp_path, native=native, conf={"preview": True}, sql=sql, preview="{{ params.preview }}"
-    )
+    summary, state = run(native=native, conf={"preview": True}, sql=sql, preview="{{ params.preview }}")
     assert (state, summary["accepted"], summary["preview"]) == ("success", 10, True)
     assert klaviyo.requests() == []
 
