@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from airflow_provider_klaviyo.client.config import BASE_URL, REVISION, KlaviyoConfig
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
@@ -65,9 +66,14 @@ EXTRA_FIELDS = (
     ),
 )
 
-HIDDEN_FIELDS = ("schema", "login", "port", "extra")
+# The port stays: without one, the Test button of Airflow 3.3.1 and 3.3.2 answers "Bad Request" (fixed by its PR 73298).
+HIDDEN_FIELDS = ("schema", "login", "extra")
 RELABELING = {"password": "Private API key", "host": "Base URL"}
-PLACEHOLDERS = {"password": "pk_…", "host": BASE_URL}
+PLACEHOLDERS = {
+    "password": "pk_…",
+    "host": BASE_URL,
+    "port": "443 (Airflow 3.3 needs it for the Test button)",
+}
 
 
 def config_of(connection: Connection) -> KlaviyoConfig:
@@ -103,7 +109,14 @@ def _base_url(connection: Connection) -> str:
     if not host:
         return BASE_URL
     url = host if "://" in host else f"{connection.schema or 'https'}://{host}"
-    return f"{url}:{connection.port}" if connection.port else url
+    return f"{url}:{connection.port}" if connection.port and not _has_port(url) else url
+
+
+def _has_port(url: str) -> bool:
+    try:
+        return urlsplit(url).port is not None
+    except ValueError:  # the URL is checked where it is used
+        return True
 
 
 def _text(extra: Mapping[str, Any], name: str) -> str:
