@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Sequence
-from functools import lru_cache
 from pathlib import Path
 
+import msgspec
+
 _CACHE_KIB = 8_192
-_MAX_VARIABLES = 10_000  # SQLite takes 32,766 in one statement
 
 
 class SeenPeople:
@@ -46,29 +46,21 @@ class SeenPeople:
         self._database.close()
 
     def _insert(self, hashes: Sequence[int]) -> int:
-        """Insert who is new; returns how many were."""
+        """Insert who is new; returns how many were.
+
+        A chunk travels as one JSON list, which is a third faster than a statement for each person.
+        """
         self._chunk += 1
         before = self._database.total_changes
-        for start in range(0, len(hashes), _MAX_VARIABLES):
-            part = hashes[start : start + _MAX_VARIABLES]
-            self._database.execute(_insertion(len(part)), (self._chunk, *part))
+        statement = "INSERT OR IGNORE INTO seen SELECT value, ? FROM json_each(?)"
+        self._database.execute(statement, (self._chunk, msgspec.json.encode(hashes).decode()))
         return self._database.total_changes - before
 
     def _earlier(self, hashes: Sequence[int]) -> set[int]:
-        found: set[int] = set()
-        for start in range(0, len(hashes), _MAX_VARIABLES):
-            part = hashes[start : start + _MAX_VARIABLES]
-            marks = ",".join("?" * len(part))
-            query = f"SELECT person FROM seen WHERE chunk < ? AND person IN ({marks})"  # noqa: S608 - marks only
-            found.update(person for (person,) in self._database.execute(query, (self._chunk, *part)))
-        return found
-
-
-@lru_cache(maxsize=4)
-def _insertion(rows: int) -> str:
-    """One statement for all rows is a third faster than one for each."""
-    values = ",".join(f"(?{place}, ?1)" for place in range(2, rows + 2))
-    return f"INSERT OR IGNORE INTO seen VALUES {values}"  # noqa: S608 - marks only
+        """Who of them came with an earlier chunk."""
+        query = "SELECT person FROM seen WHERE chunk < ? AND person IN (SELECT value FROM json_each(?))"
+        found = self._database.execute(query, (self._chunk, msgspec.json.encode(hashes).decode()))
+        return {person for (person,) in found}
 
 
 def _repeated(hashes: Sequence[int], earlier: set[int]) -> list[int]:

@@ -28,7 +28,7 @@ def test_the_first_of_several_rows_of_a_person_counts(
     people.close()
 
 
-def test_a_chunk_larger_than_one_statement_takes_is_no_problem(tmp_path: Path) -> None:
+def test_a_chunk_of_any_size_is_no_problem(tmp_path: Path) -> None:
     people = SeenPeople(tmp_path)
     chunk = [f"person {number}" for number in range(40_000)]
     assert people.add(chunk) == []
