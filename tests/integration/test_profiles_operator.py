@@ -239,6 +239,15 @@ def test_import_errors_reach_their_rows_over_several_pages(
     assert all("Klaviyo rejected it" in line["reason"] for line in run.rejects)
 
 
+def test_one_reason_of_many_jobs_is_counted_as_one(klaviyo: Emulator, shop: Shop, sync: Sync) -> None:
+    shop.fill([(n, f"p{n}@shop.io", None, "x" * 99_000, None) for n in range(150)])
+    klaviyo.inject(Fault("job_cancelled", count=None))
+    run = sync()
+    assert run.counts() == {"rows_read": 150, "pending": 150}
+    assert len(klaviyo.jobs()) > 2
+    assert [reason["rows"] for reason in run.report["reasons"]] == [150]
+
+
 def test_two_identifiers_of_two_people_are_a_conflict_of_that_row(
     klaviyo: Emulator, shop: Shop, sync: Sync
 ) -> None:
@@ -480,6 +489,7 @@ FAULTS = {
     "reset after": Fault("reset_after", IMPORT),
     "not JSON": Fault("not_json", IMPORT, body="html"),
     "slow": Fault("slow", IMPORT, seconds=0.5),
+    "job not known yet": Fault("status", "get_bulk_import_profiles_job", status=404, count=2),
     "polls fail": Fault("status", "get_bulk_import_profiles_job", status=500, count=2),
 }
 
