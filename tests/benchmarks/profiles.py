@@ -199,6 +199,7 @@ class _TakesEverything(BaseHTTPRequestHandler):
     """Answers as Klaviyo does when all is well; keeps nothing."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # an answer of two writes would wait 40 ms for an acknowledgement
     jobs: dict[str, int] = {}  # noqa: RUF012 - of this process
     lock = threading.Lock()
 
