@@ -43,12 +43,12 @@ def _ordinary() -> re.Pattern[str]:
 
     Labels of the domain have no two hyphens in a row (they mark Punycode, which the library examines), and the last
     is of letters. Quantifiers are possessive (``++``): what may follow a run of characters is never one of them, so
-    nothing need be tried again, and an address takes half the time.
+    nothing need be tried again. Groups have plain ones: Python before 3.11.5 errs in possessive groups.
     """
     atom = r"[a-z0-9!#$%&'*+\-/=?^_`{|}~]++"
-    label = r"[a-z0-9]++(?:-[a-z0-9]++)*+"
+    label = r"[a-z0-9]++(?:-[a-z0-9]++)*"
     not_reserved = "".join(rf"(?<![.@]{re.escape(name)})" for name in SPECIAL_USE_DOMAIN_NAMES)
-    return re.compile(rf"{atom}(?:\.{atom})*+@(?:{label}\.)+[a-z]{{2,}}{not_reserved}")
+    return re.compile(rf"{atom}(?:\.{atom})*@(?:{label}\.)+[a-z]{{2,}}{not_reserved}")
 
 
 _is_ordinary = _ordinary().fullmatch
