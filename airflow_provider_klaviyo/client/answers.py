@@ -41,6 +41,11 @@ class Answer:
     body: bytes
 
     @property
+    def is_success(self) -> bool:
+        """Whether Klaviyo did what was asked; which of the 2xx it says differs from its own pages."""
+        return 200 <= self.status < 300
+
+    @property
     def request_id(self) -> str:
         """What Klaviyo's support asks for; Cloudflare's id when Klaviyo itself did not answer."""
         return self.headers.get("x-klaviyo-req-id") or self.headers.get("cf-ray", "")
@@ -65,7 +70,7 @@ def read_document(endpoint: Endpoint, answer: Answer) -> Document:
     :raises KlaviyoError: the error that the status stands for, or ``KlaviyoResponseError`` when a success
         does not hold what Klaviyo's schema promises.
     """
-    if not 200 <= answer.status < 300:
+    if not answer.is_success:
         raise error_of(endpoint, answer)
     document = answer.document()
     if document is None or "data" not in document:

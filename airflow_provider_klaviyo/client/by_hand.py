@@ -22,8 +22,6 @@ from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 LOOKUP = 100
 """Values in one filter: as many as a page holds."""
 
-_SUCCESS = range(200, 300)
-
 
 def find_list(client: KlaviyoClient, name: str) -> str | None:
     """The id of the list of exactly this name.
@@ -94,7 +92,7 @@ def _read_id(endpoint: Endpoint, answer: Answer) -> str:
 
 
 def _read_any(endpoint: Endpoint, answer: Answer) -> Document:
-    if answer.status not in _SUCCESS:
+    if not answer.is_success:
         raise error_of(endpoint, answer)
     return answer.document() or {}
 

@@ -154,7 +154,7 @@ class KlaviyoClient:
         except KlaviyoRateLimitError as error:
             self._limiter.pause(endpoint.name, wait_before(error, 1))
             raise
-        except (KeyError, TypeError, ValueError, LookupError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
             msg = f"The answer of {endpoint.name} is not shaped as Klaviyo documents it ({type(error).__name__})."
             raise KlaviyoResponseError(msg, status=answer.status, endpoint=endpoint.name) from None
 

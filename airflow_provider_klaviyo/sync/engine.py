@@ -181,8 +181,8 @@ class Sync:
         if last and last.outcome in (Outcome.REJECTED, Outcome.SKIPPED):
             self._refused_in_hand.add(last.number)
         self._count_verdicts()
-        reason = f"the run stopped before its result was known ({type(error).__name__}: {mask(str(error))})"
-        self._settle(self._delivery.abandon(reason))
+        cause = f"{type(error).__name__}: {mask(str(error))}"
+        self._settle(self._delivery.abandon(f"the run stopped before its result was known ({cause})"))
         first, rows = self._in_hand
         unsent = [
             (number, row) for number, row in enumerate(rows, first) if number not in self._refused_in_hand
@@ -190,7 +190,7 @@ class Sync:
         for batch in (*self._outbox, self._batcher.rest()):
             if batch and not self._delivery.knows(batch):
                 unsent += [(record.number, record.row) for record in batch]
-        problem = (Problem("", f"not sent: the run stopped ({type(error).__name__}: {mask(str(error))})"),)
+        problem = (Problem("", f"not sent: the run stopped ({cause})"),)
         for number, row in unsent:
             self._report.count(Verdict(number, row, Outcome.PENDING, problem))
 

@@ -35,7 +35,6 @@ class PreviewDelivery:
         self._alone = alone
         self._accepted = 0
         self.written: list[str] = []
-        self.requests = 0
 
     def send(self, batch: Sequence[Record]) -> None:
         """Count a batch, and write down the first requests that it would take."""
@@ -43,7 +42,6 @@ class PreviewDelivery:
         together = [record.body for record in batch if not record.alone]
         bodies = [self._together(together)] if together else []
         bodies += [self._alone([record.body]) for record in batch if record.alone]
-        self.requests += len(bodies)
         for body in bodies[: _REQUESTS - len(self.written)]:
             self._write(body)
 

@@ -1,4 +1,4 @@
-"""Rows that were not sent, one JSON line each; the only file of a run that holds people."""
+"""Rows that were not sent as they are, one JSON line each: a file that holds people, as a preview's requests do."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ class StoragePath(Protocol):
 
     @property
     def parent(self) -> Self: ...
-    def __truediv__(self, name: str) -> Self: ...
     def mkdir(self, *, parents: bool, exist_ok: bool) -> None: ...
     def open(self, mode: str) -> BinaryIO: ...
 
@@ -28,8 +27,6 @@ class RejectsFile:
 
     Each line has ``key`` (of the row), ``outcome``, ``field``, ``reason`` and ``row`` with the row's values.
     A row with several problems has one line, its ``field`` naming all fields and its ``reason`` all reasons.
-
-    :param key: the columns whose values name a row; its number in the result when there are none.
     """
 
     def __init__(self, path: StoragePath) -> None:
@@ -45,7 +42,10 @@ class RejectsFile:
         return self._file.tell() if self._file else 0
 
     def describe(self, columns: Sequence[str], key: Sequence[int]) -> None:
-        """Say what the rows hold, once the query's columns are known."""
+        """Say what the rows hold, once the query's columns are known.
+
+        :param key: the columns whose values name a row; its number in the result does when they are NULL.
+        """
         self._columns, self._key = columns, key
 
     def write(self, verdict: Verdict) -> None:
@@ -95,10 +95,5 @@ def _reason(verdict: Verdict) -> str:
 def _json(line: dict[str, object]) -> bytes:
     try:
         return msgspec.json.encode(line, enc_hook=str)
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        UnicodeError,
-    ):  # half characters, odd keys: never lose the row
+    except (ValueError, TypeError, OverflowError):  # half characters, odd keys: never lose the row
         return json.dumps(line, default=str, skipkeys=True).encode()
