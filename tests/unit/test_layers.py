@@ -19,7 +19,8 @@ NAME = "airflow_provider_klaviyo"
 ALLOWED = {
     "client": {"exceptions", "__init__"},
     "records": {"exceptions"},
-    "sync": {"exceptions", "client", "records"},
+    "sync": {"exceptions", "client", "records", "state"},
+    "state": {"exceptions"},
     "emulator": {"__init__"},
 }
 

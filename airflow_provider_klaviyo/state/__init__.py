@@ -1,0 +1,1 @@
+"""What Klaviyo has acknowledged, kept between runs."""

@@ -1,0 +1,25 @@
+"""What can be wrong with a state; each message says what to do."""
+
+from __future__ import annotations
+
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoRetryableError
+
+
+class StateOfAnotherTarget(KlaviyoConfigurationError):
+    """The state is that of another account, list or key."""
+
+
+class StateDamaged(KlaviyoConfigurationError):
+    """A file of the state is missing or not what was written."""
+
+
+class StateUnreadable(KlaviyoConfigurationError):
+    """The state was written by a release whose files this one does not know."""
+
+
+class StateConflict(KlaviyoRetryableError):
+    """Another run wrote to the state meanwhile; nothing that this run would have written is lost or mixed in."""
+
+
+class StateLocked(KlaviyoRetryableError):
+    """Another run of the sync is under way."""

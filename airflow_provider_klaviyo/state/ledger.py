@@ -1,0 +1,385 @@
+"""What Klaviyo has acknowledged, for each primary key: the log is the truth, the table answers quickly."""
+
+from __future__ import annotations
+
+import logging
+import struct
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from airflow_provider_klaviyo.state.errors import StateDamaged, StateOfAnotherTarget, StateUnreadable
+from airflow_provider_klaviyo.state.log import Entry, StateLog
+from airflow_provider_klaviyo.state.storage import StateFolder
+from airflow_provider_klaviyo.state.table import StateTable, Status
+
+log = logging.getLogger(__name__)
+
+_RUNS = 20
+"""So many runs are remembered for those who look at a state."""
+
+_MOST_ENTRIES = 300
+_MOST_BYTES = 16_000_000
+_MOST_OF_SNAPSHOT = 0.2
+
+
+class Sent(NamedTuple):
+    """A row that is about to be sent; ``identity`` only where the sync must be able to remove the person."""
+
+    key: int
+    fingerprint: int
+    person: int
+    identity: str | None = None
+
+
+_NOBODY = Sent(0, 0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenImport:
+    """An import job without a verdict, and the rows that are in it, in its order."""
+
+    id: str
+    ticket: int
+    rows: Sequence[Sent]
+
+
+@dataclass(slots=True)
+class _Chain:
+    """What the entries since the base add up to, beside the table."""
+
+    jobs: dict[int, str] = field(default_factory=dict)
+    runs: list[dict[str, Any]] = field(default_factory=list)
+    refresh: dict[str, Any] = field(default_factory=dict)
+
+
+class Ledger:
+    """The state of one sync during one run.
+
+    Every change is an entry of the log before it counts. Rows are in doubt from before their request leaves until
+    Klaviyo's verdict, and doubt is not acknowledgement: after a kill they are sent again, unless the job that took
+    them is known, which then tells. Methods may be called from any thread.
+
+    :param by_person: whether a row that overwrites a person ends the acknowledgement of other rows of that person.
+    """
+
+    def __init__(self, chain: StateLog, table: StateTable, target: Mapping[str, str], scratch: Path) -> None:
+        self._log = chain
+        self._table = table
+        self._scratch = scratch
+        self._target = dict(target)
+        self._chain = _Chain()
+        self._appliers: Mapping[str, Callable[[int, Mapping[str, Any], bytes], None]] = {
+            "doubt": self._apply_doubt,
+            "job": self._apply_job,
+            "verdict": self._apply_verdict,
+            "failed": self._apply_failed,
+            "stale": self._apply_stale,
+            "refresh": self._apply_refresh,
+            "run": self._apply_run,
+        }
+        self._lock = threading.RLock()
+        self._bytes = 0
+        self._snapshot_bytes = 0
+        self._entries = 0
+
+    @classmethod
+    def open(
+        cls,
+        folder: StateFolder,
+        scratch: Path,
+        target: Mapping[str, str] | None,
+        *,
+        writer: str,
+        now: Callable[[], float],
+        full_refresh: bool = False,
+        is_read_only: bool = False,
+    ) -> Ledger:
+        """The state as the last acknowledged change left it.
+
+        :param folder: where the log is.
+        :param scratch: a private folder of this run, for the table.
+        :param target: what this is to be a state of: base URL, account, sync type and so on; None takes what is there.
+        :param full_refresh: permits to start anew over a state of another target, or one that cannot be read.
+        :raises StateOfAnotherTarget: when the state is of another target; both are shown.
+        :raises StateDamaged: when the log cannot be read to its end.
+        """
+        path = scratch / "state.sqlite"
+        try:
+            chain = StateLog(folder, writer=writer, now=now)
+            if target is not None:
+                _check_target(chain.entries, target)
+        except (StateOfAnotherTarget, StateDamaged, StateUnreadable) as error:
+            if not full_refresh:
+                raise
+            log.warning("full_refresh starts a new state: %s", error)
+            chain = StateLog(folder, writer=writer, now=now, anew=True)
+        base = chain.entries[0] if chain.entries else None
+        if base and base.kind == "snapshot":
+            chain.copy_payload(base, path)
+        found = base.facts["target"] if base else target or {}
+        ledger = cls(chain, StateTable(path), found, scratch)
+        with ExitStack() as unless_whole:
+            unless_whole.callback(ledger.close)
+            ledger._replay()
+            if base is None and not is_read_only:
+                chain.begin({"target": found})
+            unless_whole.pop_all()
+        return ledger
+
+    # --- what is known ----------------------------------------------------------------------------------------
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing was ever acknowledged under this name."""
+        return not self._chain.runs and self._table.is_empty()
+
+    @property
+    def target(self) -> Mapping[str, str]:
+        """What this is a state of."""
+        return self._target
+
+    @property
+    def runs(self) -> Sequence[Mapping[str, Any]]:
+        """The last runs, oldest first, as ``record_run`` was told of them."""
+        return self._chain.runs
+
+    @property
+    def open_imports(self) -> list[OpenImport]:
+        """Jobs that were started and whose verdict is not known."""
+        with self._lock:
+            return [
+                OpenImport(job, ticket, self._rows_of(ticket)) for ticket, job in self._chain.jobs.items()
+            ]
+
+    def counts(self) -> Mapping[Status, int]:
+        """How many keys the state holds, by status."""
+        return self._table.counts()
+
+    def first_seen(self, keys: Sequence[int]) -> list[bool]:
+        """Which keys occur for the first time in this run."""
+        return self._table.first_seen(keys)
+
+    def unchanged(self, keys: Sequence[int], prints: Sequence[int]) -> list[bool]:
+        """Which rows Klaviyo has acknowledged exactly as they are."""
+        return self._table.is_acknowledged(keys, prints, self._chain.refresh.get("serial", 0))
+
+    # --- what happens -----------------------------------------------------------------------------------------
+
+    def send(self, rows: Sequence[Sent]) -> int:
+        """Put rows in doubt, before their request leaves; the ticket stands for them."""
+        return self._add("doubt", {"rows": len(rows)}, _pack(rows))
+
+    def start(self, ticket: int, job_id: str) -> None:
+        """Note which job took the rows of a ticket."""
+        self._add("job", {"ticket": ticket, "job": job_id})
+
+    def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:
+        """Klaviyo's verdict on the rows of a ticket: all are acknowledged but those at the places given.
+
+        :param pending: places of rows that stay in doubt.
+        """
+        facts = {"ticket": ticket}
+        self._add("verdict", facts, msgspec.msgpack.encode((list(failed), list(pending))))
+
+    def fail(self, keys: Sequence[int]) -> None:
+        """Note whom Klaviyo refused, so that they are tried again even when they do not change."""
+        self._add("failed", {"rows": len(keys)}, _pack_keys(keys))
+
+    def invalidate(self, keys: Sequence[int]) -> None:
+        """Let acknowledgements count no longer, because another row speaks for the same person."""
+        known = self._table.look_up(keys)
+        stale = [key for key, found in known.items() if found.status is Status.ACKNOWLEDGED]
+        if stale:
+            self._add("stale", {"rows": len(stale)}, _pack_keys(stale))
+
+    def refresh(self, run_id: str) -> None:
+        """Let every acknowledgement so far count no longer; once for all tries of a run."""
+        last = self._chain.refresh
+        is_under_way = last.get("run") == run_id and not any(
+            run.get("run") == run_id and run.get("succeeded") and run["serial"] > last["serial"]
+            for run in self._chain.runs
+        )
+        if not is_under_way:
+            self._add("refresh", {"run": run_id})
+
+    def record_run(self, facts: Mapping[str, Any]) -> None:
+        """Remember a run and what it counted, and compact the log when it has grown."""
+        self._add("run", facts)
+        if self._entries > _MOST_ENTRIES or self._bytes > max(
+            _MOST_BYTES, _MOST_OF_SNAPSHOT * self._snapshot_bytes
+        ):
+            self.compact()
+
+    def forget(self, keys: Sequence[int]) -> None:
+        """Delete what is kept of some rows, from the log too."""
+        with self._lock:
+            self._table.forget(keys)
+            gone = set(keys)
+            for ticket in self._chain.jobs:
+                rows = self._rows_of(ticket)
+                self._keep_doubt(ticket, [_NOBODY if row.key in gone else row for row in rows])
+        self.compact(keep_previous=False)
+
+    def knows(self, key: int) -> bool:
+        """Whether anything is kept of a row."""
+        return bool(self._table.look_up([key]))
+
+    def keys_of_person(self, person: int) -> list[int]:
+        """The rows that name a person."""
+        return self._table.keys_of_person(person)
+
+    def compact(self, *, keep_previous: bool = True) -> None:
+        """Write a snapshot, and delete the entries that it replaces.
+
+        :param keep_previous: keep the snapshot before it too, in case this one is damaged.
+        """
+        with self._lock:
+            path = self._table.path.with_suffix(".frozen")
+            self._table.freeze(path)
+            facts = {
+                "target": self._target,
+                "runs": self._chain.runs,
+                "refresh": self._chain.refresh,
+                "open": [
+                    {"ticket": ticket, "job": job, "rows": [list(row) for row in self._rows_of(ticket)]}
+                    for ticket, job in self._chain.jobs.items()
+                ],
+            }
+            self._log.append_file("snapshot", facts, path)
+            self._snapshot_bytes, self._bytes, self._entries = path.stat().st_size, 0, 0
+            path.unlink()
+            self._log.prune(keep_previous=keep_previous)
+
+    def close(self) -> None:
+        """Give the table back; the log has everything."""
+        self._table.close()
+
+    # --- entries ----------------------------------------------------------------------------------------------
+
+    def _add(self, kind: str, facts: Mapping[str, Any], payload: bytes = b"") -> int:
+        with self._lock:
+            number = self._log.append(kind, facts, payload)
+            self._apply(kind, number, facts, payload)
+            self._entries += 1
+            self._bytes += len(payload)
+            return number
+
+    def _replay(self) -> None:
+        for entry in self._log.entries:
+            if entry.kind == "snapshot":
+                self._restore(entry)
+            elif entry.kind != "begin":
+                self._apply(entry.kind, entry.number, entry.facts, self._log.payload(entry))
+                self._entries += 1
+                self._bytes += entry.payload_bytes
+
+    def _restore(self, entry: Entry) -> None:
+        self._chain.runs = list(entry.facts["runs"])
+        self._chain.refresh = dict(entry.facts["refresh"])
+        self._snapshot_bytes = entry.payload_bytes
+        for kept in entry.facts["open"]:
+            self._keep_doubt(kept["ticket"], [Sent(*row) for row in kept["rows"]])
+            self._chain.jobs[kept["ticket"]] = kept["job"]
+
+    def _apply(self, kind: str, number: int, facts: Mapping[str, Any], payload: bytes) -> None:
+        apply = self._appliers.get(kind)
+        if apply is None:
+            msg = f"The state has an entry of the kind {kind!r}, which this release does not know: upgrade the package."
+            raise StateUnreadable(msg)
+        apply(number, facts, payload)
+
+    def _apply_doubt(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
+        rows = _unpack(payload)
+        self._table.overrule([row.key for row in rows], [row.person for row in rows], number)
+        self._table.mark(rows, Status.IN_DOUBT, number)
+        self._keep_doubt(number, rows)
+
+    def _apply_job(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
+        self._chain.jobs[facts["ticket"]] = facts["job"]
+
+    def _apply_verdict(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:
+        ticket = facts["ticket"]
+        rows = self._rows_of(ticket)
+        self._doubt(ticket).unlink()
+        self._chain.jobs.pop(ticket, None)
+        failed, pending = msgspec.msgpack.decode(payload, type=tuple[list[int], list[int]])
+        others = {*failed, *pending}
+        taken = [row.key for place, row in enumerate(rows) if place not in others]
+        refused = [rows[place].key for place in failed]
+        self._table.settle_sent(taken, ticket, Status.ACKNOWLEDGED, number)
+        self._table.settle_sent(refused, ticket, Status.FAILED, number)
+
+    # The rows of a doubt are on disk: hundreds of jobs may be open at once.
+
+    def _doubt(self, ticket: int) -> Path:
+        return self._scratch / f"doubt-{ticket}"
+
+    def _keep_doubt(self, ticket: int, rows: Sequence[Sent]) -> None:
+        self._doubt(ticket).write_bytes(_pack(rows))
+
+    def _rows_of(self, ticket: int) -> list[Sent]:
+        return _unpack(self._doubt(ticket).read_bytes())
+
+    def _apply_stale(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
+        self._table.settle(_unpack_keys(payload), Status.STALE, number)
+
+    def _apply_failed(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
+        self._table.settle(_unpack_keys(payload), Status.FAILED, number)
+
+    def _apply_refresh(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
+        self._chain.refresh = {"run": facts["run"], "serial": number}
+
+    def _apply_run(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
+        self._chain.runs = [*self._chain.runs, {**facts, "serial": number}][-_RUNS:]
+
+
+def _check_target(entries: Sequence[Entry], target: Mapping[str, str]) -> None:
+    if not entries:
+        return
+    found: Mapping[str, str] = entries[0].facts["target"]
+    differing = [name for name in {**found, **target} if found.get(name) != target.get(name)]
+    if differing:
+        told = "; ".join(
+            f"{name} was {found.get(name) or 'none'} and is now {target.get(name) or 'none'}"
+            for name in differing
+        )
+        msg = (
+            f"The state kept under this state_key is of another target: {told}. Nothing was sent. If that is meant, "
+            "run once with full_refresh=True, which starts a new state for the new target and sends every row; "
+            "to keep both, give this sync a state_key of its own."
+        )
+        raise StateOfAnotherTarget(msg)
+
+
+def _pack(rows: Sequence[Sent]) -> bytes:
+    return msgspec.msgpack.encode(
+        (
+            _pack_keys([row.key for row in rows]),
+            _pack_keys([row.fingerprint for row in rows]),
+            _pack_keys([row.person for row in rows]),
+            [row.identity for row in rows] if any(row.identity for row in rows) else None,
+        )
+    )
+
+
+def _unpack(payload: bytes) -> list[Sent]:
+    keys, fingerprints, persons, identities = msgspec.msgpack.decode(
+        payload, type=tuple[bytes, bytes, bytes, list[str | None] | None]
+    )
+    unpacked = _unpack_keys(keys)
+    named: Iterable[str | None] = identities or [None] * len(unpacked)
+    return list(map(Sent, unpacked, _unpack_keys(fingerprints), _unpack_keys(persons), named))
+
+
+def _pack_keys(keys: Sequence[int]) -> bytes:
+    return struct.pack(f"<{len(keys)}q", *keys)
+
+
+def _unpack_keys(packed: bytes) -> list[int]:
+    return list(struct.unpack(f"<{len(packed) // 8}q", packed))
