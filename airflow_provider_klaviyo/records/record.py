@@ -21,7 +21,8 @@ class Record(msgspec.Struct, gc=False):
     """A row in Klaviyo's shape, encoded once: the bytes serve the size limits and the request body.
 
     ``number`` is the row's place in the query's result, from 1; ``identity`` names the person;
-    ``alone`` says that the record needs a request of its own.
+    ``alone`` says that the record needs a request of its own. Where state is kept, ``key``, ``person`` and
+    ``fingerprint`` are the hashes of the row's primary key, of the identity and of the body.
     """
 
     number: int
@@ -29,6 +30,9 @@ class Record(msgspec.Struct, gc=False):
     identity: str
     body: bytes
     alone: bool = False
+    key: int = 0
+    person: int = 0
+    fingerprint: int = 0
 
 
 class Flawed(NamedTuple):

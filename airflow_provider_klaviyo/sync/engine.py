@@ -12,11 +12,13 @@ from typing import Protocol
 from airflow_provider_klaviyo.exceptions import mask
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
 from airflow_provider_klaviyo.sync.batching import Batcher
+from airflow_provider_klaviyo.sync.changes import Changes
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.progress import Progress
 from airflow_provider_klaviyo.sync.query import QueryFailed
 from airflow_provider_klaviyo.sync.report import SyncReport
+from airflow_provider_klaviyo.sync.settling import Verdicts, stopped
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class Rows(Protocol):
 class Mapper(Protocol):
     """Turns rows into records; compiled for the columns of one result."""
 
+    @property
+    def identifier(self) -> str: ...
     @property
     def key_columns(self) -> Sequence[int]: ...
     def map(self, rows: Sequence[Row], first: int) -> Mapped: ...
@@ -70,6 +74,7 @@ class Sync:
         batcher: Batcher,
         delivery: Delivery,
         people: SeenPeople,
+        changes: Changes,
         report: SyncReport,
         check_stop: Callable[[], None],
     ) -> None:
@@ -78,12 +83,14 @@ class Sync:
         self._batcher = batcher
         self._delivery = delivery
         self._people = people
+        self._changes = changes
         self._report = report
         self._check_stop = check_stop
         self._in_hand: tuple[int, Sequence[Row]] = (0, ())
-        self._refused_in_hand: set[int] = set()
+        self._told_in_hand: set[int] = set()
+        self._unchanged: tuple[int, set[int]] = (0, set())
         self._outbox: deque[list[Record]] = deque()
-        self._verdicts: deque[Verdict] = deque()
+        self._verdicts = Verdicts(report)
 
     def run(self) -> None:
         """Send every row that can be sent; the report has the outcome of each.
@@ -112,7 +119,7 @@ class Sync:
         if last := self._batcher.rest():
             self._outbox.append(last)
             self._send(())
-        self._settle(self._delivery.finish())
+        self._verdicts.take(self._delivery.finish())
 
     def _read_all(self) -> None:
         with self._rows() as rows:
@@ -127,26 +134,49 @@ class Sync:
 
     def _mapped(self, mapper: Mapper, chunk: Sequence[Row]) -> list[Record]:
         first = self._report.rows_read + 1
-        self._in_hand, self._refused_in_hand = (first, chunk), set()
+        self._in_hand, self._told_in_hand = (first, chunk), set()
+        self._unchanged = (self._report.unchanged, set())
         self._report.rows_read += len(chunk)
         mapped = mapper.map(chunk, first)
         self._refuse(mapped.rejected, Outcome.REJECTED)
-        records = self._new_people(mapped.records)
+        records = self._unsent(self._new_people(self._new_keys(chunk, first, mapped.records)))
         for flaw in mapped.warned:
-            if flaw.number not in self._refused_in_hand:
+            if flaw.number not in self._told_in_hand:
                 self._report.count(Verdict(flaw.number, flaw.row, Outcome.WARNING, flaw.problems))
         return records
+
+    def _new_keys(self, chunk: Sequence[Row], first: int, records: list[Record]) -> list[Record]:
+        keyed = self._changes.keyed(chunk, first, records)
+        self._refuse(keyed.rejected, Outcome.REJECTED)
+        self._refuse(keyed.skipped, Outcome.SKIPPED)
+        return keyed.records
 
     def _new_people(self, records: list[Record]) -> list[Record]:
         repeated = set(self._people.add([record.identity for record in records]))
         if not repeated:
             return records
         problem = (Problem("", _DUPLICATE),)
-        duplicates = [
-            Flawed(records[place].number, records[place].row, problem) for place in sorted(repeated)
-        ]
-        self._refuse(duplicates, Outcome.SKIPPED)
+        duplicates = [records[place] for place in sorted(repeated)]
+        self._changes.overruled(duplicates)
+        self._refuse([Flawed(each.number, each.row, problem) for each in duplicates], Outcome.SKIPPED)
         return [record for place, record in enumerate(records) if place not in repeated]
+
+    def _unsent(self, records: list[Record]) -> list[Record]:
+        unsent = self._changes.unsent(records)
+        if len(unsent) != len(records):
+            sent = {record.number for record in unsent}
+            self._unchanged = (
+                self._unchanged[0],
+                {record.number for record in records if record.number not in sent},
+            )
+            self._count_unchanged()
+        return unsent
+
+    def _count_unchanged(self) -> None:
+        """Count the chunk's unchanged rows; doing it again changes nothing."""
+        before, numbers = self._unchanged
+        self._report.unchanged = before + len(numbers)
+        self._told_in_hand |= numbers
 
     def _send(self, records: Sequence[Record]) -> None:
         self._outbox.extend(self._batcher.add(records))
@@ -154,39 +184,27 @@ class Sync:
         while self._outbox:
             self._delivery.send(self._outbox[0])
             self._outbox.popleft()
-        self._settle(self._delivery.settled())
+        self._verdicts.take(self._delivery.settled())
 
     def _refuse(self, flaws: Sequence[Flawed], outcome: Outcome) -> None:
         for flaw in flaws:
             self._report.count(Verdict(flaw.number, flaw.row, outcome, flaw.problems))
-            self._refused_in_hand.add(flaw.number)
-
-    def _settle(self, outcomes: Iterable[Settled]) -> None:
-        for settled in outcomes:
-            self._report.accepted += settled.accepted
-            self._verdicts.extend(settled.verdicts)
-            self._count_verdicts()
-
-    def _count_verdicts(self) -> None:
-        while self._verdicts:
-            self._report.count(self._verdicts[0])
-            self._verdicts.popleft()
+            self._told_in_hand.add(flaw.number)
 
     def _abandon(self, error: BaseException) -> None:
         """Give every row without a verdict its line: those in Klaviyo's hands, and those still in ours.
 
         The error may have come at any moment: Airflow's timeouts are raised in the midst of whatever is done.
         """
+        self._count_unchanged()
         last = self._report.recover()
         if last and last.outcome in (Outcome.REJECTED, Outcome.SKIPPED):
-            self._refused_in_hand.add(last.number)
-        self._count_verdicts()
+            self._told_in_hand.add(last.number)
+        self._verdicts.count()
         cause = f"{type(error).__name__}: {mask(str(error))}"
-        self._settle(self._delivery.abandon(f"the run stopped before its result was known ({cause})"))
+        self._verdicts.take(self._delivery.abandon(stopped(error)))
         first, rows = self._in_hand
-        unsent = [
-            (number, row) for number, row in enumerate(rows, first) if number not in self._refused_in_hand
-        ]
+        unsent = [(number, row) for number, row in enumerate(rows, first) if number not in self._told_in_hand]
         for batch in (*self._outbox, self._batcher.rest()):
             if batch and not self._delivery.knows(batch):
                 unsent += [(record.number, record.row) for record in batch]

@@ -6,34 +6,45 @@ import logging
 import queue
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILE, IMPORT_PROFILES
-from airflow_provider_klaviyo.client.jobs import (
-    ImportJob,
-    JobStatus,
-    find_import_jobs,
-    import_errors,
-    start_import,
-)
+from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, find_import_jobs, start_import
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.exceptions import KlaviyoRequestError, KlaviyoTimeout, mask
+from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
 from airflow_provider_klaviyo.records.record import Problem, Record
-from airflow_provider_klaviyo.sync.import_results import all_pending, verdicts_of
+from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
+from airflow_provider_klaviyo.sync.import_results import all_pending, places_of, read_verdicts
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Settled, Verdict
-from airflow_provider_klaviyo.sync.refusals import RefusalHandler
+from airflow_provider_klaviyo.sync.refusals import RefusalHandler, Refuse
 from airflow_provider_klaviyo.sync.single_imports import import_one
-from airflow_provider_klaviyo.sync.spool import Spool
+from airflow_provider_klaviyo.sync.spool import Kept, Spool
 
 log = logging.getLogger(__name__)
 
 IN_FLIGHT = 4
 """Requests at once: a full body takes longer to send than the 0.4 s between two that Klaviyo allows."""
 
+_SINGLES = 50
+"""So many records that go alone are in doubt together; after a kill they are sent again together."""
+
 _FIRST_POLL = 0.5
 _SAY_INTERVAL = 30.0
 _YOUNG = 60.0
+
+
+class HandedOver(NamedTuple):
+    """A job without a verdict, as another worker can settle it; ``first`` and ``last`` are numbers of rows."""
+
+    id: str
+    size: int
+    first: int
+    last: int
+    ticket: int
+    started: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +53,8 @@ class _OpenJob:
     size: int
     first: int
     last: int
-    ticket: Path
+    ticket: int
+    rows: Path
     started: float
 
 
@@ -60,16 +72,25 @@ class _Doubt:
 class ImportJobDelivery:
     """Hands batches to Klaviyo and tells what became of each record.
 
+    :param state: is told before each request, after its answer, and of every verdict.
     :param waits: whether ``finish`` waits until Klaviyo has settled every job.
     :param poll_interval: seconds between two looks at the open jobs; the first looks come sooner.
     :param list_id: a list to put the people on.
     """
 
     def __init__(
-        self, client: KlaviyoClient, spool: Spool, *, waits: bool, poll_interval: float, list_id: str = ""
+        self,
+        client: KlaviyoClient,
+        spool: Spool,
+        state: Acknowledgements,
+        *,
+        waits: bool,
+        poll_interval: float,
+        list_id: str = "",
     ) -> None:
         self._client = client
         self._spool = spool
+        self._state = state
         self._waits = waits
         self._poll_interval = poll_interval
         self._list_id = list_id
@@ -86,6 +107,20 @@ class ImportJobDelivery:
         self._next_poll = 0.0
         self._poll_pause = _FIRST_POLL
         self._said = client.clock.now()
+
+    def handed_over(self) -> Iterator[tuple[HandedOver, Kept]]:
+        """The open jobs with their rows, for another worker to settle."""
+        for job in self._jobs.values():
+            yield (
+                HandedOver(job.id, job.size, job.first, job.last, job.ticket, job.started),
+                self._spool.load(job.rows),
+            )
+
+    def take_over(self, job: HandedOver, rows: Kept) -> None:
+        """Settle a job that another worker started."""
+        self._jobs[job.id] = _OpenJob(
+            job.id, job.size, job.first, job.last, job.ticket, self._spool.keep_rows(rows), job.started
+        )
 
     @property
     def open_jobs(self) -> list[OpenJob]:
@@ -138,9 +173,7 @@ class ImportJobDelivery:
         for doubt in self._doubts.values():
             yield all_pending([(r.number, r.identity, r.row) for r in doubt.records.values()], reason)
         for job in (*self._settling.values(), *self._jobs.values()):
-            yield all_pending(
-                self._spool.load(job.ticket), f"import job {job.id} had no result yet; {reason}"
-            )
+            yield all_pending(self._spool.load(job.rows), f"import job {job.id} had no result yet; {reason}")
 
     def close(self) -> None:
         """Give the threads back."""
@@ -170,29 +203,47 @@ class ImportJobDelivery:
     def _deliver(self, batch: Sequence[Record], doubt: _Doubt) -> None:
         together = [record for record in batch if not record.alone]
         if together:
-            self._refusals.deliver(
-                together,
-                post=lambda part: self._start(part, doubt),
-                refuse=lambda record, problem: self._refuse(record, problem, doubt),
-            )
+            with self._refusals_noted(doubt) as refuse:
+                self._refusals.deliver(together, post=lambda part: self._start(part, doubt), refuse=refuse)
         alone = [record for record in batch if record.alone]
-        if alone:
-            self._singles.deliver_each(
-                alone,
-                post=lambda part: self._import_one(part[0], doubt),
-                refuse=lambda record, problem: self._refuse(record, problem, doubt),
-            )
+        for start in range(0, len(alone), _SINGLES):
+            self._import_each(alone[start : start + _SINGLES], doubt)
         self._doubts.pop(id(doubt), None)
+
+    def _import_each(self, records: Sequence[Record], doubt: _Doubt) -> None:
+        ticket = self._state.send(records)
+        with self._refusals_noted(doubt) as refuse:
+            self._singles.deliver_each(
+                records, post=lambda part: self._import_one(part[0], doubt), refuse=refuse
+            )
+        self._state.settle(ticket)
+
+    @contextmanager
+    def _refusals_noted(self, doubt: _Doubt) -> Iterator[Refuse]:
+        """Collects whom Klaviyo refuses, for the state."""
+        refused: list[Record] = []
+
+        def refuse(record: Record, problem: Problem) -> None:
+            refused.append(record)
+            self._refuse(record, problem, doubt)
+
+        try:
+            yield refuse
+        finally:
+            if refused:
+                self._state.refuse(refused)
 
     def _import_one(self, record: Record, doubt: _Doubt) -> None:
         self._settled.put(import_one(self._client, record))
         doubt.settle([record])
 
     def _start(self, part: Sequence[Record], doubt: _Doubt) -> None:
+        ticket = self._state.send(part)
         job = start_import(self._client, [record.body for record in part], self._list_id)
-        ticket = self._spool.keep(part)
+        self._state.start(ticket, job.id)
+        rows = self._spool.keep(part)
         self._jobs[job.id] = _OpenJob(
-            job.id, len(part), part[0].number, part[-1].number, ticket, self._client.clock.now()
+            job.id, len(part), part[0].number, part[-1].number, ticket, rows, self._client.clock.now()
         )
         doubt.settle(part)
         log.info("Import job %s started with %s profiles.", job.id, f"{len(part):,}")
@@ -236,22 +287,16 @@ class ImportJobDelivery:
 
     def _settle(self, job: ImportJob) -> None:
         opened = self._settling[job.id]
-        self._settled.put(self._verdicts(job, opened))
-        del self._settling[job.id]
-        self._spool.drop(opened.ticket)
-
-    def _verdicts(self, job: ImportJob, opened: _OpenJob) -> Settled:
         if job.is_clean(opened.size):
-            return Settled(accepted=opened.size)
-        kept = self._spool.load(opened.ticket)
-        is_complete = job.status is JobStatus.COMPLETE
-        errors = (
-            import_errors(self._client, job.id) if job.failed or (is_complete and job.failed is None) else ()
-        )
-        try:
-            return verdicts_of(job, kept, errors)
-        except KlaviyoRequestError as error:
-            return all_pending(kept, f"the errors of import job {job.id} cannot be read: {mask(str(error))}")
+            self._state.settle(opened.ticket)
+            self._settled.put(Settled(accepted=opened.size))
+        else:
+            kept = self._spool.load(opened.rows)
+            verdict = read_verdicts(self._client, job, kept)
+            self._state.settle(opened.ticket, *places_of(verdict, kept))
+            self._settled.put(verdict)
+        del self._settling[job.id]
+        self._spool.drop(opened.rows)
 
 
 def _shown(jobs: Mapping[str, _OpenJob]) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILES
-from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, RecordError
-from airflow_provider_klaviyo.exceptions import mask
+from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, RecordError, import_errors
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.exceptions import KlaviyoRequestError, mask
 from airflow_provider_klaviyo.records.record import Problem
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.refusals import place_and_field
@@ -14,15 +15,27 @@ from airflow_provider_klaviyo.sync.spool import Kept
 
 _PREFIX = IMPORT_PROFILES.records.strip("/").split("/")
 _SHOWN = 3
+_IDENTIFIERS = {
+    "id": "klaviyo_id",
+    "email": "email",
+    "phone_number": "phone_number",
+    "external_id": "external_id",
+}
 
 
-def verdicts_of(job: ImportJob, kept: Kept, errors: Iterable[RecordError]) -> Settled:
+PlaceOf = Callable[[str, str], int | None]
+"""The place in a job of the person with this identifier (its field and its value), if it is known."""
+
+
+def verdicts_of(
+    job: ImportJob, kept: Kept, errors: Iterable[RecordError], place_of: PlaceOf | None = None
+) -> Settled:
     """Who was taken and who was not.
 
     A cancelled job, or one whose counts do not add up, acknowledges nobody: whom its errors name is rejected,
     everybody else is pending.
     """
-    problems, unplaced = _by_place(kept, errors)
+    problems, unplaced = _by_place(len(kept), errors, place_of or _Places(kept))
     doubt = _doubt(job, len(kept), len(problems), unplaced)
     verdicts = [
         Verdict(kept[place][0], kept[place][2], Outcome.REJECTED, tuple(found))
@@ -37,6 +50,28 @@ def verdicts_of(job: ImportJob, kept: Kept, errors: Iterable[RecordError]) -> Se
         if place not in problems
     ]
     return Settled(verdicts=verdicts)
+
+
+def read_verdicts(
+    client: KlaviyoClient, job: ImportJob, kept: Kept, place_of: PlaceOf | None = None
+) -> Settled:
+    """The verdicts of a job, with its errors read where there are any."""
+    is_complete = job.status is JobStatus.COMPLETE
+    errors = import_errors(client, job.id) if job.failed or (is_complete and job.failed is None) else ()
+    try:
+        return verdicts_of(job, kept, errors, place_of)
+    except KlaviyoRequestError as error:
+        return all_pending(kept, f"the errors of import job {job.id} cannot be read: {mask(str(error))}")
+
+
+def places_of(settled: Settled, kept: Kept) -> tuple[list[int], list[int]]:
+    """The places in a job of those who were rejected, and of those who are pending."""
+    outcomes = {verdict.number: verdict.outcome for verdict in settled.verdicts}
+    places: dict[Outcome, list[int]] = {Outcome.REJECTED: [], Outcome.PENDING: []}
+    for place, (number, _, _) in enumerate(kept):
+        if number in outcomes:
+            places[outcomes[number]].append(place)
+    return places[Outcome.REJECTED], places[Outcome.PENDING]
 
 
 def all_pending(kept: Kept, reason: str) -> Settled:
@@ -58,34 +93,47 @@ def _doubt(job: ImportJob, size: int, rejected: int, unplaced: Collection[str]) 
     return f"{told}; errors that name nobody: {'; '.join(sorted(unplaced)[:_SHOWN])}" if unplaced else told
 
 
-def _by_place(kept: Kept, errors: Iterable[RecordError]) -> tuple[dict[int, list[Problem]], set[str]]:
+def _by_place(
+    size: int, errors: Iterable[RecordError], place_of: PlaceOf
+) -> tuple[dict[int, list[Problem]], set[str]]:
     """What is wrong with whom, and the words of errors that name nobody."""
-    people: dict[str, int] = {}
     problems: dict[int, list[Problem]] = {}
     unplaced: set[str] = set()
     for error in errors:
-        people = people or {
-            identity.rpartition("\0")[2]: place for place, (_, identity, _) in enumerate(kept)
-        }
         pointed, field = place_and_field(error.pointer, _PREFIX)
-        place = _place_of(error.payload, people)
+        place = _place_of_payload(error.payload, place_of)
         if place is None:  # what Klaviyo sends back is surer than where it points
             place = pointed
-        if place is None or place >= len(kept):
+        if place is None or place >= size:
             unplaced.add(mask(error.words))
         else:
             problems.setdefault(place, []).append(Problem(field, f"Klaviyo rejected it: {error.words}"))
     return problems, unplaced
 
 
-def _place_of(payload: Mapping[str, object], people: Mapping[str, int]) -> int | None:
+class _Places:
+    """Finds people by the identities of their records; prepared when first asked, since most jobs have no errors."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+        self._people: dict[str, int] = {}
+
+    def __call__(self, field: str, value: str) -> int | None:  # noqa: ARG002 - an identity may be without its field
+        self._people = self._people or {
+            identity.rpartition("\0")[2]: place for place, (_, identity, _) in enumerate(self._kept)
+        }
+        return self._people.get(value)
+
+
+def _place_of_payload(payload: Mapping[str, object], place_of: PlaceOf) -> int | None:
     """Where the person of a payload stands in the job; payloads come as a document, a resource or its attributes."""
     for key in ("data", "attributes"):
         nested = payload.get(key)
         inner = nested if isinstance(nested, Mapping) else payload
         payload = {"id": payload.get("id"), **inner}
-    for key in ("id", "email", "phone_number", "external_id"):
+    for key, field in _IDENTIFIERS.items():
         for spelling in (str(payload.get(key)), str(payload.get(key)).lower()):
-            if payload.get(key) and spelling in people:
-                return people[spelling]
+            place = place_of(field, spelling) if payload.get(key) else None
+            if place is not None:
+                return place
     return None

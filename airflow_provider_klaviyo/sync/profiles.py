@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from airflow_provider_klaviyo.client.endpoints import (
     IMPORT_PROFILE,
@@ -16,6 +17,7 @@ from airflow_provider_klaviyo.client.jobs import import_body
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.records.mapping import Columns, bind
 from airflow_provider_klaviyo.records.profile import FIELDS, PHONE_REGION, ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.batching import BatchLimits
 from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
@@ -40,6 +42,9 @@ class ProfilesSync:
 
     name = "profiles"
     mode = "upsert"
+    target: ClassVar[Mapping[str, str]] = {}
+    """What a state of this sync is a state of, beside the account, the mode and the key."""
+
     limits = BatchLimits(IMPORT_PROFILES.max_records, int(MAX_REQUEST_BYTES * (1 - _MARGIN)))
 
     def mapper(self, columns: Sequence[str]) -> ProfileMapper:
@@ -53,10 +58,16 @@ class ProfilesSync:
         return mapper
 
     def delivery(
-        self, client: KlaviyoClient, spool: Spool, *, waits: bool, poll_interval: float
+        self,
+        client: KlaviyoClient,
+        spool: Spool,
+        state: Acknowledgements,
+        *,
+        waits: bool,
+        poll_interval: float,
     ) -> ImportJobDelivery:
         """How batches reach Klaviyo."""
-        return ImportJobDelivery(client, spool, waits=waits, poll_interval=poll_interval)
+        return ImportJobDelivery(client, spool, state, waits=waits, poll_interval=poll_interval)
 
     def preview(self, path_of: PathOf) -> PreviewDelivery:
         """How a preview shows what would be sent."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import BinaryIO, Protocol, Self
@@ -20,6 +22,7 @@ class StoragePath(Protocol):
     def parent(self) -> Self: ...
     def mkdir(self, *, parents: bool, exist_ok: bool) -> None: ...
     def open(self, mode: str) -> BinaryIO: ...
+    def exists(self) -> bool: ...
 
 
 class RejectsFile:
@@ -32,9 +35,19 @@ class RejectsFile:
     def __init__(self, path: StoragePath) -> None:
         self._path = path
         self._file: BinaryIO | None = None
-        self._columns: Sequence[str] = ()
-        self._key: Sequence[int] = ()
+        self.columns: Sequence[str] = ()
+        self.key: Sequence[int] = ()
+        self._earlier: BinaryIO | None = None
         self.written_to: str | None = None
+
+    def resume(self) -> None:
+        """Go on with what the first part of this run wrote, before the task was deferred."""
+        if not self._path.exists():
+            return
+        self._earlier = tempfile.TemporaryFile()  # noqa: SIM115 - closed when it is copied
+        with self._path.open("rb") as file:
+            shutil.copyfileobj(file, self._earlier)
+        self.written_to = str(self._path)
 
     @property
     def size(self) -> int:
@@ -46,7 +59,7 @@ class RejectsFile:
 
         :param key: the columns whose values name a row; its number in the result does when they are NULL.
         """
-        self._columns, self._key = columns, key
+        self.columns, self.key = columns, key
 
     def write(self, verdict: Verdict) -> None:
         """Write one line."""
@@ -56,26 +69,33 @@ class RejectsFile:
             "field": ", ".join(dict.fromkeys(problem.field for problem in verdict.problems if problem.field)),
             "reason": _reason(verdict),
             "row_number": verdict.number,
-            "row": dict(zip(self._columns, verdict.row, strict=True)),
+            "row": dict(zip(self.columns, verdict.row, strict=True)),
         }
-        self._open().write(_json(line) + b"\n")
+        self._open().write(encode_json(line) + b"\n")
 
     def close(self) -> None:
         """Finish the file, so that an object store has it."""
         if self._file:
             self._file.close()
             self._file = None
+        if self._earlier:
+            self._earlier.close()
 
     def _open(self) -> BinaryIO:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("wb")
             make_private(self._path)
+            if self._earlier:  # object stores cannot append
+                self._earlier.seek(0)
+                with self._earlier:
+                    shutil.copyfileobj(self._earlier, self._file)
+                self._earlier = None
             self.written_to = str(self._path)
         return self._file
 
     def _key_of(self, row: Row, number: int) -> object:
-        values = [row[index] for index in self._key]
+        values = [row[index] for index in self.key]
         named = next((value for value in values if value is not None), None) if len(values) == 1 else values
         return f"row {number}" if named is None or not values else named
 
@@ -92,7 +112,8 @@ def _reason(verdict: Verdict) -> str:
     return "; ".join(f"{problem.field}: {problem.reason}" for problem in verdict.problems)
 
 
-def _json(line: dict[str, object]) -> bytes:
+def encode_json(line: object) -> bytes:
+    """JSON of anything that a database may give."""
     try:
         return msgspec.json.encode(line, enc_hook=str)
     except (ValueError, TypeError, OverflowError):  # half characters, odd keys: never lose the row

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 import time
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from airflow_provider_klaviyo.exceptions import mask
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Verdict
@@ -13,6 +15,18 @@ from airflow_provider_klaviyo.sync.rejects import RejectsFile
 
 _JOB = re.compile(r"import job \S+")  # one reason for all jobs
 _MAX_REASONS = 200
+_COUNTS = (
+    "rows_read",
+    "accepted",
+    "unchanged",
+    "skipped",
+    "rejected",
+    "warnings",
+    "removed",
+    "requests",
+    "seconds_waited",
+    "list_id",
+)
 _OTHER = "other reasons (see the rejects file)"
 
 
@@ -94,6 +108,16 @@ class SyncReport:
                 self.warnings += 1
             case _:  # pending is what has no other outcome
                 self._told_pending += 1
+
+    def counts(self) -> dict[str, Any]:
+        """What a deferred run has counted so far; ``restore`` takes it on."""
+        return {name: getattr(self, name) for name in _COUNTS}
+
+    def restore(self, counts: Mapping[str, Any], reasons: Iterable[tuple[tuple[str, str, str], int]]) -> None:
+        """Go on with what the first part of this run has counted."""
+        for name in _COUNTS:
+            setattr(self, name, counts[name])
+        self.reasons = Counter(dict(reasons))
 
     def as_dict(self) -> dict[str, object]:
         """The summary: the task's return value and the top of the report file. Small, plain JSON, no rows."""

@@ -27,7 +27,10 @@ class Spool:
 
     def keep(self, records: Sequence[Record]) -> Path:
         """Write down the records; the path is the ticket to get them back."""
-        kept: Kept = [(record.number, record.identity, record.row) for record in records]
+        return self.keep_rows([(record.number, record.identity, record.row) for record in records])
+
+    def keep_rows(self, kept: Kept) -> Path:
+        """Write down what is needed of records."""
         with tempfile.NamedTemporaryFile(dir=self._directory, prefix="batch-", delete=False) as file:
             file.write(_dump(kept))
             return Path(file.name)

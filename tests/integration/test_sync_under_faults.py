@@ -23,7 +23,9 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimiter
 from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
 from airflow_provider_klaviyo.exceptions import KlaviyoError
+from airflow_provider_klaviyo.sync.acknowledgements import NoState
 from airflow_provider_klaviyo.sync.batching import Batcher, BatchLimits
+from airflow_provider_klaviyo.sync.changes import SendAll
 from airflow_provider_klaviyo.sync.engine import Sync
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.profiles import ProfilesSync
@@ -119,8 +121,9 @@ def run(
             opened,
             compile_mapper,
             Batcher(BatchLimits(50, 1_000_000)),
-            sync_type.delivery(client, Spool(folder), waits=True, poll_interval=10),
+            sync_type.delivery(client, Spool(folder), NoState(), waits=True, poll_interval=10),
             people,
+            SendAll(),
             report,
             client.check_stop,
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,21 +17,19 @@ from airflow_provider_klaviyo.sync.people import SeenPeople
 def test_the_first_of_several_rows_of_a_person_counts(
     chunks: list[list[str]], tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    people = SeenPeople(tmp_path_factory.mktemp("people"))
     met: set[str] = set()
-    for chunk in chunks:
-        expected = []
-        for place, person in enumerate(chunk):
-            if person in met:
-                expected.append(place)
-            met.add(person)
-        assert people.add(chunk) == expected
-    people.close()
+    with closing(SeenPeople(tmp_path_factory.mktemp("people"))) as people:
+        for chunk in chunks:
+            expected = []
+            for place, person in enumerate(chunk):
+                if person in met:
+                    expected.append(place)
+                met.add(person)
+            assert people.add(chunk) == expected
 
 
 def test_a_chunk_of_any_size_is_no_problem(tmp_path: Path) -> None:
-    people = SeenPeople(tmp_path)
     chunk = [f"person {number}" for number in range(40_000)]
-    assert people.add(chunk) == []
-    assert people.add([*chunk, "someone new"]) == list(range(40_000))
-    people.close()
+    with closing(SeenPeople(tmp_path)) as people:
+        assert people.add(chunk) == []
+        assert people.add([*chunk, "someone new"]) == list(range(40_000))

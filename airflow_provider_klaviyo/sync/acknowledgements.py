@@ -1,0 +1,75 @@
+"""What a delivery tells of the records that it sends, so that a later run knows what Klaviyo has acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.state.ledger import Ledger, Sent
+
+
+class Acknowledgements(Protocol):
+    """Where a delivery notes what it does, before and after each request."""
+
+    def send(self, records: Sequence[Record]) -> int:
+        """Before a request leaves: its records are in doubt from now on. The ticket stands for them."""
+
+    def start(self, ticket: int, job_id: str) -> None:
+        """The job that took the records of a ticket."""
+
+    def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:
+        """The verdict: all records of a ticket were taken, but those at the places given."""
+
+    def refuse(self, records: Sequence[Record]) -> None:
+        """Klaviyo refused these."""
+
+
+class NoState:
+    """Notes nothing: a sync that keeps no state sends its query again."""
+
+    def send(self, records: Sequence[Record]) -> int:  # noqa: ARG002 - as the other
+        """Nothing to note."""
+        return 0
+
+    def start(self, ticket: int, job_id: str) -> None:
+        """Nothing to note."""
+
+    def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:
+        """Nothing to note."""
+
+    def refuse(self, records: Sequence[Record]) -> None:
+        """Nothing to note."""
+
+
+class KeptState:
+    """Notes everything in the sync's state.
+
+    :param with_identity: keep the identifier itself, for a sync that must be able to remove people later.
+    """
+
+    def __init__(self, ledger: Ledger, *, with_identity: bool = False) -> None:
+        self._ledger = ledger
+        self._with_identity = with_identity
+
+    def send(self, records: Sequence[Record]) -> int:
+        """Note the rows as in doubt."""
+        identified = self._with_identity
+        return self._ledger.send(
+            [
+                Sent(each.key, each.fingerprint, each.person, each.identity if identified else None)
+                for each in records
+            ]
+        )
+
+    def start(self, ticket: int, job_id: str) -> None:
+        """Note the job."""
+        self._ledger.start(ticket, job_id)
+
+    def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:
+        """Note the verdict."""
+        self._ledger.settle(ticket, failed, pending)
+
+    def refuse(self, records: Sequence[Record]) -> None:
+        """Note who is to be tried again."""
+        self._ledger.fail([record.key for record in records])

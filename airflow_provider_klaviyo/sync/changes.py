@@ -1,0 +1,129 @@
+"""Which rows of a run are to be sent: all of them, or those that Klaviyo has not acknowledged as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+from airflow_provider_klaviyo.records.record import Flawed, Problem, Record, Row
+from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hashes
+from airflow_provider_klaviyo.state.ledger import Ledger
+
+_NULL_KEY = (
+    Problem(
+        "primary_key", "the primary key is NULL, so the row cannot be told from others: give every row a key"
+    ),
+)
+_SAME_KEY = (
+    Problem("primary_key", "another row of this run has the same primary key, and the first one counts"),
+)
+
+
+class Keyed(NamedTuple):
+    """Records whose primary key is there and new in this run, and the others."""
+
+    records: list[Record]
+    rejected: Sequence[Flawed] = ()
+    skipped: Sequence[Flawed] = ()
+
+
+class Changes(Protocol):
+    """Decides by primary key; asked in this order for every chunk of rows."""
+
+    def describe(self, key_columns: Sequence[int], identifier: str) -> None:
+        """Say which columns are the primary key, and what identifies people, once the columns are known."""
+
+    def keyed(self, rows: Sequence[Row], first: int, records: list[Record]) -> Keyed:
+        """Sort out rows without a primary key, or with that of an earlier row.
+
+        :param rows: the whole chunk; a rejected row is present, too.
+        :param first: the number of its first row.
+        :param records: those of the chunk that can be sent.
+        """
+
+    def overruled(self, records: Sequence[Record]) -> None:
+        """Rows that are not sent because another row of this run speaks for the same person."""
+
+    def unsent(self, records: list[Record]) -> list[Record]:
+        """Those that Klaviyo has not acknowledged as they are."""
+
+
+class SendAll:
+    """Without state every row is sent."""
+
+    def describe(self, key_columns: Sequence[int], identifier: str) -> None:
+        """Nothing to prepare."""
+
+    def keyed(self, rows: Sequence[Row], first: int, records: list[Record]) -> Keyed:  # noqa: ARG002 - as the other
+        """Keys only name rows."""
+        return Keyed(records)
+
+    def overruled(self, records: Sequence[Record]) -> None:
+        """Nothing is kept of them."""
+
+    def unsent(self, records: list[Record]) -> list[Record]:
+        """All of them."""
+        return records
+
+
+class OnlyChanges:
+    """Compares every row with the state.
+
+    :param is_preview: leave the state as it is.
+    """
+
+    def __init__(self, ledger: Ledger, *, is_preview: bool = False) -> None:
+        self._ledger = ledger
+        self._is_preview = is_preview
+        self._key_columns: Sequence[int] = ()
+        self._identifier = ""
+
+    def describe(self, key_columns: Sequence[int], identifier: str) -> None:
+        """Remember where the key is, and what identifies people."""
+        self._key_columns = key_columns
+        self._identifier = identifier
+
+    def keyed(self, rows: Sequence[Row], first: int, records: list[Record]) -> Keyed:
+        """Sort out NULL and repeated keys, and give the others their hash."""
+        columns = self._key_columns
+        keys = key_hashes([tuple([row[column] for column in columns]) for row in rows])
+        present = [key for key in keys if key is not None]
+        is_first = iter(self._ledger.first_seen(present))
+        news = [key is not None and next(is_first) for key in keys]
+        if len(present) == len(keys) and all(news):
+            for record in records:
+                record.key = keys[record.number - first]  # type: ignore[assignment]  # none is None
+            return Keyed(records)
+        good, rejected, skipped = [], [], []
+        for record in records:
+            key = keys[record.number - first]
+            if key is None:
+                rejected.append(Flawed(record.number, record.row, _NULL_KEY))
+            elif not news[record.number - first]:
+                skipped.append(Flawed(record.number, record.row, _SAME_KEY))
+            else:
+                record.key = key
+                good.append(record)
+        return Keyed(good, rejected, skipped)
+
+    def overruled(self, records: Sequence[Record]) -> None:
+        """End their acknowledgement: Klaviyo has what the other row says."""
+        if not self._is_preview:
+            self._ledger.invalidate([record.key for record in records])
+
+    def unsent(self, records: list[Record]) -> list[Record]:
+        """New and changed rows, and those without a verdict or with a bad one."""
+        prefix = f"{self._identifier}\0"
+        persons = person_hashes(
+            [each.identity if "\0" in each.identity else prefix + each.identity for each in records]
+        )
+        prints = fingerprints([record.body for record in records])
+        keys = [record.key for record in records]
+        changed = []
+        for record, fingerprint, person, is_same in zip(
+            records, prints, persons, self._ledger.unchanged(keys, prints), strict=True
+        ):
+            if not is_same:
+                record.person, record.fingerprint = person, fingerprint
+                changed.append(record)
+        return changed

@@ -1,0 +1,77 @@
+"""What an earlier try left behind: jobs in Klaviyo's hands, whose verdicts are fetched before anything is sent."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, find_import_jobs
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
+from airflow_provider_klaviyo.state.keys import person_hash
+from airflow_provider_klaviyo.state.ledger import Ledger, OpenImport, Sent
+from airflow_provider_klaviyo.sync.import_results import places_of, read_verdicts
+from airflow_provider_klaviyo.sync.spool import Kept
+
+log = logging.getLogger(__name__)
+
+_FIRST_POLL = 0.5
+_YOUNG = 60.0
+
+
+def settle_open_imports(client: KlaviyoClient, ledger: Ledger, poll_interval: float) -> None:
+    """Wait for the jobs that the state knows as open, and write their verdicts into it.
+
+    Who was taken is unchanged in this run; everybody else is sent again.
+
+    :raises KlaviyoTimeout: when the client's deadline passes while jobs are open; they stay noted.
+    """
+    waiting = {opened.id: opened for opened in ledger.open_imports}
+    if not waiting:
+        return
+    log.info("An earlier try left %d import jobs without a result: waiting for them first.", len(waiting))
+    started, pause = client.clock.now(), _FIRST_POLL
+    while True:
+        is_young = client.clock.now() - started < _YOUNG
+        for job in find_import_jobs(client, list(waiting)).values():
+            if job.status.is_terminal and not (is_young and job.status is JobStatus.UNKNOWN):
+                _settle(client, ledger, job, waiting.pop(job.id))
+        if not waiting:
+            return
+        _rest(client, len(waiting), pause)
+        pause = min(pause * 2, poll_interval)
+
+
+def _settle(client: KlaviyoClient, ledger: Ledger, job: ImportJob, opened: OpenImport) -> None:
+    if job.is_clean(len(opened.rows)):
+        failed: list[int] = []
+        pending: list[int] = []
+    else:
+        kept: Kept = [(place, "", ()) for place in range(len(opened.rows))]
+        failed, pending = places_of(read_verdicts(client, job, kept, _Places(opened.rows)), kept)
+    ledger.settle(opened.ticket, failed, pending)
+    log.info(
+        "Import job %s of an earlier try: %s profiles taken, %s refused, %s without a verdict.",
+        job.id,
+        f"{len(opened.rows) - len(failed) - len(pending):,}",
+        f"{len(failed):,}",
+        f"{len(pending):,}",
+    )
+
+
+class _Places:
+    """Finds people by the hashes that the state has of them."""
+
+    def __init__(self, rows: Sequence[Sent]) -> None:
+        self._people = {row.person: place for place, row in enumerate(rows)}
+
+    def __call__(self, field: str, value: str) -> int | None:
+        return self._people.get(person_hash(f"{field}\0{value}"))
+
+
+def _rest(client: KlaviyoClient, jobs: int, pause: float) -> None:
+    now, deadline = client.clock.now(), client.deadline
+    if deadline is not None and now >= deadline:
+        msg = f"The time is up while {jobs} import jobs of an earlier try have no result yet. Raise timeout."
+        raise KlaviyoTimeout(msg)
+    client.sleep(pause if deadline is None else min(pause, deadline - now))
