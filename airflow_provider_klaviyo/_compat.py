@@ -12,4 +12,9 @@ try:  # Airflow 3.2 and newer
 except ImportError:  # Airflow 3.1
     from airflow.configuration import conf  # type: ignore[assignment]
 
-__all__ = ["AirflowException", "AirflowFailException", "conf"]
+__all__ = ["AirflowException", "AirflowFailException", "conf", "default_deferrable"]
+
+
+def default_deferrable() -> bool:
+    """Airflow's ``[operators] default_deferrable``."""
+    return conf.getboolean("operators", "default_deferrable", fallback=False)

@@ -34,6 +34,14 @@ def get_account(client: KlaviyoClient) -> Account:
     return client.send(GET_ACCOUNTS, read=_read)
 
 
+def known_account_id(client: KlaviyoClient, memory: Path) -> str:
+    """The id of the account that the client's key belongs to, asked for at most once an hour.
+
+    :param memory: a private folder of this host, where the answer is remembered.
+    """
+    return _remembered(client, memory) or _ask(client, memory).id
+
+
 def check_account(client: KlaviyoClient, memory: Path) -> None:
     """Make sure that the key belongs to the account that the connection names, if it names one.
 
@@ -41,12 +49,9 @@ def check_account(client: KlaviyoClient, memory: Path) -> None:
     :raises KlaviyoAccountError: when it belongs to another; both are named.
     """
     expected = client.config.account_id
-    if not expected:
+    if not expected or _remembered(client, memory) == expected:
         return
-    note = memory / _note_name(client, expected)
-    if note.exists() and 0 <= time.time() - note.stat().st_mtime < REMEMBERED_SECONDS:
-        return
-    account = get_account(client)
+    account = _ask(client, memory)
     if account.id != expected:
         msg = (
             f"The key of the connection belongs to the Klaviyo account {account}, "
@@ -54,8 +59,6 @@ def check_account(client: KlaviyoClient, memory: Path) -> None:
             "or change account_id."
         )
         raise KlaviyoAccountError(msg)
-    memory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    note.touch()
 
 
 def _read(endpoint: Endpoint, answer: Answer) -> Account:
@@ -67,7 +70,20 @@ def _read(endpoint: Endpoint, answer: Answer) -> Account:
     return Account(str(resource["id"]), str(name or ""), attributes.get("test_account") is True)
 
 
-def _note_name(client: KlaviyoClient, account_id: str) -> str:
+def _remembered(client: KlaviyoClient, memory: Path) -> str:
+    note = memory / _note_name(client)
+    is_fresh = note.exists() and 0 <= time.time() - note.stat().st_mtime < REMEMBERED_SECONDS
+    return note.read_text() if is_fresh else ""
+
+
+def _ask(client: KlaviyoClient, memory: Path) -> Account:
+    account = get_account(client)
+    memory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (memory / _note_name(client)).write_text(account.id)
+    return account
+
+
+def _note_name(client: KlaviyoClient) -> str:
     config = client.config
-    told = f"{config.base_url}\0{config.api_key}\0{account_id}"
+    told = f"{config.base_url}\0{config.api_key}"
     return f"account-{hashlib.sha256(told.encode()).hexdigest()[:32]}"

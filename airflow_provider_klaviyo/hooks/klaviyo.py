@@ -112,6 +112,12 @@ class KlaviyoHook(BaseHook):
 
         check_account(client, shared_folder())
 
+    def account_id(self, client: KlaviyoClient) -> str:
+        """The id of the account that the key belongs to (scope ``accounts:read``), asked for once an hour."""
+        from airflow_provider_klaviyo.client.account import known_account_id
+
+        return known_account_id(client, shared_folder())
+
     def test_connection(self) -> tuple[bool, str]:
         """Which account the key reaches, or exactly what is wrong; for the Test button."""
         from airflow_provider_klaviyo.client.account import get_account

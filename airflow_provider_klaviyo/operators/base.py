@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_klaviyo._compat import AirflowFailException
+from airflow_provider_klaviyo._compat import AirflowFailException, default_deferrable
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
     from airflow_provider_klaviyo.operators.options import SyncOptions
-    from airflow_provider_klaviyo.operators.run import SyncType
+    from airflow_provider_klaviyo.operators.run import SyncRun, SyncType
 
 
 class KlaviyoSyncOperator(BaseOperator):
@@ -31,7 +31,12 @@ class KlaviyoSyncOperator(BaseOperator):
     :param match_by: what identifies a person: ``klaviyo_id``, ``email``, ``phone_number`` or ``external_id``; a row
         without a valid one is rejected. None takes the first of these that is mapped, and another one that is mapped
         for rows without it (templated).
-    :param primary_key: the column or columns that name a row in reports and rejects (templated).
+    :param primary_key: the column or columns that identify a row, in state, reports and rejects (templated).
+    :param only_changes: send only rows that are new or changed since Klaviyo last acknowledged them, and those that
+        failed; needs ``primary_key``, and keeps state under ``[klaviyo] storage_path``.
+    :param full_refresh: send every row again, as on the first run; also over a state of another target (templated).
+    :param state_key: the name that the state is kept under; None is the Dag's id and the task's. A mapped task must
+        name its shard, such as ``"vip-{{ region }}"`` (templated).
     :param phone_region: ISO country of phone numbers without a country code; a column mapped to ``phone_region``
         gives it for each row (templated).
     :param timezone: zone of timestamps without an offset, such as ``Europe/Berlin`` (templated).
@@ -44,6 +49,7 @@ class KlaviyoSyncOperator(BaseOperator):
         ids are returned as ``job_ids``.
     :param poll_interval: seconds between two looks at the jobs.
     :param timeout: seconds that the sync may take, waits and retries included.
+    :param deferrable: leave the waiting for Klaviyo's jobs to the triggerer; None is Airflow's ``default_deferrable``.
     """
 
     _is_killed = False
@@ -57,6 +63,8 @@ class KlaviyoSyncOperator(BaseOperator):
         "mapping",
         "match_by",
         "primary_key",
+        "full_refresh",
+        "state_key",
         "phone_region",
         "timezone",
         "on_invalid",
@@ -77,6 +85,9 @@ class KlaviyoSyncOperator(BaseOperator):
         mapping: Mapping[str, str] | None = None,
         match_by: str | None = None,
         primary_key: str | Sequence[str] | None = None,
+        only_changes: bool = False,
+        full_refresh: bool | str = False,
+        state_key: str | None = None,
         phone_region: str | None = None,
         timezone: str = "UTC",
         on_invalid: str = "drop_field",
@@ -85,6 +96,7 @@ class KlaviyoSyncOperator(BaseOperator):
         wait_for_completion: bool = True,
         poll_interval: float = 10,
         timeout: float = 21_600,
+        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -96,6 +108,9 @@ class KlaviyoSyncOperator(BaseOperator):
         self.mapping = mapping
         self.match_by = match_by
         self.primary_key = primary_key
+        self.only_changes = only_changes
+        self.full_refresh = full_refresh
+        self.state_key = state_key
         self.phone_region = phone_region
         self.timezone = timezone
         self.on_invalid = on_invalid
@@ -104,6 +119,7 @@ class KlaviyoSyncOperator(BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.poll_interval = poll_interval
         self.timeout = timeout
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
 
     @cached_property
     def hook(self) -> KlaviyoHook:
@@ -123,6 +139,16 @@ class KlaviyoSyncOperator(BaseOperator):
         :raises AirflowFailException: when a retry would not help: wrong settings, or too many rejected rows.
         :raises KlaviyoError: when a retry may help.
         """
+        return self._finish(context, lambda run: run.execute())
+
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG002
+        """Come back from the triggerer, on any worker, and settle the outcomes.
+
+        What the event says is not needed: Klaviyo is asked again, so that a trigger that failed costs nothing.
+        """
+        return self._finish(context, lambda run: run.resume())
+
+    def _finish(self, context: Context, work: Callable[[SyncRun], None]) -> dict[str, Any]:
         from airflow_provider_klaviyo.exceptions import (
             KlaviyoConfigurationError,
             KlaviyoRequestError,
@@ -130,16 +156,31 @@ class KlaviyoSyncOperator(BaseOperator):
         )
         from airflow_provider_klaviyo.operators.run import SyncRun
 
-        run = SyncRun(self, context, lambda: self._is_killed)
+        run: SyncRun | None = None
         try:
-            run.execute()
+            run = SyncRun(self, context, lambda: self._is_killed)
+            work(run)
         except BaseException as error:
-            if run.summary:
+            if run and run.summary:
                 context["ti"].xcom_push(key="return_value", value=run.summary)
             if isinstance(error, (KlaviyoConfigurationError, KlaviyoRequestError, KlaviyoSyncFailed)):
                 raise AirflowFailException(str(error)) from error
             raise
+        if run.open_jobs:
+            self._defer(run.open_jobs)
         return run.summary
+
+    def _defer(self, job_ids: Sequence[str]) -> None:
+        from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
+
+        self.log.info("%d import jobs are left to the triggerer.", len(job_ids))
+        trigger = KlaviyoImportJobTrigger(
+            job_ids=job_ids,
+            klaviyo_conn_id=self.klaviyo_conn_id,
+            poll_interval=self.poll_interval,
+            timeout=self.timeout,
+        )
+        self.defer(trigger=trigger, method_name="execute_complete")
 
     def on_kill(self) -> None:
         """Stop sending; rows without a verdict are reported as pending."""

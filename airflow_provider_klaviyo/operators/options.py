@@ -29,6 +29,9 @@ class SyncOptions:
     mapping: Mapping[str, str] | None
     match_by: str | None
     primary_key: Sequence[str]
+    only_changes: bool
+    full_refresh: bool
+    state_key: str | None
     phone_region: str | None
     timezone: tzinfo
     drops_invalid: bool
@@ -37,6 +40,7 @@ class SyncOptions:
     waits: bool
     poll_interval: float
     timeout: float
+    is_deferrable: bool
 
     @classmethod
     def of(cls, operator: KlaviyoSyncOperator) -> SyncOptions:
@@ -44,13 +48,16 @@ class SyncOptions:
 
         :raises KlaviyoConfigurationError: for a parameter that cannot work; the message names it.
         """
-        return cls(
+        options = cls(
             sql=_sql(operator.sql),
             parameters=_parameters(operator.parameters),
             sql_hook_params=_mapping("sql_hook_params", operator.sql_hook_params) or {},
             mapping=_mapping_of_text("mapping", operator.mapping),
             match_by=text("match_by", operator.match_by),
             primary_key=names("primary_key", operator.primary_key),
+            only_changes=flag("only_changes", operator.only_changes),
+            full_refresh=flag("full_refresh", operator.full_refresh),
+            state_key=text("state_key", operator.state_key),
             phone_region=text("phone_region", operator.phone_region),
             timezone=_timezone(text("timezone", operator.timezone) or "UTC"),
             drops_invalid=_choice("on_invalid", operator.on_invalid, ("drop_field", "reject"))
@@ -60,7 +67,12 @@ class SyncOptions:
             waits=flag("wait_for_completion", operator.wait_for_completion),
             poll_interval=_positive("poll_interval", operator.poll_interval),
             timeout=_positive("timeout", operator.timeout),
+            is_deferrable=flag("deferrable", operator.deferrable),
         )
+        if options.only_changes and not options.primary_key:
+            msg = "only_changes=True needs primary_key: the column or columns that identify a row."
+            raise KlaviyoConfigurationError(msg)
+        return options
 
     def allows(self, rejected: int, rows_read: int) -> bool:
         """Whether so many rejected rows are within ``max_rejected``."""

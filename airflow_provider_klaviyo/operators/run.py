@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,17 +22,24 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoSyncFailed,
     mask,
 )
+from airflow_provider_klaviyo.operators.deferral import Deferral
 from airflow_provider_klaviyo.operators.options import SyncOptions
+from airflow_provider_klaviyo.operators.state import OpenState, open_state, state_key_of
 from airflow_provider_klaviyo.operators.storage import RunFiles
 from airflow_provider_klaviyo.records.mapping import Columns, find_all
+from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements, KeptState, NoState
 from airflow_provider_klaviyo.sync.batching import Batcher, BatchLimits
+from airflow_provider_klaviyo.sync.changes import Changes, OnlyChanges, SendAll
 from airflow_provider_klaviyo.sync.engine import Delivery, Mapper, Sync
+from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
 from airflow_provider_klaviyo.sync.query import Query, UnsuitableQuery
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
+from airflow_provider_klaviyo.sync.resume import settle_open_imports
 from airflow_provider_klaviyo.sync.rows import RowStream
+from airflow_provider_klaviyo.sync.settling import settle
 from airflow_provider_klaviyo.sync.spool import Spool
 
 if TYPE_CHECKING:
@@ -43,6 +50,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _SHOWN_REASONS = 5
+_SETTLE_SECONDS = 300.0
+"""What a task that comes back from the triggerer may take to read the verdicts, even when the sync's time is up."""
 
 
 class SyncType(Protocol):
@@ -53,52 +62,114 @@ class SyncType(Protocol):
     @property
     def mode(self) -> str: ...
     @property
+    def target(self) -> Mapping[str, str]: ...
+    @property
     def limits(self) -> BatchLimits: ...
     def mapper(self, columns: Sequence[str]) -> Mapper: ...
     def delivery(
-        self, client: KlaviyoClient, spool: Spool, *, waits: bool, poll_interval: float
-    ) -> Delivery: ...
+        self,
+        client: KlaviyoClient,
+        spool: Spool,
+        state: Acknowledgements,
+        *,
+        waits: bool,
+        poll_interval: float,
+    ) -> ImportJobDelivery: ...
     def preview(self, path_of: PathOf) -> PreviewDelivery: ...
 
 
 class SyncRun:
-    """Runs an operator's sync; ``summary`` is set as soon as there is something to account for."""
+    """Runs an operator's sync; ``summary`` is set as soon as there is something to account for.
+
+    ``open_jobs`` are the ids of the jobs that the triggerer is to wait for.
+    """
 
     def __init__(self, operator: KlaviyoSyncOperator, context: Context, stop: Callable[[], bool]) -> None:
         self.summary: dict[str, Any] = {}
+        self.open_jobs: Sequence[str] = ()
         self._operator = operator
         self._context = context
         self._stop = stop
+        self._options = SyncOptions.of(operator)
+        self._sync_type = operator.sync_type(self._options)
+        self._files = RunFiles.of(context)
+        self._report = SyncReport(
+            self._sync_type.name,
+            self._sync_type.mode,
+            RejectsFile(self._files.rejects),
+            preview=self._options.is_preview,
+            waits=self._options.waits,
+        )
+        self._deadline = time.time() + self._options.timeout
 
     def execute(self) -> None:
         """Run the sync and write its report, whatever happens.
 
         :raises Exception: when the run did not do all that it should have done.
         """
-        options = SyncOptions.of(self._operator)
-        sync_type = self._operator.sync_type(options)
-        files = RunFiles.of(self._context)
-        files.prune()
+        options, report = self._options, self._report
+        state_key = state_key_of(self._context, options) if options.only_changes else None
+        self._files.prune()
         query = Query(options.sql, options.parameters)
         source = self._sql_hook(options.sql_hook_params)
-        report = SyncReport(
-            sync_type.name,
-            sync_type.mode,
-            RejectsFile(files.rejects),
-            preview=options.is_preview,
-            waits=options.waits,
-        )
         report.error = "the run has not come to its end"
-        report.report_path = files.write_report(report.details())
+        report.report_path = self._files.write_report(report.details())
         report.error = None
-        with self._operator.hook.get_client(
-            deadline=time.time() + options.timeout, stop=self._stop
-        ) as client:
+        with self._told(state_key) as (client, scratch, state):
+            if state and not options.is_preview:
+                settle_open_imports(client, state.ledger, options.poll_interval)
+                if options.full_refresh:
+                    state.ledger.refresh(self._context["ti"].run_id)
+            self._run(client, scratch, state, lambda: RowStream(source, query))
+        if not self.open_jobs:
+            _judge(report, options)
+
+    def resume(self) -> None:
+        """Settle what was left to the triggerer, and write the report.
+
+        :raises Exception: when the run did not do all that it should have done.
+        """
+        options, report = self._options, self._report
+        state_key = state_key_of(self._context, options) if options.only_changes else None
+        deferral = Deferral(self._files)
+        note = deferral.load()
+        report.restore(note.counts, note.reasons)
+        report.started = time.monotonic() - (time.time() - note.started)
+        report.report_path = str(self._files.report)
+        report.rejects.describe(note.columns, note.key)
+        report.rejects.resume()
+        self._deadline = max(note.deadline, time.time() + _SETTLE_SECONDS)
+        with self._told(state_key) as (client, scratch, state):
+            delivery = self._delivery(client, scratch, state, waits=True)
+            for number, job in enumerate(note.jobs):
+                delivery.take_over(job, deferral.rows(number))
             try:
-                self._operator.hook.check_account(client)
-                self._run(options, sync_type, files, report, client, lambda: RowStream(source, query))
+                settle(delivery, report)
+            finally:
+                report.open_jobs = delivery.open_jobs
+        deferral.delete(note.jobs)
+        _judge(report, options)
+
+    @contextmanager
+    def _told(self, state_key: str | None) -> Iterator[tuple[KlaviyoClient, Path, OpenState | None]]:
+        """Everything that a run needs; what happens with it is written into the report, and into the state."""
+        report, hook = self._report, self._operator.hook
+        requests, seconds = report.requests, report.seconds_waited
+        with (
+            tempfile.TemporaryDirectory(prefix="klaviyo-") as folder,
+            hook.get_client(deadline=self._deadline, stop=self._stop) as client,
+            ExitStack() as stack,
+        ):
+            state: OpenState | None = None
+            try:
+                hook.check_account(client)
+                if state_key is not None:
+                    target = self._target(state_key, hook.account_id(client), client)
+                    opened = open_state(state_key, Path(folder), target, self._options, self._context)
+                    state = stack.enter_context(opened)
+                yield client, Path(folder), state
             except KlaviyoPermissionError as error:
-                report.error = mask(_with_scopes(error, sync_type.name))
+                report.error = mask(_with_scopes(error, self._sync_type.name))
                 raise type(error)(report.error, status=error.status, errors=error.errors) from error
             except UnsuitableQuery as error:
                 report.error = mask(str(error))
@@ -107,40 +178,70 @@ class SyncRun:
                 report.error = f"{type(error).__name__}: {mask(str(error))}"
                 raise
             finally:
-                self._conclude(report, files, client)
-        _judge(report, options)
+                report.requests = requests + client.requests_sent
+                report.seconds_waited = seconds + client.seconds_waited
+                self._conclude(state)
+
+    def _target(self, state_key: str, account_id: str, client: KlaviyoClient) -> dict[str, str]:
+        """What the state is a state of; if any of it differs, it is not the state of this sync."""
+        return {
+            "state_key": state_key,
+            "base URL": client.config.base_url,
+            "account": account_id,
+            "sync type": self._sync_type.name,
+            "mode": self._sync_type.mode,
+            "key columns": ", ".join(name.lower() for name in self._options.primary_key),
+            **self._sync_type.target,
+        }
 
     def _run(
         self,
-        options: SyncOptions,
-        sync_type: SyncType,
-        files: RunFiles,
-        report: SyncReport,
         client: KlaviyoClient,
+        scratch: Path,
+        state: OpenState | None,
         rows: Callable[[], AbstractContextManager[Any]],
     ) -> None:
-        with tempfile.TemporaryDirectory(prefix="klaviyo-") as folder:
-            scratch = Path(folder)
-            delivery: Delivery
-            if options.is_preview:
-                delivery = sync_type.preview(files.preview)
-            else:
-                delivery = sync_type.delivery(
-                    client, Spool(scratch), waits=options.waits, poll_interval=options.poll_interval
-                )
-            people = SeenPeople(scratch)
-            try:
-                Sync(
-                    rows=rows,
-                    compile_mapper=lambda columns: _compiled(sync_type, columns, options, report),
-                    batcher=Batcher(sync_type.limits),
-                    delivery=delivery,
-                    people=people,
-                    report=report,
-                    check_stop=client.check_stop,
-                ).run()
-            finally:
-                people.close()
+        options, report = self._options, self._report
+        defers = options.waits and options.is_deferrable and not options.is_preview
+        delivery: Delivery
+        if options.is_preview:
+            delivery = self._sync_type.preview(self._files.preview)
+        else:
+            delivery = self._delivery(client, scratch, state, waits=options.waits and not defers)
+        changes = OnlyChanges(state.ledger, is_preview=options.is_preview) if state else SendAll()
+        people = SeenPeople(scratch)
+        try:
+            Sync(
+                rows=rows,
+                compile_mapper=lambda columns: self._compiled(columns, changes),
+                batcher=Batcher(self._sync_type.limits),
+                delivery=delivery,
+                people=people,
+                changes=changes,
+                report=report,
+                check_stop=client.check_stop,
+            ).run()
+        finally:
+            people.close()
+        if defers and isinstance(delivery, ImportJobDelivery) and delivery.open_jobs:
+            self.open_jobs = Deferral(self._files).save(report, delivery.handed_over(), self._deadline)
+            if state and state.lock:
+                state.lock.hold_until(self._deadline + _SETTLE_SECONDS)
+
+    def _delivery(
+        self, client: KlaviyoClient, scratch: Path, state: OpenState | None, *, waits: bool
+    ) -> ImportJobDelivery:
+        acknowledgements = KeptState(state.ledger) if state else NoState()
+        return self._sync_type.delivery(
+            client, Spool(scratch), acknowledgements, waits=waits, poll_interval=self._options.poll_interval
+        )
+
+    def _compiled(self, columns: Sequence[str], changes: Changes) -> Mapper:
+        key = find_all(Columns(columns), self._options.primary_key, "primary_key")
+        mapper = self._sync_type.mapper(columns)
+        self._report.rejects.describe(columns, key or mapper.key_columns)
+        changes.describe(key, mapper.identifier)
+        return mapper
 
     def _sql_hook(self, parameters: Mapping[str, Any]) -> Any:
         from airflow.providers.common.sql.hooks.sql import DbApiHook
@@ -160,18 +261,21 @@ class SyncRun:
             raise KlaviyoConfigurationError(msg)
         return hook
 
-    def _conclude(self, report: SyncReport, files: RunFiles, client: KlaviyoClient) -> None:
+    def _conclude(self, state: OpenState | None) -> None:
+        report = self._report
         report.duration = time.monotonic() - report.started
-        report.requests = client.requests_sent
-        report.seconds_waited = client.seconds_waited
         report.rejects.close()
         self.summary = report.as_dict()
         try:
-            files.write_report(report.details())
+            self._files.write_report(report.details())
+            if state and state.lock:
+                state.ledger.record_run(_run_of(report, self._context))
         except Exception:
             if not report.error:  # else that error is the one to be seen
                 raise
             log.exception("The report could not be written.")
+        if self.open_jobs:
+            return
         log.info("%s Report: %s", report, report.report_path)
         for (outcome, field, reason), rows in report.reasons.most_common(_SHOWN_REASONS):
             log.info("%s %s: %s%s", f"{rows:,}", outcome, f"{field}: " if field else "", reason)
@@ -179,13 +283,21 @@ class SyncRun:
             log.info("Rows that were not sent as they are, with their reasons: %s", report.rejects.written_to)
 
 
-def _compiled(
-    sync_type: SyncType, columns: Sequence[str], options: SyncOptions, report: SyncReport
-) -> Mapper:
-    key = find_all(Columns(columns), options.primary_key, "primary_key")
-    mapper = sync_type.mapper(columns)
-    report.rejects.describe(columns, key or mapper.key_columns)
-    return mapper
+def _run_of(report: SyncReport, context: Context) -> dict[str, Any]:
+    """What the state remembers of a run."""
+    ti = context["ti"]
+    return {
+        "run": ti.run_id,
+        "try": ti.try_number,
+        "ended": time.time(),
+        "succeeded": report.error is None and not report.pending,
+        "error": report.error,
+        **{
+            name: value
+            for name, value in report.as_dict().items()
+            if name not in ("sync_type", "mode", "preview")
+        },
+    }
 
 
 def _judge(report: SyncReport, options: SyncOptions) -> None:

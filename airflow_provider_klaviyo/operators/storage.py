@@ -37,9 +37,9 @@ class RunFiles:
     def of(cls, context: Context) -> RunFiles:
         """The files of the running task."""
         ti = context["ti"]
-        folder = storage_path() / _safe(ti.dag_id) / _safe(ti.task_id)
+        folder = storage_path() / safe_name(ti.dag_id) / safe_name(ti.task_id)
         mapped = "" if ti.map_index is None or ti.map_index < 0 else f".map{ti.map_index}"
-        return cls(folder, f"{_safe(ti.run_id)}{mapped}.try{ti.try_number}")
+        return cls(folder, f"{safe_name(ti.run_id)}{mapped}.try{ti.try_number}")
 
     @property
     def report(self) -> Any:
@@ -54,6 +54,11 @@ class RunFiles:
     def preview(self, number: int) -> Any:
         """The n-th request of a preview."""
         return self.folder / f"{self.stem}.preview-{number}.json"
+
+    def deferred(self, number: int | None = None) -> Any:
+        """What a deferred task leaves behind: its note, and the rows of its n-th open job."""
+        part = "" if number is None else f"-{number}"
+        return self.folder / f"{self.stem}.deferred{part}.json"
 
     def write_report(self, details: dict[str, object]) -> str:
         """Write the report; returns its path.
@@ -113,5 +118,11 @@ def storage_path() -> Any:
         raise KlaviyoConfigurationError(msg) from error
 
 
-def _safe(name: str) -> str:
+def is_default_storage() -> bool:
+    """Whether nobody has said where to keep files."""
+    return not conf.get(_SECTION, "storage_path", fallback="").strip()
+
+
+def safe_name(name: str) -> str:
+    """A name as a file may have it."""
     return _UNSAFE.sub("_", name)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseSensorOperator
 
-from airflow_provider_klaviyo._compat import AirflowFailException, conf
+from airflow_provider_klaviyo._compat import AirflowFailException, default_deferrable
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -39,7 +39,7 @@ class KlaviyoImportJobSensor(BaseSensorOperator):
         self.job_ids = job_ids
         self.max_failed = max_failed
         self.klaviyo_conn_id = klaviyo_conn_id
-        self.deferrable = _default_deferrable() if deferrable is None else deferrable
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
 
     def execute(self, context: Context) -> Any:  # noqa: RET503 - defer does not come back
         """Wait in the way that was asked for."""
@@ -96,7 +96,3 @@ class KlaviyoImportJobSensor(BaseSensorOperator):
             )
             raise AirflowFailException(msg)
         self.log.info("%d import jobs are complete: %s profiles.", len(self._ids()), f"{look['total']:,}")
-
-
-def _default_deferrable() -> bool:
-    return conf.getboolean("operators", "default_deferrable", fallback=False)

@@ -45,13 +45,18 @@ class KlaviyoImportJobTrigger(BaseTrigger):
     """Fires when all jobs are settled; the event is what ``look_at_jobs`` tells, or ``{"error": …}``.
 
     :param poll_interval: seconds between two looks.
+    :param timeout: seconds after which it fires with what it saw last, counted anew when the triggerer is restarted;
+        None leaves that to Airflow.
     """
 
-    def __init__(self, job_ids: Sequence[str], klaviyo_conn_id: str, poll_interval: float) -> None:
+    def __init__(
+        self, job_ids: Sequence[str], klaviyo_conn_id: str, poll_interval: float, timeout: float | None = None
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.job_ids = list(job_ids)
         self.klaviyo_conn_id = klaviyo_conn_id
         self.poll_interval = poll_interval
+        self.timeout = timeout
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """How the triggerer makes this trigger again."""
@@ -61,6 +66,7 @@ class KlaviyoImportJobTrigger(BaseTrigger):
                 "job_ids": self.job_ids,
                 "klaviyo_conn_id": self.klaviyo_conn_id,
                 "poll_interval": self.poll_interval,
+                "timeout": self.timeout,
             },
         )
 
@@ -68,10 +74,12 @@ class KlaviyoImportJobTrigger(BaseTrigger):
         """Look until all jobs are settled; every look runs in a thread, so that the event loop stays free."""
         from airflow_provider_klaviyo.exceptions import mask
 
+        ends = None if self.timeout is None else time.monotonic() + self.timeout
         try:
             while True:
                 look = await sync_to_async(self._look, thread_sensitive=False)()
-                if look and look["is_settled"]:
+                is_over = ends is not None and time.monotonic() >= ends
+                if is_over or (look and look["is_settled"]):
                     yield TriggerEvent(look)  # type: ignore[no-untyped-call]
                     return
                 await asyncio.sleep(self.poll_interval)

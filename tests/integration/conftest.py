@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Settings
+from tests.conftest import absent
 
 COLUMNS = "id INTEGER, email TEXT, phone TEXT, first_name TEXT, tier TEXT"
 
@@ -48,6 +49,8 @@ class Run:
         return json.loads(Path(self.summary["report_path"]).read_text())
 
     def counts(self) -> dict[str, int]:
+        if not self.summary:
+            return {}
         names = ("rows_read", "accepted", "unchanged", "skipped", "rejected", "pending")
         counted = {name: self.summary[name] for name in names}
         assert counted["rows_read"] == sum(list(counted.values())[1:]), "the law is broken"
@@ -95,6 +98,44 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
     return Shop(path)
 
 
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """An S3 of the session's own; its URL."""
+    try:
+        from moto.server import ThreadedMotoServer
+    except ImportError:
+        absent("s3", "moto or s3fs is not installed")
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def s3_storage(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """An empty bucket, as ``storage_path`` names it."""
+    import boto3
+
+    connection = {
+        "conn_type": "aws",
+        "login": "test",
+        "password": "test",
+        "extra": {"endpoint_url": s3_server, "region_name": "us-east-1"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_S3", json.dumps(connection))
+    bucket = f"klaviyo-{abs(hash(request.node.nodeid))}"
+    client = boto3.client(
+        "s3",
+        endpoint_url=s3_server,
+        region_name="us-east-1",
+        aws_access_key_id="test",
+        aws_secret_access_key="test",
+    )
+    client.create_bucket(Bucket=bucket)
+    return f"s3://s3@{bucket}/klaviyo"
+
+
 StartEmulator = Callable[..., Emulator]
 
 
@@ -136,7 +177,13 @@ def sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
 
     monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
 
-    def run(**parameters: Any) -> Run:
+    def run(
+        *,
+        run_id: str = TaskInstance.run_id,
+        map_index: int = -1,
+        context: dict[str, Any] | None = None,
+        **parameters: Any,
+    ) -> Run:
         settings = {
             "sql": SQL,
             "sql_conn_id": "shop",
@@ -145,9 +192,9 @@ def sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
             "timeout": 60,
         }
         operator = KlaviyoSyncProfilesOperator(task_id="sync_customers", **(settings | parameters))
-        ti = TaskInstance("sync_customers")
+        ti = TaskInstance("sync_customers", run_id=run_id, map_index=map_index)
         try:
-            return Run(operator.execute({"ti": ti}), None)  # type: ignore[arg-type, typeddict-item]
+            return Run(operator.execute({"ti": ti, **(context or {})}), None)  # type: ignore[arg-type, typeddict-item]
         except Exception as error:  # what a task ends with is what the test looks at
             return Run(ti.pushed.get("return_value", {}), error)
 

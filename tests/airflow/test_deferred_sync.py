@@ -1,0 +1,270 @@
+"""A sync that leaves the waiting to the triggerer, and any worker that settles it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
+from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
+from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+PEOPLE = 40
+SYNC: dict[str, Any] = {
+    "sql": "SELECT id, email, tier FROM customers ORDER BY id",
+    "sql_conn_id": "shop",
+    "mapping": {"external_id": "id", "email": "email", "properties.Tier": "tier"},
+    "primary_key": "id",
+    "poll_interval": 0.5,
+    "timeout": 120,
+    "max_rejected": 1.0,
+    "deferrable": True,
+}
+
+
+@pytest.fixture
+def klaviyo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with Emulator(Settings(job_seconds=1.5)) as emulator:
+        connection = {"conn_type": "klaviyo", "password": emulator.api_key, "host": emulator.url}
+        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
+        monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
+        yield emulator
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "shop.sqlite"
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE customers (id INTEGER, email TEXT, tier TEXT)")
+        people = [(n, f"p{n}@shop.io", "gold") for n in range(1, PEOPLE)] + [
+            (PEOPLE, "not an address", "gold")
+        ]
+        database.executemany("INSERT INTO customers VALUES (?, ?, ?)", people)
+    return path
+
+
+@pytest.fixture
+def sync(run_in_airflow: Callable[[Any], Any]) -> Callable[..., Any]:
+    """Runs a Dag of one sync; its task instance."""
+
+    def run(**parameters: Any) -> Any:
+        from airflow.sdk import DAG
+
+        with DAG("deferred", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
+            KlaviyoSyncProfilesOperator(task_id="sync", **(SYNC | parameters))
+        (ti,) = run_in_airflow(dag).get_task_instances()
+        return ti
+
+    return run
+
+
+@pytest.mark.parametrize("more", [{}, {"only_changes": True}], ids=["stateless", "stateful"])
+def test_what_comes_back_accounts_for_every_row(
+    klaviyo: Emulator, shop: Path, sync: Callable[..., Any], tmp_path: Path, more: dict[str, Any]
+) -> None:
+    klaviyo.inject(Fault("job_fails", match="p5@shop.io"))
+
+    ti = sync(**more)
+
+    assert ti.state == "success"
+    summary = ti.xcom_pull(task_ids="sync")
+    assert {name: summary[name] for name in ("rows_read", "accepted", "rejected", "pending", "warnings")} == {
+        "rows_read": PEOPLE,
+        "accepted": PEOPLE - 1,
+        "rejected": 1,
+        "pending": 0,
+        "warnings": 1,
+    }
+    lines = [json.loads(line) for line in Path(summary["rejected_path"]).read_text().splitlines()]
+    assert sorted((line["key"], line["outcome"]) for line in lines) == [(5, "rejected"), (PEOPLE, "warning")]
+    assert next(line for line in lines if line["key"] == 5)["row"]["email"] == "p5@shop.io"
+    report = json.loads(Path(summary["report_path"]).read_text())
+    assert report["open_jobs"] == []
+    assert not list(tmp_path.rglob("*.deferred*")), "rows were left behind"
+
+
+def test_the_next_run_knows_what_was_settled_after_the_deferral(
+    klaviyo: Emulator, shop: Path, sync: Callable[..., Any]
+) -> None:
+    sync(only_changes=True)
+    again = sync(only_changes=True).xcom_pull(task_ids="sync")
+    assert (again["unchanged"], again["accepted"]) == (PEOPLE, 0)
+
+
+def test_a_cancelled_job_fails_the_task_when_it_comes_back(
+    klaviyo: Emulator, shop: Path, sync: Callable[..., Any]
+) -> None:
+    klaviyo.inject(Fault("job_cancelled"))
+    ti = sync()
+    assert ti.state == "failed"
+    assert ti.xcom_pull(task_ids="sync")["pending"] == PEOPLE
+
+
+def test_nothing_is_deferred_when_nothing_was_sent(
+    klaviyo: Emulator, shop: Path, sync: Callable[..., Any]
+) -> None:
+    ti = sync(sql="SELECT id, email, tier FROM customers WHERE 1 = 0")
+    assert ti.state == "success"
+    assert klaviyo.requests("bulk_import_profiles") == []
+
+
+def test_the_trigger_ends_when_the_syncs_time_is_up(klaviyo: Emulator) -> None:
+    """Also beside a server that takes its time, and without keeping others waiting."""
+    klaviyo.set(job_seconds=3_600.0)
+    klaviyo.inject(Fault("slow", seconds=1.0, count=None))
+    trigger = KlaviyoImportJobTrigger(["no-such-job"], "klaviyo_default", 0.1, timeout=0.5)
+    path, arguments = trigger.serialize()
+    assert path.endswith("KlaviyoImportJobTrigger")
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            await asyncio.sleep(0.01)
+            ticks += 1
+
+    async def both() -> list[Any]:
+        ticking = asyncio.create_task(tick())
+        events = [event async for event in KlaviyoImportJobTrigger(**arguments).run()]
+        ticking.cancel()
+        return events
+
+    (event,) = asyncio.run(both())
+    assert event.payload is not None
+    assert ticks > 30
+
+
+# --- with a real scheduler and triggerer ----------------------------------------------------------------------
+
+DAG_FILE = """
+from datetime import UTC, datetime
+from airflow.sdk import DAG
+from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
+
+with DAG("nightly", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None, max_active_runs=1):
+    KlaviyoSyncProfilesOperator(task_id="sync", retries=0, only_changes=True, **{sync!r})
+"""
+
+
+class Airflow:
+    """An Airflow of its own: API server, scheduler and Dag processor; triggerers come and go."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        port = 20_000 + os.getpid() % 10_000
+        self.environment = os.environ | {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(home / "dags"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "2",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+            "AIRFLOW__API__PORT": str(port),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db",
+            "AIRFLOW__API_AUTH__JWT_SECRET": "a secret of this test and nobody else, long enough",
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "1",
+            "AIRFLOW__SCHEDULER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "5",
+        }
+        self._processes: list[subprocess.Popen[bytes]] = []
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *command],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-2_000:] + done.stderr[-2_000:]
+        return done.stdout
+
+    def start(self, *command: str) -> subprocess.Popen[bytes]:
+        with (self.home / f"{command[0]}.log").open("ab") as output:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "airflow", *command],
+                env=self.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        self._processes.append(process)
+        return process
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+    def stop(self) -> None:
+        for process in reversed(self._processes):
+            self.kill(process)
+
+    def state(self) -> str:
+        with closing(sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True)) as database:
+            row = database.execute("SELECT state FROM task_instance WHERE dag_id = 'nightly'").fetchone()
+        return row[0] if row and row[0] else "none"
+
+    def wait(self, states: set[str], seconds: float) -> str:
+        ends = time.monotonic() + seconds
+        while time.monotonic() < ends:
+            if (state := self.state()) in states:
+                return state
+            time.sleep(0.5)
+        logs = "\n".join(f"== {log.name}\n{log.read_text()[-1_500:]}" for log in self.home.glob("*.log"))
+        pytest.fail(f"the task is {self.state()}, not one of {states}\n{logs}")
+
+
+@pytest.mark.timeout(300)
+def test_a_real_scheduler_and_a_triggerer_that_is_killed(
+    klaviyo: Emulator, shop: Path, tmp_path: Path
+) -> None:
+    klaviyo.set(job_seconds=15.0)
+    klaviyo.inject(Fault("job_fails", match="p5@shop.io"))
+    home = tmp_path / "airflow"
+    (home / "dags").mkdir(parents=True)
+    (home / "dags" / "nightly.py").write_text(DAG_FILE.format(sync=SYNC))
+    airflow = Airflow(home)
+    try:
+        airflow.run("db", "migrate")
+        airflow.run("dags", "reserialize")
+        airflow.run("dags", "unpause", "nightly")
+        airflow.run("dags", "trigger", "nightly")
+        airflow.start("api-server")
+        airflow.start("scheduler")
+        first = airflow.start("triggerer", "--skip-serve-logs")
+        airflow.wait({"deferred"}, 90)
+        airflow.kill(first)
+        airflow.start("triggerer", "--skip-serve-logs")
+        assert airflow.wait({"success", "failed"}, 120) == "success"
+    finally:
+        airflow.stop()
+
+    (report,) = (tmp_path / "storage" / "nightly" / "sync").glob("*.report.json")
+    told = json.loads(report.read_text())
+    assert (told["rows_read"], told["accepted"], told["rejected"], told["pending"]) == (
+        PEOPLE,
+        PEOPLE - 1,
+        1,
+        0,
+    )
+    assert len(klaviyo.requests("bulk_import_profiles")) == 1
+    assert len(list((tmp_path / "storage" / "sync-state").iterdir())) == 1

@@ -1,0 +1,71 @@
+"""A worker that is killed in the midst of a sync: runs an operator in a process of its own, up to a given step.
+
+A step is a request about to leave, an answer just received, and each write of the state, before and after.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+# What a run imports late is imported here, once, by the process that the workers are forked from.
+_forking = multiprocessing.get_context("forkserver")
+_forking.set_forkserver_preload(
+    [
+        "airflow.providers.sqlite.hooks.sqlite",
+        "airflow_provider_klaviyo.hooks.klaviyo",
+        "airflow_provider_klaviyo.operators.profiles",
+        "airflow_provider_klaviyo.operators.run",
+        "airflow_provider_klaviyo.client.http",
+        "airflow_provider_klaviyo.client.rate_limit_files",
+        "phonenumbers",
+        "tests.integration.dying",
+    ]
+)
+
+
+def run_until(step: int, work: Callable[..., None], environment: Mapping[str, str], **arguments: Any) -> bool:
+    """Run ``work(**arguments)`` in a process that is killed at its n-th step; True when it was."""
+    process = _forking.Process(target=_live, args=(step, work, dict(environment), arguments))
+    process.start()
+    process.join(120)
+    assert process.exitcode in (0, -signal.SIGKILL), f"the worker ended with {process.exitcode}"
+    return process.exitcode == -signal.SIGKILL
+
+
+def _live(
+    step: int, work: Callable[..., None], environment: dict[str, str], arguments: dict[str, Any]
+) -> None:
+    os.environ.update(environment)
+    _die_at(step)
+    work(**arguments)
+
+
+def _die_at(step: int) -> None:
+    from airflow_provider_klaviyo.client.http import HttpTransport
+    from airflow_provider_klaviyo.state import log
+
+    lock, steps = threading.Lock(), 0
+
+    def count() -> None:
+        nonlocal steps
+        with lock:
+            steps += 1
+            if steps == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def around(*args: Any, **kwargs: Any) -> Any:
+            count()
+            result = function(*args, **kwargs)
+            count()
+            return result
+
+        return around
+
+    HttpTransport.exchange = counted(HttpTransport.exchange)  # type: ignore[method-assign]
+    log.create = counted(log.create)  # type: ignore[attr-defined]
