@@ -1,0 +1,98 @@
+"""The commands for those who look after syncs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.cli.state import main
+from airflow_provider_klaviyo.emulator import Emulator, Fault
+from tests.integration.conftest import Shop, Sync
+
+pytestmark = pytest.mark.integration
+
+KEY = "shop_to_klaviyo.sync_customers"
+
+
+@pytest.fixture
+def nightly(klaviyo: Emulator, shop: Shop, sync: Sync) -> Sync:
+    def run(**parameters: Any) -> Any:
+        return sync(**({"primary_key": "id", "only_changes": True, "max_rejected": 1.0} | parameters))
+
+    shop.fill_with_people(5)
+    shop.fill([(6, "not an address", None, "Jane", "gold")])
+    klaviyo.inject(Fault("job_fails", match="p2@shop.io", count=None))
+    run()
+    return run
+
+
+def never(question: str) -> str:
+    pytest.fail("it was not to ask")
+
+
+def test_list_and_show(nightly: Sync, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["state", "list"], never) == 0
+    assert capsys.readouterr().out.strip() == KEY
+    assert main(["state", "show", KEY], never) == 0
+    shown = capsys.readouterr().out
+    for part in ("sync type: profiles", "6 keys", "5  acknowledged", "1  refused by Klaviyo", "6 rows_read"):
+        assert part in shown
+    assert ".rejects.jsonl" in shown
+    assert "@" not in shown
+
+
+def test_an_unknown_state_is_told(nightly: Sync, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["state", "show", "typo"], never) == 1
+    assert "list" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("answer", ["", "y", "typo"])
+def test_reset_asks_and_deletes_nothing_unless_the_key_is_typed(nightly: Sync, answer: str) -> None:
+    assert main(["state", "reset", KEY], lambda question: answer) == 1
+    assert nightly().summary["unchanged"] == 5
+
+
+def test_after_a_reset_every_row_is_sent(nightly: Sync) -> None:
+    assert main(["state", "reset", KEY], lambda question: KEY) == 0
+    assert nightly().summary["unchanged"] == 0
+
+
+def test_a_person_is_forgotten_in_state_and_rejects(
+    nightly: Sync, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (rejects,) = tmp_path.rglob("*.rejects.jsonl")
+    assert "p2@shop.io" in rejects.read_text()
+
+    assert main(["state", "forget", "--email", "P2@Shop.io"], lambda question: "y") == 0
+
+    assert "p2@shop.io" not in rejects.read_text()
+    assert "1 rows forgotten" in capsys.readouterr().out
+    main(["state", "show", KEY], never)
+    assert "5 keys" in capsys.readouterr().out
+    assert len(list(tmp_path.rglob("*.entry"))) == 1, "older entries still have the person's hash"
+    assert nightly().summary["unchanged"] == 5
+
+
+def test_a_person_is_found_by_the_rows_key_too(nightly: Sync, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["state", "forget", KEY, "--key", "4", "--yes"], never) == 0
+    assert "1 rows forgotten" in capsys.readouterr().out
+    assert nightly().summary["accepted"] == 1
+
+
+def test_forgetting_nobody_is_refused(nightly: Sync, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["state", "forget"], never) == 2
+    assert "--email" in capsys.readouterr().err
+
+
+def test_it_is_a_module_command(nightly: Sync) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow_provider_klaviyo", "state", "list"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert KEY in done.stdout
