@@ -7,6 +7,7 @@ not known it takes the stricter one.
 
 from __future__ import annotations
 
+from airflow_provider_klaviyo.emulator.consent_audit import Incident, IncidentKind
 from airflow_provider_klaviyo.emulator.emulator import Emulator
 from airflow_provider_klaviyo.emulator.faults import Fault, FaultKind
 from airflow_provider_klaviyo.emulator.request_log import LoggedRequest
@@ -18,6 +19,8 @@ __all__ = [
     "Emulator",
     "Fault",
     "FaultKind",
+    "Incident",
+    "IncidentKind",
     "LoggedRequest",
     "ManualClock",
     "Settings",

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import threading
 
+from airflow_provider_klaviyo.emulator.agenda import Agenda
+from airflow_provider_klaviyo.emulator.consent_audit import ConsentAudit
+from airflow_provider_klaviyo.emulator.consent_store import ConsentStore
+from airflow_provider_klaviyo.emulator.event_store import EventStore
 from airflow_provider_klaviyo.emulator.ids import Ids
 from airflow_provider_klaviyo.emulator.import_jobs import ImportJobs
 from airflow_provider_klaviyo.emulator.list_store import ListStore
 from airflow_provider_klaviyo.emulator.profile_schema import Change
 from airflow_provider_klaviyo.emulator.profile_store import ProfileStore
 from airflow_provider_klaviyo.emulator.settings import Clock, Settings
+from airflow_provider_klaviyo.emulator.suppression_jobs import SuppressionJobs
 
 
 class Account:
@@ -27,14 +32,24 @@ class Account:
             self.ids = Ids(self.settings.account_id, self.settings.seed)
             self.profiles = ProfileStore(self.ids)
             self.lists = ListStore()
+            self.events = EventStore(self.ids)
+            self.consents = ConsentStore()
+            self.audit = ConsentAudit()
+            self.agenda = Agenda()
+            self.suppressions = SuppressionJobs()
             self.jobs = ImportJobs(self.profiles, join=self.lists.join, is_fake=self._is_fake)
 
     def settle(self) -> float:
         """Let everything happen that is due by now, and say what time it is."""
         now = self.clock.now()
+        self.agenda.settle(now, before=self.jobs.settle)
         self.jobs.settle(now)
         return now
 
-    def _is_fake(self, change: Change) -> bool:
+    def is_fake(self, email: str | None) -> bool:
+        """Whether an address is one that is dropped in silence."""
         domains = self.settings.fake_domains
-        return bool(domains) and change.email is not None and change.email.partition("@")[2] in domains
+        return bool(domains) and email is not None and email.partition("@")[2] in domains
+
+    def _is_fake(self, change: Change) -> bool:
+        return self.is_fake(change.email)

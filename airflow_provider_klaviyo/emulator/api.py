@@ -13,7 +13,16 @@ from urllib.parse import unquote
 
 import msgspec
 
-from airflow_provider_klaviyo.emulator import accounts, bulk_imports, lists, profiles
+from airflow_provider_klaviyo.emulator import (
+    accounts,
+    bulk_imports,
+    events,
+    lists,
+    metrics,
+    profiles,
+    subscriptions,
+    suppressions,
+)
 from airflow_provider_klaviyo.emulator.account import Account
 from airflow_provider_klaviyo.emulator.errors import ApiError, Problem, invalid, not_found, throttled
 from airflow_provider_klaviyo.emulator.faults import Fault, Faults
@@ -29,6 +38,10 @@ OPERATIONS: tuple[Operation, ...] = (
     *profiles.OPERATIONS,
     *bulk_imports.OPERATIONS,
     *lists.OPERATIONS,
+    *events.OPERATIONS,
+    *metrics.OPERATIONS,
+    *subscriptions.OPERATIONS,
+    *suppressions.OPERATIONS,
 )
 
 _REVISION = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])(\.[a-z]+)?").fullmatch

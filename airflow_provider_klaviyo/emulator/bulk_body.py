@@ -16,8 +16,8 @@ from airflow_provider_klaviyo.emulator.documents import INT64, object_problems
 from airflow_provider_klaviyo.emulator.errors import ApiError, Problem, pointer_to
 from airflow_provider_klaviyo.emulator.profile_schema import (
     BULK,
-    MAX_PROFILE_BYTES,
     Change,
+    Form,
     check_profile,
     is_coordinate,
     is_ip_address,
@@ -62,7 +62,9 @@ class _Attributes(Struct, forbid_unknown_fields=True, omit_defaults=True, gc=Fal
     kx: _Text = msgspec.field(default=UNSET, name="_kx")
 
 
-class _Resource(Struct, forbid_unknown_fields=True, gc=False):
+class ProfileResource(Struct, forbid_unknown_fields=True, gc=False):
+    """A profile as bulk requests carry it; anything else in it sends the request through the rule."""
+
     type: Literal["profile"]
     attributes: _Attributes
     id: _Text = UNSET
@@ -70,7 +72,7 @@ class _Resource(Struct, forbid_unknown_fields=True, gc=False):
 
 
 class _Profiles(Struct, forbid_unknown_fields=True):
-    data: list[_Resource]
+    data: list[ProfileResource]
 
 
 class _JobAttributes(Struct, forbid_unknown_fields=True):
@@ -135,10 +137,8 @@ def _read_quickly(body: bytes, settings: Settings) -> ImportBody | None:
     for resource in resources:
         compact = _encode(resource)
         keys += documents.count_keys(compact)
-        change = _plain_change(resource, compact, settings) or check_profile(
-            msgspec.json.decode(compact), "", BULK, settings
-        )
-        if not isinstance(change, Change):
+        change = quick_change(resource, compact, BULK, settings)
+        if change is None:
             return None
         changes.append(change)
     return ImportBody(changes, list_ids) if keys == documents.count_keys(body) else None
@@ -150,9 +150,17 @@ def _plain_list_ids(data: _JobData) -> list[str]:
     return [each.id for each in data.relationships.lists.data]
 
 
-def _plain_change(resource: _Resource, compact: bytes, settings: Settings) -> Change | None:
+def quick_change(resource: ProfileResource, compact: bytes, form: Form, settings: Settings) -> Change | None:
+    """The change of a profile with nothing wrong about it, else None; `compact` is its JSON. Uses the profile up."""
+    change = _plain_change(resource, compact, form, settings) or check_profile(
+        msgspec.json.decode(compact), "", form, settings
+    )
+    return change if isinstance(change, Change) else None
+
+
+def _plain_change(resource: ProfileResource, compact: bytes, form: Form, settings: Settings) -> Change | None:
     """The change of a profile with nothing unusual about it, else None."""
-    if len(compact) > MAX_PROFILE_BYTES or b"null" in compact or b'"$' in compact or b'"":' in compact:
+    if len(compact) > form.max_bytes or b"null" in compact or b'"$' in compact or b'"":' in compact:
         return None
     attributes = resource.attributes
     email, phone, external = attributes.email, attributes.phone_number, attributes.external_id
@@ -190,7 +198,7 @@ def _has_plain_details(attributes: _Attributes) -> bool:
         return False
     if location is not UNSET and not _is_plain_location(location):  # type: ignore[arg-type]
         return False
-    return properties is UNSET or _are_plain(properties)  # type: ignore[arg-type]
+    return properties is UNSET or are_plain(properties)  # type: ignore[arg-type]
 
 
 def _is_plain_location(location: _Location) -> bool:
@@ -201,7 +209,8 @@ def _is_plain_location(location: _Location) -> bool:
     )
 
 
-def _are_plain(properties: dict[str, Any]) -> bool:
+def are_plain(properties: dict[str, Any]) -> bool:
+    """Whether there are not too many properties, and each is a text, a truth value or a number of 64 bits."""
     if len(properties) > documents.MAX_PROPERTIES:
         return False
     for value in properties.values():
@@ -223,7 +232,11 @@ def _read_carefully(document: Any, settings: Settings) -> ImportBody:
     problems: list[Problem] = []
     list_ids = _list_ids(data.get("relationships", {}), problems)
     changes: list[Change] = []
-    for index, resource in enumerate(_resources(data["attributes"], problems)):
+    attributes, base = data["attributes"], "/data/attributes"
+    problems += object_problems(attributes, base, required=("profiles",), resource="profile-bulk-import-job")
+    for index, resource in enumerate(
+        documents.members_of(attributes, base, "profiles", MAX_PROFILES, problems)
+    ):
         change = check_profile(resource, pointer_to(PROFILES, index), BULK, settings)
         if isinstance(change, Change):
             changes.append(change)
@@ -232,22 +245,6 @@ def _read_carefully(document: Any, settings: Settings) -> ImportBody:
     if problems:
         raise ApiError(400, problems)
     return ImportBody(changes, list_ids)
-
-
-def _resources(attributes: Any, problems: list[Problem]) -> list[Any]:
-    kind = "profile-bulk-import-job"
-    found = [*object_problems(attributes, "/data/attributes", required=("profiles",), resource=kind)]
-    if not found:
-        profiles, base = attributes["profiles"], "/data/attributes/profiles"
-        found = [*object_problems(profiles, base, required=("data",), resource="profiles")]
-    problems += found
-    if found:
-        return []
-    resources = attributes["profiles"]["data"]
-    if not isinstance(resources, list) or not 1 <= len(resources) <= MAX_PROFILES:
-        problems.append(Problem(f"A job takes an array of 1 to {MAX_PROFILES} profiles.", pointer=PROFILES))
-        return []
-    return resources
 
 
 def _list_ids(relationships: Any, problems: list[Problem]) -> list[str]:

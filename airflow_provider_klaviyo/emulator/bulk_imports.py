@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_klaviyo.emulator.bulk_body import PROFILES, read_bulk
-from airflow_provider_klaviyo.emulator.errors import ApiError, Problem, invalid, not_found, pointer_to
+from airflow_provider_klaviyo.emulator.errors import not_found
 from airflow_provider_klaviyo.emulator.filters import Filterable
 from airflow_provider_klaviyo.emulator.import_jobs import ImportJob, ImportProblem, identifiers_of
 from airflow_provider_klaviyo.emulator.operations import Answer, Call, M, Operation, timestamp
@@ -17,8 +17,8 @@ from airflow_provider_klaviyo.emulator.profile_resources import (
     list_resource,
     profile_resource,
 )
-from airflow_provider_klaviyo.emulator.profile_schema import Change
 from airflow_provider_klaviyo.emulator.query import QueryRules
+from airflow_provider_klaviyo.emulator.refusals import named_list, refuse_on_order
 from airflow_provider_klaviyo.emulator.resources import flattened, links_of, page, sparse
 
 JOBS = "/api/profile-bulk-import-jobs"
@@ -62,14 +62,11 @@ def _resource(call: Call, job: ImportJob) -> dict[str, Any]:
 def _create(call: Call) -> Answer:
     account = call.account
     body = read_bulk(call.body, account.settings)
-    _refuse_on_order(call, body.changes)
+    refuse_on_order(call, PROFILES, map(identifiers_of, body.changes))
     with account.lock:
         now = account.settle()
         for list_id in body.list_ids:
-            if account.lists.get(list_id) is None:
-                # The pointer as recorded from a live answer; it does not name the list, the words do.
-                detail = f"List ID {list_id} does not exist."
-                raise invalid(detail, "/data")
+            named_list(call, list_id)
         job = ImportJob(
             id=account.ids.job(now),
             created=now,
@@ -82,19 +79,6 @@ def _create(call: Call) -> Answer:
         account.jobs.add(job)
         document = {"data": _resource(call, job), "links": {"self": call.self_link}}
     return Answer(202, document, records=job.total)
-
-
-def _refuse_on_order(call: Call, changes: list[Change]) -> None:
-    refusing = [fault for fault in call.faults if fault.kind.is_of_records]
-    if not refusing:
-        return
-    problems = [
-        Problem("The profile was refused.", pointer=pointer_to(PROFILES, index, "attributes"))
-        for index, change in enumerate(changes)
-        if any(fault.strikes_record(identifiers_of(change)) for fault in refusing)
-    ]
-    if problems:
-        raise ApiError(400, problems)
 
 
 def _job(call: Call, job_id: str) -> ImportJob:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sized
+from itertools import islice
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -11,11 +12,14 @@ import msgspec
 
 from airflow_provider_klaviyo.emulator.account import Account
 from airflow_provider_klaviyo.emulator.api import Response
+from airflow_provider_klaviyo.emulator.consent_audit import Question
 from airflow_provider_klaviyo.emulator.errors import Problem
+from airflow_provider_klaviyo.emulator.event_resources import plain_event
 from airflow_provider_klaviyo.emulator.faults import Fault, Faults
 from airflow_provider_klaviyo.emulator.profile_store import Profile
 from airflow_provider_klaviyo.emulator.request_log import RequestLog
 from airflow_provider_klaviyo.emulator.settings import Settings
+from airflow_provider_klaviyo.emulator.subscription_rules import confirm
 from airflow_provider_klaviyo.emulator.windows import Windows
 
 PREFIX = "/_emulator"
@@ -51,22 +55,30 @@ class Control:
     # --------------------------------------------------------------------------------------------------------
 
     def stats(self) -> dict[str, Any]:
-        """Writes by operation, statuses, windows, and what is stored."""
+        """Writes by operation, statuses, windows, what is stored, and what was done to people's consent."""
         with self._account.lock:
             self._account.settle()
             stored = {
                 "profiles": len(self._account.profiles),
                 "lists": sum(1 for _ in self._account.lists),
                 "jobs": len(self._account.jobs),
+                "events": len(self._account.events),
             }
+            flow_starts = self._account.events.flow_starts
         windows = self._windows.stats()
         return {
             "stored": stored,
+            "flow_starts": flow_starts,
             "writes": self._log.writes(),
             "statuses": self._log.statuses(),
+            "consent": self._consent_stats(),
             "exceeded": sum(each.exceeded for each in windows),
             "windows": [dataclasses.asdict(each) for each in windows],
         }
+
+    def _consent_stats(self) -> Mapping[str, Any]:
+        with self._account.lock:
+            return self._account.audit.stats()
 
     def profiles(self, first: int = 0) -> Iterator[dict[str, Any]]:
         """Stored profiles from a number on, as plain attributes with their id."""
@@ -76,6 +88,15 @@ class Control:
         for number in range(first, total):
             with self._account.lock:
                 yield self._plain(self._account.profiles[number])
+
+    def events(self, first: int = 0) -> Iterator[dict[str, Any]]:
+        """Stored events from a number on, with everything that is known of them."""
+        with self._account.lock:
+            self._account.settle()
+            total = len(self._account.events)
+        for number in range(first, total):
+            with self._account.lock:
+                yield plain_event(self._account, self._account.events[number])
 
     def _plain(self, profile: Profile) -> dict[str, Any]:
         return {"id": self._account.profiles.id_of(profile), **profile.attributes()}
@@ -117,15 +138,10 @@ class Control:
         return _json({"count": len(entries), "requests": [entry.as_dict() for entry in shown]})
 
     def _get_profiles(self, query: dict[str, str], _: str, __: bytes) -> Response:
-        first, limit = int(query.get("offset", "0")), int(query.get("limit", str(_PAGE)))
-        shown: list[dict[str, Any]] = []
-        for profile in self.profiles(first):
-            if len(shown) == limit:
-                break
-            shown.append(profile)
-        count = len(self._account.profiles)
-        following = first + len(shown) if first + len(shown) < count else None
-        return _json({"count": count, "profiles": shown, "next_offset": following})
+        return _page("profiles", query, self.profiles, self._account.profiles)
+
+    def _get_events(self, query: dict[str, str], _: str, __: bytes) -> Response:
+        return _page("events", query, self.events, self._account.events)
 
     def _get_stats(self, _: dict[str, str], __: str, ___: bytes) -> Response:
         return _json(self.stats())
@@ -153,11 +169,48 @@ class Control:
     def _post_settings(self, _: dict[str, str], __: str, body: bytes) -> Response:
         return _json(_shown(self.change_settings(msgspec.json.decode(body, type=dict[str, Any]))))
 
+    def _get_incidents(self, query: dict[str, str], _: str, __: bytes) -> Response:
+        with self._account.lock:
+            self._account.settle()
+            found = [each for each in self._account.audit.incidents if query.get("kind") in (None, each.kind)]
+        return _json({"incidents": found})
+
+    def _get_confirmations(self, _: dict[str, str], __: str, ___: bytes) -> Response:
+        with self._account.lock:
+            self._account.settle()
+            questions = [_question(each) for each in self._account.audit.questions.values()]
+        return _json({"confirmations": questions})
+
+    def _post_confirmations(self, _: dict[str, str], __: str, body: bytes) -> Response:
+        order = msgspec.json.decode(body, type=_Yes)
+        with self._account.lock:
+            now = self._account.settle()
+            count = confirm(self._account, **msgspec.structs.asdict(order), at=now)
+        return _json({"confirmed": count})
+
     def _post_jobs(self, _: dict[str, str], rest: str, __: bytes) -> Response:
         job_id, verb = rest.partition("/")[::2]
         if verb != "cancel" or not self.cancel_job(job_id):
             return _problem(404, "There is no such job to cancel: POST /_emulator/jobs/{id}/cancel")
         return Response(204, {}, b"")
+
+
+class _Yes(msgspec.Struct, forbid_unknown_fields=True):
+    """Who confirms, as `Emulator.confirm` takes it."""
+
+    email: str | None = None
+    phone_number: str | None = None
+    list_id: str | None = None
+
+
+def _question(question: Question) -> dict[str, Any]:
+    return {
+        "person": question.person,
+        "channel": question.channel,
+        "list_id": question.list_id,
+        "messages": question.messages,
+        "is_open": question.channels is not None,
+    }
 
 
 def _fault(order: Any) -> Fault:
@@ -181,6 +234,16 @@ def _shown(settings: Settings) -> dict[str, Any]:
     }
 
 
+def _page(
+    name: str, query: Mapping[str, str], rows: Callable[[int], Iterator[dict[str, Any]]], stored: Sized
+) -> Response:
+    first, limit = int(query.get("offset", "0")), int(query.get("limit", str(_PAGE)))
+    shown = list(islice(rows(first), limit))
+    count = len(stored)
+    following = first + len(shown) if first + len(shown) < count else None
+    return _json({"count": count, name: shown, "next_offset": following})
+
+
 def _json(document: Any, status: int = 200) -> Response:
     return Response(status, {"Content-Type": "application/json"}, msgspec.json.encode(document))
 
@@ -192,6 +255,7 @@ def _problem(status: int, detail: str) -> Response:
 _ACTIONS: dict[tuple[str, str], Callable[[Control, dict[str, str], str, bytes], Response]] = {
     ("GET", "requests"): Control._get_requests,  # noqa: SLF001 - the class's own table
     ("GET", "profiles"): Control._get_profiles,  # noqa: SLF001
+    ("GET", "events"): Control._get_events,  # noqa: SLF001
     ("GET", "stats"): Control._get_stats,  # noqa: SLF001
     ("GET", "faults"): Control._get_faults,  # noqa: SLF001
     ("POST", "faults"): Control._post_faults,  # noqa: SLF001
@@ -199,5 +263,8 @@ _ACTIONS: dict[tuple[str, str], Callable[[Control, dict[str, str], str, bytes], 
     ("POST", "reset"): Control._post_reset,  # noqa: SLF001
     ("GET", "settings"): Control._get_settings,  # noqa: SLF001
     ("POST", "settings"): Control._post_settings,  # noqa: SLF001
+    ("GET", "incidents"): Control._get_incidents,  # noqa: SLF001
+    ("GET", "confirmations"): Control._get_confirmations,  # noqa: SLF001
+    ("POST", "confirmations"): Control._post_confirmations,  # noqa: SLF001
     ("POST", "jobs"): Control._post_jobs,  # noqa: SLF001
 }

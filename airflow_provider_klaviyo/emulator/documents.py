@@ -15,9 +15,11 @@ INT64 = 2**63
 MAX_PROPERTIES = 400
 MAX_DEPTH = 10
 MAX_LIST = 4_000
+MAX_TEXT_BYTES = 100_000
 
 # Spellings of a quote, colon or backslash, and blanks before a colon, that make counting keys by text unsafe.
-_ODD = (b"\\u0022", b"\\u003a", b"\\u003A", b"\\u005c", b"\\u005C", b'" :', b'"\n:', b'"\t:', b'"\r:')
+_ODD_ESCAPES = (b"\\u0022", b"\\u003a", b"\\u003A", b"\\u005c", b"\\u005C")
+_ODD_BLANKS = (b'" :', b'"\n:', b'"\t:', b'"\r:')
 
 
 def decode(body: bytes) -> Any:
@@ -58,7 +60,8 @@ def count_keys(compact: bytes) -> int:
 
 def may_hide_keys(body: bytes) -> bool:
     """Whether `count_keys` of this body could miss a repeated key."""
-    return any(spelling in body for spelling in _ODD)
+    odd = (*_ODD_BLANKS, *(_ODD_ESCAPES if b"\\u00" in body else ()))
+    return any(spelling in body for spelling in odd)
 
 
 def object_problems(
@@ -81,12 +84,11 @@ def object_problems(
 
 
 def value_problems(value: Any, pointer: str, depth: int = 1) -> Iterator[Problem]:
-    """Problems of a free JSON value: numbers beyond 64 bits, NUL characters, too deep or too long."""
+    """Problems of a free JSON value: numbers beyond 64 bits, NUL characters, too deep, too long or too large."""
     if depth > MAX_DEPTH:
         yield Problem(f"Values may be nested {MAX_DEPTH} levels deep.", pointer=pointer)
     elif isinstance(value, str):
-        if "\x00" in value:
-            yield Problem("Text must not contain NUL characters.", pointer=pointer)
+        yield from _text_problems(value, pointer)
     elif isinstance(value, int) and not -INT64 <= value < INT64:
         yield Problem("Integers must fit into 64 bits.", pointer=pointer)
     elif isinstance(value, list):
@@ -98,6 +100,59 @@ def value_problems(value: Any, pointer: str, depth: int = 1) -> Iterator[Problem
         for name, member in value.items():
             yield from value_problems(name, pointer_to(pointer, name), depth)
             yield from value_problems(member, pointer_to(pointer, name), depth + 1)
+
+
+def resource_problems(value: Any, pointer: str, kind: str) -> Iterator[Problem]:
+    """Problems of the outline of a resource that has a type and attributes."""
+    yield from object_problems(value, pointer, required=("type", "attributes"), resource=kind)
+    if isinstance(value, dict) and value.get("type", kind) != kind:
+        yield Problem(f"'type' must be '{kind}'.", pointer=pointer_to(pointer, "type"))
+
+
+def property_problems(
+    properties: Any, pointer: str, *, resource: str, reserved_but: tuple[str, ...] = ()
+) -> Iterator[Problem]:
+    """Problems of the custom properties of a resource; `reserved_but` are names with a `$` that may be used."""
+    if not isinstance(properties, dict):
+        yield Problem("'properties' must be an object.", pointer=pointer)
+        return
+    if len(properties) > MAX_PROPERTIES:
+        yield Problem(f"The {resource} has more than {MAX_PROPERTIES} properties.", pointer=pointer)
+    for name in properties:
+        if not name or (name.startswith("$") and name not in reserved_but):
+            yield Problem(f"'{name}' is a reserved property name.", pointer=pointer_to(pointer, name))
+    yield from value_problems(properties, pointer, depth=0)
+
+
+def _text_problems(text: str, pointer: str) -> Iterator[Problem]:
+    if "\x00" in text:
+        yield Problem("Text must not contain NUL characters.", pointer=pointer)
+    if len(text) > MAX_TEXT_BYTES // 4 and len(text.encode()) > MAX_TEXT_BYTES:
+        yield Problem(f"Text may have {MAX_TEXT_BYTES // 1_000} KB.", pointer=pointer)
+
+
+def data_of(holder: Any, pointer: str, name: str, problems: list[Problem]) -> Any:
+    """What `{"data": …}` under the name `name` holds, or None with a problem; that the name is missing is not one."""
+    if not isinstance(holder, dict) or name not in holder:
+        return None
+    inside = pointer_to(pointer, name)
+    found = [*object_problems(holder[name], inside, required=("data",), resource=name)]
+    if not found and holder[name]["data"] is None:
+        found = [Problem("'data' must not be null.", pointer=pointer_to(inside, "data"))]
+    problems += found
+    return None if found else holder[name]["data"]
+
+
+def members_of(holder: Any, pointer: str, name: str, most: int, problems: list[Problem]) -> list[Any]:
+    """The array of 1 to `most` members in `{"data": […]}` under the name `name`, or none with a problem."""
+    before = len(problems)
+    members = data_of(holder, pointer, name, problems)
+    if isinstance(members, list) and 1 <= len(members) <= most:
+        return members
+    if len(problems) == before and isinstance(holder, dict) and name in holder:
+        detail = f"'{name}' takes an array of 1 to {most}."
+        problems.append(Problem(detail, pointer=pointer_to(pointer, name, "data")))
+    return []
 
 
 def resource_of(document: Any, kind: str, **outline: tuple[str, ...]) -> Mapping[str, Any]:

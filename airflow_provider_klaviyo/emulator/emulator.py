@@ -10,9 +10,10 @@ from typing import Any, Self
 from airflow_provider_klaviyo.emulator.account import Account
 from airflow_provider_klaviyo.emulator.api import Api
 from airflow_provider_klaviyo.emulator.control import Control
+from airflow_provider_klaviyo.emulator.emulator_consent import ConsentPart
 from airflow_provider_klaviyo.emulator.faults import Fault, Faults
 from airflow_provider_klaviyo.emulator.import_jobs import ImportJob
-from airflow_provider_klaviyo.emulator.list_store import ProfileList
+from airflow_provider_klaviyo.emulator.list_store import OptIn, ProfileList
 from airflow_provider_klaviyo.emulator.profile_schema import IMPORT, check_profile
 from airflow_provider_klaviyo.emulator.request_log import LoggedRequest, RequestLog
 from airflow_provider_klaviyo.emulator.server import Server
@@ -20,7 +21,7 @@ from airflow_provider_klaviyo.emulator.settings import Clock, Settings, SystemCl
 from airflow_provider_klaviyo.emulator.windows import Windows
 
 
-class Emulator:
+class Emulator(ConsentPart):
     """A local Klaviyo over HTTP.
 
     Listens from `start` (or `with`) until `stop`; in between everything else may be called from any thread.
@@ -145,16 +146,21 @@ class Emulator:
                 else {"id": self._account.profiles.id_of(profile), **profile.attributes()}
             )
 
-    def add_profiles(self, profiles: Sequence[Mapping[str, Any]]) -> list[str]:
-        """Store profiles given by their attributes, by the rules of `/api/profile-import`; returns their ids."""
-        return [self._add_profile(attributes) for attributes in profiles]
+    def add_profiles(self, profiles: Sequence[Mapping[str, Any]], *, keep_case: bool = False) -> list[str]:
+        """Store profiles given by their attributes, by the rules of `/api/profile-import`; returns their ids.
 
-    def _add_profile(self, attributes: Mapping[str, Any]) -> str:
+        Addresses are stored in lower case unless `keep_case` has them stay as they are.
+        """
+        return [self._add_profile(attributes, keep_case=keep_case) for attributes in profiles]
+
+    def _add_profile(self, attributes: Mapping[str, Any], *, keep_case: bool) -> str:
         resource = {"type": "profile", "attributes": dict(attributes)}
         change = check_profile(resource, "", IMPORT, self.settings)
         if isinstance(change, list):
             reasons = "; ".join(f"{problem.pointer}: {problem.detail}" for problem in change)
             raise ValueError(reasons)  # noqa: TRY004 - a list of problems stands for a bad value
+        if keep_case:
+            change.email = attributes.get("email")
         with self._account.lock:
             now = self._account.settle()
             profile = self._account.profiles.owner(change)
@@ -164,11 +170,13 @@ class Emulator:
                 self._account.profiles.update(profile, change, now)
             return self._account.profiles.id_of(profile)
 
-    def add_list(self, name: str, profile_ids: Sequence[str] = ()) -> str:
+    def add_list(
+        self, name: str, profile_ids: Sequence[str] = (), opt_in_process: OptIn = "single_opt_in"
+    ) -> str:
         """Make a list with these members; returns its id."""
         with self._account.lock:
             now = self._account.settle()
-            profile_list = ProfileList(self._account.ids.list(), name, "single_opt_in", now, now)
+            profile_list = ProfileList(self._account.ids.list(), name, opt_in_process, now, now)
             self._account.lists.add(profile_list)
             for profile_id in profile_ids:
                 profile = self._account.profiles.with_id(profile_id)
@@ -187,6 +195,30 @@ class Emulator:
                 raise KeyError(list_id)
             profiles = [self._account.profiles[number] for number in found.members]
             return [{"id": self._account.profiles.id_of(each), **each.attributes()} for each in profiles]
+
+    def events(self) -> list[dict[str, Any]]:
+        """Every event in the order of processing. For many, see `iter_events`.
+
+        Members: id, metric, profile (id and identifiers), time, value, value_currency, unique_id, properties and
+        backfill, which says whether the event started no flows.
+        """
+        return list(self.iter_events())
+
+    def iter_events(self) -> Iterator[dict[str, Any]]:
+        """Every event, one after the other."""
+        return self._control.events()
+
+    def count_events(self) -> int:
+        """How many events are stored."""
+        with self._account.lock:
+            self._account.settle()
+            return len(self._account.events)
+
+    def count_flow_starts(self) -> int:
+        """How many events would have started flows: those that are no backfill."""
+        with self._account.lock:
+            self._account.settle()
+            return self._account.events.flow_starts
 
     def jobs(self) -> list[ImportJob]:
         """The bulk import jobs, oldest first, as they stand now."""

@@ -9,6 +9,19 @@ from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
 
+#: Operations whose requests are worked off later.
+ASYNCHRONOUS = frozenset(
+    (
+        "bulk_create_events",
+        "bulk_import_profiles",
+        "bulk_subscribe_profiles",
+        "bulk_suppress_profiles",
+        "bulk_unsubscribe_profiles",
+        "bulk_unsuppress_profiles",
+        "create_event",
+    )
+)
+
 
 class FaultKind(StrEnum):
     """What goes wrong."""
@@ -30,22 +43,25 @@ class FaultKind(StrEnum):
     POINTERS_NONE = "pointers_none"
     """A 400 names no record."""
     REFUSE_RECORDS = "refuse_records"
-    """Records whose identifiers contain `match` make a bulk import a 400."""
+    """Records whose identifiers contain `match` make a request that is worked off later a 400."""
     JOB_STUCK = "job_stuck"
-    """A bulk import job stays `processing` for ever."""
+    """A bulk import job stays `processing` for ever; what else is worked off later never is."""
     JOB_CANCELLED = "job_cancelled"
-    """A bulk import job ends `cancelled` after its first `records` were stored."""
+    """A bulk import job ends `cancelled` after its first `records` were stored; so does what else is worked off."""
     JOB_FAILS = "job_fails"
-    """A bulk import job has import errors for records that contain `match`, else for its first `records`."""
+    """A bulk import job has import errors for records that contain `match`, else for its first `records`.
+
+    Without a job such records come to nothing.
+    """
 
     @property
     def is_of_jobs(self) -> bool:
-        """Whether it strikes the bulk import job that a request makes, not the answer."""
+        """Whether it strikes what a request sets in motion, not the answer."""
         return self.value.startswith("job_")
 
     @property
     def is_of_records(self) -> bool:
-        """Whether it strikes records of a bulk import."""
+        """Whether it strikes single records of a request."""
         return self is FaultKind.REFUSE_RECORDS
 
 
@@ -54,7 +70,7 @@ class Fault:
     """One thing that goes wrong.
 
     :param kind: what; its value as a text will do.
-    :param operation: operationId that it strikes; None strikes every call below `/api` (jobs: bulk imports).
+    :param operation: operationId that it strikes; None strikes all (jobs, records: all in `ASYNCHRONOUS`).
     :param count: how many times; None until it is removed.
     :param skip: how many calls pass before.
     :param probability: chance of striking a call, drawn with `seed`.
@@ -97,6 +113,10 @@ class Fault:
     def strikes_record(self, identifiers: str) -> bool:
         """Whether a record with these identifiers is meant."""
         return bool(self.match) and self.match in identifiers
+
+    def fails(self, index: int, identifiers: str) -> bool:
+        """Whether a record of a job comes to nothing: it matches or, where nothing is to be matched, is a first one."""
+        return self.strikes_record(identifiers) if self.match else index < self.records
 
 
 class _Ordered:
@@ -159,7 +179,7 @@ class Faults:
                 kind = ordered.fault.kind
                 on_import = kind.is_of_jobs or kind.is_of_records
                 taken = any(_is_of_answer(fault) for fault in struck) and _is_of_answer(ordered.fault)
-                if taken or (on_import and operation_id != "bulk_import_profiles"):
+                if taken or (on_import and operation_id not in ASYNCHRONOUS):
                     continue
                 if ordered.strikes(operation_id):
                     struck.append(ordered.fault)

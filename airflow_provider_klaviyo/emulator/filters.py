@@ -14,10 +14,11 @@ from typing import Literal
 
 from airflow_provider_klaviyo.emulator.errors import ApiError, invalid_parameter
 
-Kind = Literal["string", "datetime"]
+Kind = Literal["string", "datetime", "number"]
 
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
 _BARE = re.compile(r"[^\s,()\[\]\"']+")
+_NUMBER = re.compile(r"-?\d+(\.\d+)?$", re.ASCII)
 _DATETIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$")
 
 
@@ -115,6 +116,10 @@ class _Reader:
             raise self._malformed()
         if rule.kind == "datetime":
             return parse_instant(text)
+        if rule.kind == "number":
+            if not _NUMBER.match(text):
+                raise self._malformed()
+            return float(text)
         if rule.values is not None and text not in rule.values:
             detail = f"'{text}' is not one of {', '.join(sorted(rule.values))}"
             raise invalid_parameter(detail, "filter")

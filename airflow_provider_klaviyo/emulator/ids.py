@@ -43,6 +43,14 @@ class Ids:
         """Six letters and digits, as `Y6nRLr`."""
         return self._word()
 
+    def metric(self) -> str:
+        """Six letters and digits, as `SkDfHe`."""
+        return self._word()
+
+    def event(self, number: int) -> str:
+        """Eleven letters and digits, all different; which of them comes when means nothing."""
+        return _base32((number * _SPREAD + self._salt) % (1 << 55), 11)
+
     def job(self, created: float) -> str:
         """The id of a bulk import job."""
         text = f"{self._account_id}_maintenance.{self._word()}.{int(created)}.{self._word()}"

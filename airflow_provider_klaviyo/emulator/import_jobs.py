@@ -139,7 +139,7 @@ class ImportJobs:
         failing = [fault for fault in job.faults if fault.kind is FaultKind.JOB_FAILS]
         touched: set[int] = set()
         for index, change in enumerate(changes):
-            if failing and any(_fails(fault, index, change) for fault in failing):
+            if failing and any(fault.fails(index, identifiers_of(change)) for fault in failing):
                 job.errors.append(
                     _error(index, change, "import_failed", "The profile could not be imported.")
                 )
@@ -168,10 +168,6 @@ class ImportJobs:
             raise Conflict(detail)
         self._profiles.update(profile, change, now)
         return profile
-
-
-def _fails(fault: Fault, index: int, change: Change) -> bool:
-    return fault.strikes_record(identifiers_of(change)) if fault.match else index < fault.records
 
 
 def identifiers_of(change: Change) -> str:

@@ -7,38 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_klaviyo.emulator.consent_store import ConsentStore
 from airflow_provider_klaviyo.emulator.list_store import ProfileList
 from airflow_provider_klaviyo.emulator.operations import Call, M, timestamp
 from airflow_provider_klaviyo.emulator.profile_schema import IDENTIFIERS, LOCATION, TEXTS
 from airflow_provider_klaviyo.emulator.profile_store import Profile
 from airflow_provider_klaviyo.emulator.query import Page
 from airflow_provider_klaviyo.emulator.resources import flattened, links_of, sparse
-
-_NEVER = "NEVER_SUBSCRIBED"
-
-
-def _consent(can_receive: str, *names: str) -> dict[str, Any]:
-    return {can_receive: False, "consent": _NEVER, "consent_timestamp": None, **dict.fromkeys(names)}
-
-
-def subscriptions() -> dict[str, Any]:
-    """The consent of somebody who never said anything."""
-    method = ("method", "method_detail", "last_updated")
-    email = _consent("can_receive_email_marketing", *method, "custom_method_detail", "double_optin")
-    tracked = ("last_updated", "created_timestamp", "metadata", "valid_until")
-    return {
-        "email": {
-            "marketing": email | {"suppression": [], "list_suppressions": []},
-            "open_tracking": _consent("can_receive", *tracked),
-        },
-        "sms": {
-            "marketing": _consent("can_receive_sms_marketing", *method),
-            "transactional": _consent("can_receive_sms_transactional", *method),
-        },
-        "mobile_push": {"marketing": _consent("can_receive_push_marketing")},
-        "whatsapp": None,
-    }
-
+from airflow_provider_klaviyo.emulator.subscription_resources import subscriptions
 
 PREDICTIVE_ANALYTICS = (
     "historic_clv",
@@ -54,7 +30,7 @@ PREDICTIVE_ANALYTICS = (
 )
 
 
-def attributes_of(profile: Profile, additional: frozenset[str] = frozenset()) -> dict[str, Any]:
+def attributes_of(profile: Profile, consents: ConsentStore, additional: frozenset[str]) -> dict[str, Any]:
     """All attributes of a profile, empty ones as null."""
     given = profile.attributes()
     attributes: dict[str, Any] = {name: given.get(name) for name in (*IDENTIFIERS, *TEXTS)}
@@ -67,14 +43,16 @@ def attributes_of(profile: Profile, additional: frozenset[str] = frozenset()) ->
         "last_event_date": None,
     }
     if "subscriptions" in additional:
-        attributes["subscriptions"] = subscriptions()
+        attributes["subscriptions"] = subscriptions(consents, profile)
     if "predictive_analytics" in additional:
         attributes["predictive_analytics"] = dict.fromkeys(PREDICTIVE_ANALYTICS)
     return attributes
 
 
 _EVERYTHING = attributes_of(
-    Profile(0, None, None, None, b"{}", 0.0, 0.0), frozenset(("subscriptions", "predictive_analytics"))
+    Profile(0, None, None, None, b"{}", 0.0, 0.0),
+    ConsentStore(),
+    frozenset(("subscriptions", "predictive_analytics")),
 )
 FIELDS = flattened(_EVERYTHING) | {"id"}
 ADDITIONAL = frozenset(("subscriptions", "predictive_analytics"))
@@ -90,7 +68,7 @@ def profile_resource(
     names = call.query.fields.get("profile") if is_sparse else None
     profile_id = call.account.profiles.id_of(profile)
     path = f"/api/profiles/{profile_id}"
-    attributes = attributes_of(profile, call.query.additional) | (more or {})
+    attributes = attributes_of(profile, call.account.consents, call.query.additional) | (more or {})
     resource = {"type": "profile", "id": profile_id, "attributes": sparse(attributes, names)}
     if names is None:
         relations = ("lists", "segments", "push-tokens")

@@ -16,8 +16,8 @@ from typing import Any, Literal
 import msgspec
 from msgspec import Struct
 
-from airflow_provider_klaviyo.emulator import documents, identifiers
-from airflow_provider_klaviyo.emulator.documents import object_problems, value_problems
+from airflow_provider_klaviyo.emulator import identifiers
+from airflow_provider_klaviyo.emulator.documents import object_problems, property_problems
 from airflow_provider_klaviyo.emulator.errors import Problem, pointer_to
 from airflow_provider_klaviyo.emulator.settings import Settings
 
@@ -38,6 +38,8 @@ LOCATION = (
     "ip",
 )
 _MEMBERS = (*IDENTIFIERS, *TEXTS, "location", "properties")
+# Identifiers that browsers are given; nobody in this account has one.
+_FOREIGN = ("_kx", "anonymous_id")
 _COORDINATES = {"latitude": 90.0, "longitude": 180.0}
 
 is_locale = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z]{4})?(-([A-Za-z]{2}|[0-9]{3}))?").fullmatch
@@ -84,16 +86,31 @@ class Form:
     """What an operation lets a profile contain."""
 
     id: Literal["none", "optional", "required"] = "optional"
-    meta: bool = True
+    meta: Literal["none", "beside attributes", "among attributes"] = "beside attributes"
     exchange_id: bool = True
+    anonymous_id: bool = False
     nulls: Literal["clear", "ignore"] = "clear"
     needs_identifier: bool = True
+    max_bytes: int = MAX_PROFILE_BYTES
+
+    @property
+    def members(self) -> tuple[str, ...]:
+        """What the attributes may be called."""
+        special = {
+            "_kx": self.exchange_id,
+            "anonymous_id": self.anonymous_id,
+            "meta": self.meta == "among attributes",
+        }
+        return (*_MEMBERS, *(name for name, is_known in special.items() if is_known))
 
 
 IMPORT = Form()
 BULK = Form(nulls="ignore")
-CREATE = Form(id="none", meta=False, exchange_id=False)
+CREATE = Form(id="none", meta="none", exchange_id=False)
 UPDATE = Form(id="required", exchange_id=False, needs_identifier=False)
+# What a null does to the profile of an event is not known; nobody may rely on it to clear anything.
+EVENT = Form(meta="among attributes", anonymous_id=True, nulls="ignore", max_bytes=95_000)
+EVENT_BULK = Form(anonymous_id=True, nulls="ignore", max_bytes=95_000)
 
 
 def check_profile(resource: Any, pointer: str, form: Form, settings: Settings) -> Change | list[Problem]:
@@ -104,7 +121,10 @@ def check_profile(resource: Any, pointer: str, form: Form, settings: Settings) -
 
 def _problems(resource: Any, pointer: str, form: Form, settings: Settings) -> Iterator[Problem]:
     required = ("type", "attributes", *(("id",) if form.id == "required" else ()))
-    optional = (*(("id",) if form.id == "optional" else ()), *(("meta",) if form.meta else ()))
+    optional = (
+        *(("id",) if form.id == "optional" else ()),
+        *(("meta",) if form.meta == "beside attributes" else ()),
+    )
     outline = list(
         object_problems(resource, pointer, required=required, optional=optional, resource="profile")
     )
@@ -113,18 +133,21 @@ def _problems(resource: Any, pointer: str, form: Form, settings: Settings) -> It
         return
     if resource.get("type", "profile") != "profile":
         yield Problem("'type' must be 'profile'.", pointer=pointer_to(pointer, "type"))
-    if len(msgspec.json.encode(resource)) > MAX_PROFILE_BYTES:
-        yield Problem("The profile is larger than 100 KB.", pointer=pointer, code="payload_too_large")
+    if len(msgspec.json.encode(resource)) > form.max_bytes:
+        detail = f"The profile is larger than {form.max_bytes // 1_000} KB."
+        yield Problem(detail, pointer=pointer, code="payload_too_large")
     yield from _id_problems(resource, pointer, form)
     yield from _meta_problems(resource.get("meta"), pointer_to(pointer, "meta"))
     if "attributes" not in resource:
         return
     inside = pointer_to(pointer, "attributes")
     attributes = resource["attributes"]
-    members = (*_MEMBERS, "_kx") if form.exchange_id else _MEMBERS
+    members = form.members
     yield from object_problems(attributes, inside, optional=members, resource="profile")
     if isinstance(attributes, dict):
-        yield from _attribute_problems(attributes, inside, settings)
+        if form.meta == "among attributes":
+            yield from _meta_problems(attributes.get("meta"), pointer_to(inside, "meta"))
+        yield from _attribute_problems(attributes, inside, members, settings)
         if form.needs_identifier and not _is_identified(resource, attributes, settings):
             yield Problem(NO_IDENTIFIER, pointer=inside)
 
@@ -141,8 +164,11 @@ def _is_identified(resource: dict[str, Any], attributes: dict[str, Any], setting
     return resource.get("id") is not None or any(attributes.get(name) is not None for name in names)
 
 
-def _attribute_problems(attributes: dict[str, Any], pointer: str, settings: Settings) -> Iterator[Problem]:
-    for name in (*IDENTIFIERS, *TEXTS, "_kx"):
+def _attribute_problems(
+    attributes: dict[str, Any], pointer: str, members: tuple[str, ...], settings: Settings
+) -> Iterator[Problem]:
+    foreign = [name for name in _FOREIGN if name in members]
+    for name in (*IDENTIFIERS, *TEXTS, *foreign):
         value = attributes.get(name)
         if value is None:
             continue
@@ -153,7 +179,8 @@ def _attribute_problems(attributes: dict[str, Any], pointer: str, settings: Sett
     if attributes.get("location") is not None:
         yield from _location_problems(attributes["location"], pointer_to(pointer, "location"))
     if attributes.get("properties") is not None:
-        yield from _property_problems(attributes["properties"], pointer_to(pointer, "properties"))
+        inside = pointer_to(pointer, "properties")
+        yield from property_problems(attributes["properties"], inside, resource="profile")
 
 
 def text_problem(name: str, value: str, settings: Settings) -> str | None:
@@ -172,8 +199,8 @@ def text_problem(name: str, value: str, settings: Settings) -> str | None:
             return None if is_locale(value) else "'locale' must be a BCP 47 language tag such as en-US."
         case "image":
             return None if is_url(value) else "'image' must be a URL."
-        case "_kx":
-            return "The exchange id is not known to this account."
+        case "_kx" | "anonymous_id":
+            return f"The '{name}' is not known to this account."
     return None
 
 
@@ -224,18 +251,6 @@ def is_ip_address(value: str) -> bool:
     return True
 
 
-def _property_problems(properties: Any, pointer: str) -> Iterator[Problem]:
-    if not isinstance(properties, dict):
-        yield Problem("'properties' must be an object.", pointer=pointer)
-        return
-    if len(properties) > documents.MAX_PROPERTIES:
-        yield Problem(f"A profile may have {documents.MAX_PROPERTIES} properties.", pointer=pointer)
-    for name in properties:
-        if not name or name.startswith("$"):
-            yield Problem(f"'{name}' is a reserved property name.", pointer=pointer_to(pointer, name))
-    yield from value_problems(properties, pointer, depth=0)
-
-
 def _meta_problems(meta: Any, pointer: str) -> Iterator[Problem]:
     if meta is None:
         return
@@ -264,11 +279,13 @@ def _patch_problems(name: str, value: Any, pointer: str) -> Iterator[Problem]:
             simple = member if isinstance(member, list) else [member]
             if any(each is None or isinstance(each, dict | list) for each in simple):
                 yield Problem("Only simple values can be appended.", pointer=pointer_to(pointer, key))
-        yield from _property_problems(value, pointer)
+        yield from property_problems(value, pointer, resource="profile")
 
 
 def _change(resource: Mapping[str, Any], form: Form) -> Change:
-    given = {name: value for name, value in resource["attributes"].items() if name != "_kx"}
+    attributes = resource["attributes"]
+    holder = attributes if form.meta == "among attributes" else resource
+    given = {name: value for name, value in attributes.items() if name in _MEMBERS}
     cleared = tuple(_nulls(given)) if form.nulls == "clear" else ()
     details = _without_nulls({name: value for name, value in given.items() if name not in IDENTIFIERS})
     email = given.get("email")
@@ -279,7 +296,7 @@ def _change(resource: Mapping[str, Any], form: Form) -> Change:
         external_id=given.get("external_id"),
         details=msgspec.json.encode(details),
         cleared=cleared,
-        patch=_patch(resource.get("meta") or {}),
+        patch=_patch(holder.get("meta") or {}),
     )
 
 

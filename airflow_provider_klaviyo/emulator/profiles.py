@@ -35,6 +35,7 @@ from airflow_provider_klaviyo.emulator.profile_schema import (
 from airflow_provider_klaviyo.emulator.profile_store import Conflict, Profile
 from airflow_provider_klaviyo.emulator.query import QueryRules, bad_cursor
 from airflow_provider_klaviyo.emulator.resources import links_of
+from airflow_provider_klaviyo.emulator.suppression_filters import FILTERS, SuppressionFilter
 
 _ANY = ("any", "equals")
 _FILTERS = {
@@ -44,6 +45,7 @@ _FILTERS = {
     "external_id": Filterable(_ANY),
     "created": Filterable(("greater-than", "less-than"), "datetime"),
     "updated": Filterable(("greater-than", "less-than"), "datetime"),
+    **FILTERS,
 }
 _IN_ORDER = ("id", "created")
 _SORTS = ("created", "-created", "email", "-email", "id", "-id", "updated", "-updated")
@@ -78,13 +80,19 @@ def _cursor(call: Call) -> tuple[Any, int] | None:
 
 def _matching(account: Account, conditions: tuple[Comparison, ...], first: int) -> Iterator[Profile]:
     """Profiles that fulfil all conditions, in the order of creation; by an index where identifiers are named."""
+    suppression = SuppressionFilter(conditions)
+    conditions = tuple(each for each in conditions if each.field not in FILTERS)
     indexed = next((each for each in conditions if each.operator in _ANY), None)
     candidates: Iterable[Profile] = account.profiles.since(first)
+    if suppression:
+        candidates = (account.profiles[each] for each in suppression.candidates(account.consents))
     if indexed is not None:
         named = (account.profiles.with_identifier(indexed.field, str(value)) for value in indexed.values)
         numbers = {profile.number for profile in named if profile is not None}
         candidates = [account.profiles[number] for number in sorted(numbers)]
     for profile in candidates:
+        if suppression and not suppression.matches(account.consents, profile.number):
+            continue
         if all(each.matches(_value(account, profile, each.field)) for each in conditions):
             yield profile
 

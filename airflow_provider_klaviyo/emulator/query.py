@@ -30,7 +30,7 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class QueryRules:
-    """The query parameters of one operation."""
+    """The query parameters of one operation; `fixed_page` is for those that take a cursor and no page size."""
 
     fields: Mapping[str, frozenset[str]] = field(default_factory=dict)
     additional: Mapping[str, frozenset[str]] = field(default_factory=dict)
@@ -38,6 +38,7 @@ class QueryRules:
     sort: tuple[str, ...] = ()
     filters: Mapping[str, Filterable] = field(default_factory=dict)
     page: Page | None = None
+    fixed_page: int = 0
 
     @property
     def parameters(self) -> frozenset[str]:
@@ -45,6 +46,7 @@ class QueryRules:
         names = {f"fields[{kind}]" for kind in self.fields}
         names |= {f"additional-fields[{kind}]" for kind in self.additional}
         names |= {"page[size]", "page[cursor]"} if self.page else set()
+        names |= {"page[cursor]"} if self.fixed_page else set()
         optional = {"include": self.include, "sort": self.sort, "filter": self.filters}
         return frozenset(names | {name for name, values in optional.items() if values})
 
@@ -101,7 +103,7 @@ def parse_query(text: str, rules: QueryRules, settings: Settings) -> Query:
         include=_choices(pairs, "include", rules.include),
         sort=_sort(pairs, rules),
         filter=_filter(pairs, rules, settings),
-        size=_size(pairs, rules.page),
+        size=_size(pairs, rules.page) or rules.fixed_page,
     )
     return _with_cursor(partial, pairs)
 

@@ -55,14 +55,14 @@ def page(
 
     `position` numbers the rows, which come in its order; the cursor is the position of a page's last row.
     """
-    found = list(islice(_after(call, rows, position, is_descending=is_descending), call.query.size + 1))
+    found = list(islice(after_cursor(call, rows, position, is_descending=is_descending), call.query.size + 1))
     shown = found[: call.query.size]
     last = str(position(shown[-1])) if len(found) > len(shown) else None
     links = {"self": call.self_link, "next": call.next_link(last), "prev": None}
     return {"data": [resource(row) for row in shown], "links": links}
 
 
-def _after(
+def after_cursor(
     call: Call, rows: Iterable[T], position: Callable[[T], int], *, is_descending: bool
 ) -> Iterator[T]:
     """Rows behind the cursor."""

@@ -29,6 +29,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "pointers": ("all", "one", "none"),
     "import_errors": ("full", "pointer", "payload"),
     "bad_key_status": (400, 401),
+    "default_opt_in": ("double_opt_in", "single_opt_in"),
 }
 
 
@@ -82,7 +83,17 @@ class Settings:
         `original_payload`, or both; which of them Klaviyo fills is not known.
     :param sms: whether the account can send SMS; without it nobody is known by a phone number alone.
     :param phone_regions: ISO countries whose numbers are accepted; None accepts every country.
+    :param sms_regions: ISO countries whose numbers can be subscribed to SMS, those of the account's sending numbers;
+        None is every country.
+    :param age_gate: age that SMS consent asks for, where the account is age-gated; None where it is not.
+    :param default_opt_in: the account's opt-in process, which counts where a subscription names no list.
+    :param subscription_seconds: how long after its request a subscription or its end is worked off.
+    :param toggle_seconds: subscribe, unsubscribe and subscribe of one profile within this time, and the last is
+        ignored; 0 ignores none.
+    :param list_unsubscribes_are_global: the account's setting that makes leaving a list a global unsubscription.
     :param fake_domains: e-mail domains whose profiles are dropped in silence, as Klaviyo does with fake addresses.
+    :param refuses_known_events: a bulk request with the unique id of a stored event is a 400, as one that repeats an id
+        is; Klaviyo's words can be read so. Otherwise such an event is dropped in silence.
     :param bad_key_status: status for a missing or unknown key; Klaviyo's pages name both 401 and 400.
     :param revisions: the API revisions that are answered; the shapes are those of 2026-07-15.
     :param retired_before: revisions before this one answer 410.
@@ -105,7 +116,14 @@ class Settings:
     import_errors: Literal["full", "pointer", "payload"] = "full"
     sms: bool = True
     phone_regions: frozenset[str] | None = None
+    sms_regions: frozenset[str] | None = None
+    age_gate: int | None = None
+    default_opt_in: Literal["double_opt_in", "single_opt_in"] = "double_opt_in"
+    subscription_seconds: float = 2.0
+    toggle_seconds: float = 1_800.0
+    list_unsubscribes_are_global: bool = False
     fake_domains: frozenset[str] = frozenset()
+    refuses_known_events: bool = False
     bad_key_status: Literal[400, 401] = 401
     revisions: tuple[str, ...] = ("2026-07-15", "2026-10-15")
     retired_before: str = "2024-10-15"
@@ -117,6 +135,9 @@ class Settings:
     def __post_init__(self) -> None:
         if len(self.account_id) != 6 or not self.account_id.isalnum():
             detail = f"account_id must be six letters or digits, not {self.account_id!r}"
+            raise ValueError(detail)
+        if self.subscription_seconds < 0 or self.toggle_seconds < 0:
+            detail = "subscription_seconds and toggle_seconds must not be negative"
             raise ValueError(detail)
         if self.job_seconds < 0 or self.time_factor <= 0 or self.keep_bodies < 0:
             detail = "job_seconds and keep_bodies must not be negative, time_factor must be positive"

@@ -13,10 +13,17 @@ import requests
 from airflow_provider_klaviyo.emulator import Emulator, ManualClock, Settings
 from airflow_provider_klaviyo.emulator.api import OPERATIONS
 from airflow_provider_klaviyo.emulator.bulk_body import MAX_PROFILES
+from airflow_provider_klaviyo.emulator.documents import MAX_PROPERTIES, MAX_TEXT_BYTES
+from airflow_provider_klaviyo.emulator.event_body import MAX_EVENTS
+from airflow_provider_klaviyo.emulator.event_schema import NAME_LIMIT
 from airflow_provider_klaviyo.emulator.operations import MAX_BODY_BYTES, Operation
-from airflow_provider_klaviyo.emulator.profile_schema import MAX_PROFILE_BYTES
+from airflow_provider_klaviyo.emulator.profile_schema import LOCATION, MAX_PROFILE_BYTES
+from airflow_provider_klaviyo.emulator.subscription_schema import SUBSCRIBE, UNSUBSCRIBE
+from airflow_provider_klaviyo.emulator.suppressions import MAX_PROFILES as MAX_SUPPRESSED
 
 JOBS = "/api/profile-bulk-import-jobs"
+EVENT_JOBS = "/api/event-bulk-create-jobs"
+CONSENT_JOBS = "/api/profile-{}-bulk-{}-jobs"
 
 # In Klaviyo's file, but not in the part of it that is kept with this project.
 ELSEWHERE = {"get_list_ids_for_bulk_import_profiles_job", "get_profile_ids_for_bulk_import_profiles_job"}
@@ -107,6 +114,29 @@ def test_the_limits_of_a_bulk_import_are_klaviyos(openapi: dict[str, Any]) -> No
     assert "per-profile is 100KB" in text
 
 
+def test_the_limits_of_events_are_klaviyos(openapi: dict[str, Any]) -> None:
+    text = openapi["paths"][EVENT_JOBS]["post"]["description"]
+    schemas = openapi["components"]["schemas"]
+    event = schemas["EventCreateQueryV2ResourceObject"]["properties"]["attributes"]["properties"]
+    metric = schemas["MetricCreateQueryResourceObject"]["properties"]["attributes"]["properties"]
+    assert f"up to {MAX_EVENTS:,} events per request" in text
+    assert "payload size is 5MB" in text
+    assert f"string cannot exceed {MAX_TEXT_BYTES // 1_000}KB" in text
+    assert f"must not exceed {MAX_PROPERTIES} properties" in event["properties"]["description"]
+    assert f"less than {NAME_LIMIT} characters" in metric["name"]["description"]
+
+
+def test_the_limits_of_consent_are_klaviyos(openapi: dict[str, Any]) -> None:
+    limits = {
+        ("subscription", "create"): f"submitted for subscription: {SUBSCRIBE.limit}",
+        ("subscription", "delete"): f"profiles per call: {UNSUBSCRIBE.limit}",
+        ("suppression", "create"): f"per request limit: {MAX_SUPPRESSED}",
+        ("suppression", "delete"): f"per request limit: {MAX_SUPPRESSED}",
+    }
+    for names, words in limits.items():
+        assert words in openapi["paths"][CONSENT_JOBS.format(*names)]["post"]["description"]
+
+
 # ------------------------------------------------------------------------------------------------------------
 
 
@@ -188,6 +218,42 @@ class World:
         people = [{"type": "profile", "attributes": {"external_id": each}} for each in ("c3", "c3", "c4")]
         return str(self.send("POST", JOBS, self.bulk(people)).json()["data"]["id"])
 
+    def consent_body(self, subject: str, verb: str, *people: Any, **more: Any) -> Any:
+        kind = f"profile-{subject}-bulk-{verb}-job"
+        resources = [{"type": "profile", "attributes": person} for person in people]
+        attributes = {"profiles": {"data": resources}} | more if people else {}
+        relationships = {"list": {"data": {"type": "list", "id": self.vip}}}
+        by_list = subject == "subscription" or not people
+        data = {"type": kind, "attributes": attributes} | (
+            {"relationships": relationships} if by_list else {}
+        )
+        return {"data": data}
+
+    def consent_job(self, subject: str, verb: str, *people: Any, **more: Any) -> requests.Response:
+        return self.send(
+            "POST", CONSENT_JOBS.format(subject, verb), self.consent_body(subject, verb, *people, **more)
+        )
+
+    def suppression_job(self, verb: str) -> str:
+        path = CONSENT_JOBS.format("suppression", verb)
+        return f"{path}/{self.consent_job('suppression', verb, ANN).json()['data']['id']}"
+
+    def with_consents(self) -> World:
+        """Somebody who has everything that `subscriptions` can show."""
+        for channel in ("email", "email.open_tracking", "sms", "sms.transactional"):
+            self.emulator.set_consent(self.ann, channel, "SUBSCRIBED", source="Shop")
+        self.emulator.suppress(self.ann, "HARD_BOUNCE")
+        self.emulator.suppress(self.ann, "UNSUBSCRIBE", self.vip)
+        return self
+
+    def with_events(self) -> World:
+        """Two events, one of which says little."""
+        self.send("POST", EVENT_JOBS, _event_job())
+        little = _event()
+        little["data"]["attributes"] |= dict.fromkeys(("value", "value_currency", "unique_id"))
+        self.send("POST", "/api/events", little)
+        return self
+
     def bulk(self, people: list[Any]) -> Any:
         return {
             "data": {
@@ -222,12 +288,78 @@ def _profile(profile_id: str | None = None, **attributes: Any) -> Any:
     return {"data": data}
 
 
+ANN = {"email": "ann@mail.com"}
+CONSENTED = {"consent": "SUBSCRIBED", "consented_at": "2025-01-31T10:00:00+01:00"}
+#: Everything that may be said about a person who subscribes; unsubscribing says less.
+EVERYTHING = {
+    **ANN,
+    "phone_number": "+12025550123",
+    "age_gated_date_of_birth": "1990-01-31",
+    "subscriptions": {
+        "email": {"marketing": CONSENTED, "open_tracking": {"consent": "SUBSCRIBED"}},
+        "sms": {"marketing": CONSENTED, "transactional": CONSENTED},
+    },
+}
+GONE = {"consent": "UNSUBSCRIBED"}
+NOTHING = {
+    **ANN,
+    "phone_number": "+12025550123",
+    "subscriptions": {
+        "email": {"marketing": GONE, "open_tracking": GONE},
+        "sms": {"marketing": GONE, "transactional": GONE},
+    },
+}
+HISTORY = {"historical_import": True, "custom_source": "Shop"}
+PERSON = {
+    **ANN,
+    "phone_number": "+12025550123",
+    "external_id": "c1",
+    "first_name": "Ann",
+    "last_name": "Lee",
+    "organization": "Lee",
+    "title": "Dr.",
+    "locale": "en-US",
+    "image": "https://mail.com/ann.png",
+    "location": {"city": "Kiel"},
+    "properties": {"tier": "gold"},
+    "_kx": None,
+    "anonymous_id": None,
+}
+PATCH = {"patch_properties": {"append": {"tags": "a"}, "unappend": {"tags": ["b"]}, "unset": "old"}}
+EVENT = {
+    "properties": {"sku": "A1", "lines": [{"sku": "A1"}]},
+    "metric": {"data": {"type": "metric", "attributes": {"name": "Placed Order", "service": "api"}}},
+    "time": "2026-07-01T10:00:00+00:00",
+    "value": 9.99,
+    "value_currency": "USD",
+    "unique_id": "o1",
+    "backfill": False,
+}
+
+
+def _event() -> Any:
+    """An event that says everything that may be said."""
+    profile = {"type": "profile", "id": None, "attributes": {**PERSON, "meta": PATCH}}
+    return {"data": {"type": "event", "attributes": {**EVENT, "profile": {"data": profile}}}}
+
+
+def _event_job() -> Any:
+    profile = {"type": "profile", "id": None, "attributes": PERSON, "meta": PATCH}
+    group = {
+        "backfill": True,
+        "profile": {"data": profile},
+        "events": {"data": [{"type": "event", "attributes": EVENT}]},
+    }
+    groups = [{"type": "event-bulk-create", "attributes": group}]
+    return {"data": {"type": "event-bulk-create-job", "attributes": {"events-bulk-create": {"data": groups}}}}
+
+
 MORE = {"additional-fields[profile]": "subscriptions,predictive_analytics"}
 CALLS: dict[str, Callable[[World], list[requests.Response]]] = {
     "get_accounts": lambda w: [w.send("GET", "/api/accounts")],
     "get_account": lambda w: [w.send("GET", f"/api/accounts/{w.emulator.account_id}")],
     "get_profiles": lambda w: [
-        w.send("GET", "/api/profiles", **MORE),
+        w.with_consents().send("GET", "/api/profiles", **MORE),
         w.send("GET", "/api/profiles", **{"page[size]": "1"}),
         w.send("GET", "/api/profiles", filter='equals(email,"nobody")'),
     ],
@@ -284,6 +416,35 @@ CALLS: dict[str, Callable[[World], list[requests.Response]]] = {
             {"data": [{"type": "profile", "id": w.ann}]},
         )
     ],
+    "create_event": lambda w: [w.send("POST", "/api/events", _event())],
+    "bulk_create_events": lambda w: [w.send("POST", EVENT_JOBS, _event_job())],
+    "get_events": lambda w: [
+        w.send("GET", "/api/events"),
+        w.with_events().send("GET", "/api/events", include="metric,profile"),
+        w.send("GET", "/api/events", **{"page[size]": "1"}, sort="-datetime"),
+    ],
+    "get_metrics": lambda w: [
+        w.send("GET", "/api/metrics"),
+        w.with_events().send("GET", "/api/metrics", include="flow-triggers"),
+    ],
+    "bulk_subscribe_profiles": lambda w: [w.consent_job("subscription", "create", EVERYTHING, **HISTORY)],
+    "bulk_unsubscribe_profiles": lambda w: [w.consent_job("subscription", "delete", NOTHING)],
+    "bulk_suppress_profiles": lambda w: [
+        w.consent_job("suppression", "create", ANN),
+        w.consent_job("suppression", "create"),
+    ],
+    "bulk_unsuppress_profiles": lambda w: [
+        w.consent_job("suppression", "delete", ANN),
+        w.consent_job("suppression", "delete"),
+    ],
+    "get_bulk_suppress_profiles_jobs": lambda w: [
+        w.send("GET", w.suppression_job("create").rpartition("/")[0])
+    ],
+    "get_bulk_unsuppress_profiles_jobs": lambda w: [
+        w.send("GET", w.suppression_job("delete").rpartition("/")[0])
+    ],
+    "get_bulk_suppress_profiles_job": lambda w: [w.send("GET", w.suppression_job("create"))],
+    "get_bulk_unsuppress_profiles_job": lambda w: [w.send("GET", w.suppression_job("delete"))],
 }
 
 
@@ -331,3 +492,57 @@ def test_what_klaviyos_schema_takes_for_a_profile_is_known_to_the_emulator(
         email="new@mail.com", **dict.fromkeys(attributes - {"email", "location"}), location=location
     )
     assert world.send("POST", "/api/profile-import", document).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("path", "model", "body"),
+    [
+        ("/api/events", "EventCreateQueryV2", _event()),
+        (EVENT_JOBS, "EventsBulkCreateJob", _event_job()),
+    ],
+)
+def test_what_klaviyos_schema_takes_for_an_event_is_known_to_the_emulator(
+    openapi: dict[str, Any], world: World, path: str, model: str, body: Any
+) -> None:
+    """All of it, but for secondary addresses."""
+    schema = _closed(_plain(openapi["components"]["schemas"][model], openapi))
+    jsonschema.Draft202012Validator(schema).validate(body)
+    assert _unsaid(schema, body) <= {"patch_identifiers", *LOCATION}
+    assert world.send("POST", path, body).status_code == 202
+
+
+def _unsaid(schema: Any, value: Any) -> set[str]:
+    """What a schema names and a body does not."""
+    schema = schema["anyOf"][1] if "anyOf" in schema else schema
+    if isinstance(value, list):
+        return set().union(*(_unsaid(schema["items"], each) for each in value))
+    if not isinstance(value, dict) or "properties" not in schema:
+        return set()
+    members = schema["properties"]
+    return (set(members) - set(value)).union(*(_unsaid(members[name], value[name]) for name in value))
+
+
+@pytest.mark.parametrize(
+    ("verb", "model", "person", "more"),
+    [
+        ("create", "SubscriptionCreateJobCreateQuery", EVERYTHING, HISTORY),
+        ("delete", "SubscriptionDeleteJobCreateQuery", NOTHING, {}),
+    ],
+)
+def test_what_klaviyos_schema_takes_for_consent_is_known_to_the_emulator(
+    openapi: dict[str, Any], world: World, verb: str, model: str, person: Any, more: Any
+) -> None:
+    """All of it, but for the channels that the emulated account has not."""
+    body = world.consent_body("subscription", verb, person, **more)
+    schema = _plain(openapi["components"]["schemas"][model], openapi)
+    jsonschema.Draft202012Validator(_closed(schema)).validate(body)
+    attributes = schema["properties"]["data"]["properties"]["attributes"]["properties"]
+    assert set(body["data"]["attributes"]) == set(attributes)
+    record = attributes["profiles"]["properties"]["data"]["items"]["properties"]["attributes"]
+    assert set(person) == set(record["properties"])
+    channels = record["properties"]["subscriptions"]["properties"]
+    assert set(channels) - set(person["subscriptions"]) == {"push", "whatsapp"}
+    for name, purposes in person["subscriptions"].items():
+        channel = channels[name]["anyOf"][1] if "anyOf" in channels[name] else channels[name]
+        assert set(purposes) == set(channel["properties"])
+    assert world.consent_job("subscription", verb, person, **more).status_code == 202

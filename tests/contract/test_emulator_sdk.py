@@ -132,6 +132,77 @@ def test_it_makes_fills_and_empties_a_list(emulator: Emulator, sdk: Any) -> None
     assert sdk.Lists.get_lists().data == []
 
 
+def _event(**attributes: Any) -> dict[str, Any]:
+    metric = {"data": {"type": "metric", "attributes": {"name": "Placed Order"}}}
+    return {"type": "event", "attributes": {"properties": {"sku": "A1"}, "metric": metric, **attributes}}
+
+
+def test_it_creates_events_and_reads_them(emulator: Emulator, sdk: Any) -> None:
+    profile = {"data": {"type": "profile", "attributes": {"email": "ann@mail.com"}}}
+    sdk.Events.create_event({"data": _event(profile=profile, unique_id="o1", value=9.99)})
+    orders = [_event(unique_id="o2", time="2026-07-01T10:00:00+00:00"), _event(unique_id="o3", value=3)]
+    group = {"profile": profile, "events": {"data": orders}, "backfill": True}
+    groups = {"data": [{"type": "event-bulk-create", "attributes": group}]}
+    sdk.Events.bulk_create_events(
+        {"data": {"type": "event-bulk-create-job", "attributes": {"events-bulk-create": groups}}}
+    )
+    assert [(event["unique_id"], event["value"]) for event in emulator.events()] == [
+        ("o1", 9.99),
+        ("o2", None),
+        ("o3", 3),
+    ]
+    (metric,) = sdk.Metrics.get_metrics(filter='equals(integration.name,"API")').data
+    found = sdk.Events.get_events(filter=f'equals(metric_id,"{metric.id}")', sort="datetime")
+    assert [each.attributes.event_properties["$event_id"] for each in found.data] == ["o2", "o1", "o3"]
+
+
+def _consent(kind: str, list_id: str, **person: Any) -> dict[str, Any]:
+    return {
+        "data": {
+            "type": f"profile-{kind}-job",
+            "attributes": {"profiles": {"data": [{"type": "profile", "attributes": person}]}},
+            "relationships": {"list": {"data": {"type": "list", "id": list_id}}},
+        }
+    }
+
+
+def test_it_subscribes_and_unsubscribes(emulator: Emulator, sdk: Any, clock: ManualClock) -> None:
+    vip = emulator.add_list("VIP")
+    seen = []
+    for kind, consent, act in (
+        ("subscription-bulk-create", "SUBSCRIBED", sdk.Profiles.bulk_subscribe_profiles),
+        ("subscription-bulk-delete", "UNSUBSCRIBED", sdk.Profiles.bulk_unsubscribe_profiles),
+        ("subscription-bulk-delete", "UNSUBSCRIBED", sdk.Profiles.bulk_unsubscribe_profiles),
+    ):
+        channels = {"email": {"marketing": {"consent": consent}}}
+        act(_consent(kind, vip, email="ann@mail.com", subscriptions=channels))
+        clock.advance(2)
+        (person,) = sdk.Profiles.get_profiles(additional_fields_profile=["subscriptions"]).data
+        marketing = person.attributes.subscriptions.email.marketing
+        members = len(sdk.Lists.get_profiles_for_list(vip).data)
+        seen.append(
+            (marketing.consent, members, len(marketing.suppression), len(marketing.list_suppressions))
+        )
+    assert seen == [("SUBSCRIBED", 1, 0, 0), ("SUBSCRIBED", 0, 0, 1), ("UNSUBSCRIBED", 0, 1, 1)]
+
+
+def test_it_suppresses_and_lifts_that(emulator: Emulator, sdk: Any, clock: ManualClock) -> None:
+    found = []
+    for kind, act, read in (
+        ("create", sdk.Profiles.bulk_suppress_profiles, sdk.Profiles.get_bulk_suppress_profiles_job),
+        ("delete", sdk.Profiles.bulk_unsuppress_profiles, sdk.Profiles.get_bulk_unsuppress_profiles_job),
+    ):
+        body = _consent(f"suppression-bulk-{kind}", "", email="ann@mail.com")
+        del body["data"]["relationships"]
+        job = act(body)
+        clock.advance(5)
+        done = read(job.data.id).data.attributes
+        condition = 'equals(subscriptions.email.marketing.suppression.reason,"USER_SUPPRESSED")'
+        suppressed = len(sdk.Profiles.get_profiles(filter=condition).data)
+        found.append((done.status, done.completed_count, suppressed))
+    assert found == [("complete", 1, 1), ("complete", 1, 0)]
+
+
 def test_its_retries_get_through_a_429(emulator: Emulator) -> None:
     emulator.inject(Fault("status", status=429, retry_after=0))
     patient = klaviyo_api.KlaviyoAPI(emulator.api_key, max_retries=3, test_host=emulator.url)

@@ -11,6 +11,8 @@ import requests
 from airflow_provider_klaviyo.emulator import Emulator, ManualClock, Settings
 
 JOBS = "/api/profile-bulk-import-jobs"
+SUBSCRIBE = "/api/profile-subscription-bulk-create-jobs"
+UNSUBSCRIBE = "/api/profile-subscription-bulk-delete-jobs"
 
 
 class Caller:
@@ -62,6 +64,39 @@ class Caller:
         """A bulk import of people given by their attributes."""
         resources = [{"type": "profile", "attributes": person} for person in people]
         return self.post(JOBS, self.bulk_body(*resources, lists=lists))
+
+    def subscribe(
+        self, *people: dict[str, Any], list_id: str | None = None, **more: Any
+    ) -> requests.Response:
+        """Subscribe people given by their attributes; who names no channels gets those of their identifiers."""
+        return self.post(SUBSCRIBE, self.consent_body("SUBSCRIBED", *people, list_id=list_id, **more))
+
+    def unsubscribe(self, *people: dict[str, Any], list_id: str | None = None) -> requests.Response:
+        """Unsubscribe people given by their attributes."""
+        return self.post(UNSUBSCRIBE, self.consent_body("UNSUBSCRIBED", *people, list_id=list_id))
+
+    @staticmethod
+    def consent_body(
+        consent: str, *people: dict[str, Any], list_id: str | None = None, **more: Any
+    ) -> dict[str, Any]:
+        marketing = {"marketing": {"consent": consent}}
+        names = {"email": "email", "phone_number": "sms"}
+        resources = []
+        for person in people:
+            channels = {channel: marketing for name, channel in names.items() if name in person}
+            attributes = {"subscriptions": channels, **person}
+            profile_id = attributes.pop("id", None)
+            resources.append(
+                {"type": "profile", "attributes": attributes} | ({"id": profile_id} if profile_id else {})
+            )
+        verb = "create" if consent == "SUBSCRIBED" else "delete"
+        data: dict[str, Any] = {
+            "type": f"profile-subscription-bulk-{verb}-job",
+            "attributes": {"profiles": {"data": resources}, **more},
+        }
+        if list_id:
+            data["relationships"] = {"list": {"data": {"type": "list", "id": list_id}}}
+        return {"data": data}
 
     @staticmethod
     def bulk_body(*resources: Any, lists: tuple[str, ...] = ()) -> dict[str, Any]:

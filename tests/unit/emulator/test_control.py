@@ -68,7 +68,7 @@ def test_stats_tell_what_was_written_and_how_full_the_windows_were(caller: Any, 
     caller.bulk_import({"email": "x"})
     clock.advance(10)
     stats = caller.get("/_emulator/stats").json()
-    assert stats["stored"] == {"profiles": 3, "lists": 0, "jobs": 3}
+    assert stats["stored"] == {"profiles": 3, "lists": 0, "jobs": 3, "events": 0}
     assert stats["writes"] == {"bulk_import_profiles": {"requests": 3, "records": 3}}
     assert stats["statuses"] == {"202": 3, "400": 1}
     assert stats["exceeded"] == 0
@@ -114,7 +114,7 @@ def test_a_reset_forgets_everything_but_the_settings(emulator: Emulator, caller:
     emulator.add_list("VIP", emulator.add_profiles([{"external_id": "c1"}]))
     caller.get("/api/accounts")
     assert caller.call("POST", "/_emulator/reset").status_code == 204
-    assert emulator.stats()["stored"] == {"profiles": 0, "lists": 0, "jobs": 0}
+    assert emulator.stats()["stored"] == {"profiles": 0, "lists": 0, "jobs": 0, "events": 0}
     assert emulator.requests() == []
     assert caller.get("/api/accounts").status_code == 200
     assert emulator.settings.job_seconds == 0
