@@ -52,8 +52,11 @@ def _key_text(key: tuple[object, ...]) -> str:
 
 
 def _text(value: object) -> str:
-    if type(value) is str:
-        return value
+    kind = type(value)
+    if kind is str:
+        return value  # type: ignore[return-value]
+    if kind is int:
+        return str(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value).hex()
     if isinstance(value, datetime) and value.tzinfo:

@@ -16,7 +16,7 @@ import msgspec
 from airflow_provider_klaviyo.state.errors import StateDamaged, StateOfAnotherTarget, StateUnreadable
 from airflow_provider_klaviyo.state.log import Entry, StateLog
 from airflow_provider_klaviyo.state.storage import StateFolder
-from airflow_provider_klaviyo.state.table import StateTable, Status
+from airflow_provider_klaviyo.state.table import Met, StateTable, Status
 
 log = logging.getLogger(__name__)
 
@@ -161,13 +161,9 @@ class Ledger:
         """How many keys the state holds, by status."""
         return self._table.counts()
 
-    def first_seen(self, keys: Sequence[int]) -> list[bool]:
-        """Which keys occur for the first time in this run."""
-        return self._table.first_seen(keys)
-
-    def unchanged(self, keys: Sequence[int], prints: Sequence[int]) -> list[bool]:
-        """Which rows Klaviyo has acknowledged exactly as they are."""
-        return self._table.is_acknowledged(keys, prints, self._chain.refresh.get("serial", 0))
+    def meet(self, keys: Sequence[int]) -> Met:
+        """Which keys occur for the first time in this run, and what Klaviyo has acknowledged under them."""
+        return self._table.meet(keys, self._chain.refresh.get("serial", 0))
 
     # --- what happens -----------------------------------------------------------------------------------------
 

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -47,6 +47,13 @@ class Marked(NamedTuple):
     identity: str | None
 
 
+class Met(NamedTuple):
+    """Which keys a run meets for the first time, and the fingerprints of those that are acknowledged."""
+
+    is_first: list[bool]
+    acknowledged: Mapping[int, int]
+
+
 class Gone(NamedTuple):
     """A row that this run did not see."""
 
@@ -58,6 +65,8 @@ class Gone(NamedTuple):
 
 class StateTable:
     """Rows by the hash of their primary key; safe to share among threads.
+
+    Which rows a run has seen is a bit for each, by the row's place: a table of keys would cost a third of the diff.
 
     :param path: the file; made when it is not there.
     :raises StateUnreadable: when it is of another release's form.
@@ -75,6 +84,9 @@ class StateTable:
             "temp_store=FILE",
         ):
             self._database.execute(f"PRAGMA {setting}")
+        self._chunk = 0
+        self._places = self._old_places = 0
+        self._bits: bytearray | None = None
         try:
             self._prepare()
         except BaseException:
@@ -94,47 +106,81 @@ class StateTable:
                 found.update((row[0], Known(row[1], _STATUS[row[2]], row[3])) for row in rows)
         return found
 
-    def is_acknowledged(self, keys: Sequence[int], prints: Sequence[int], since: int) -> list[bool]:
-        """Which rows are acknowledged with exactly this fingerprint, by an entry after ``since``."""
-        with self._lock:
-            rows = self._database.execute(
-                "SELECT key, fingerprint FROM rows WHERE key IN (SELECT value FROM json_each(?)) "
-                "AND status = 1 AND serial > ?",
-                (_json(sorted(keys)), since),
-            )
-            known = dict(rows.fetchall())
-        return [known.get(key) == fingerprint for key, fingerprint in zip(keys, prints, strict=True)]
+    def meet(self, keys: Sequence[int], since: int) -> Met:
+        """What is known of a chunk of the run's keys, which count as seen from now on.
 
-    def first_seen(self, keys: Sequence[int]) -> list[bool]:
-        """Which keys occur for the first time in this run, also among themselves."""
+        :param since: acknowledgements count when an entry after this one made them.
+        """
         with self._lock:
-            before = self._database.total_changes
-            self._database.execute(
-                "INSERT OR IGNORE INTO seen SELECT value, ? FROM json_each(?)",
-                (self._chunk, _json(sorted(keys))),
+            self._begin_run()
+            query = (
+                "SELECT key, place, CASE WHEN status = 1 AND serial > ? THEN fingerprint END FROM rows "
+                "WHERE key IN (SELECT value FROM json_each(?))"
             )
-            self._chunk += 1
-            if self._database.total_changes - before == len(keys):
-                return [True] * len(keys)
-            old = self._database.execute(
-                "SELECT key FROM seen WHERE chunk < ? AND key IN (SELECT value FROM json_each(?))",
-                (self._chunk - 1, _json(sorted(keys))),
-            )
-            met = {key for (key,) in old}
-        news = []
-        for key in keys:
-            news.append(key not in met)
-            met.add(key)
-        return news
+            found = self._database.execute(query, (since, _json(sorted(keys)))).fetchall()
+            places = {key: place for key, place, _ in found}
+            strangers = [key for key in keys if key not in places]
+            new = dict(zip(strangers, self._first_met(strangers), strict=True)) if strangers else {}
+            is_first = []
+            for key in keys:
+                place = places.get(key)
+                if place is None:
+                    is_first.append(new[key])
+                    new[key] = False
+                else:
+                    is_first.append(self._is_first_seen(place))
+        return Met(is_first, {key: fingerprint for key, _, fingerprint in found if fingerprint is not None})
 
-    def mark(self, rows: Iterable[Sequence[object]], status: Status, serial: int) -> None:
+    def _begin_run(self) -> None:
+        """Rows that are here by now get a bit each; those that come later were met before they came."""
+        if self._bits is None:
+            self._bits = bytearray(self._places // 8 + 1)
+            self._old_places = self._places
+
+    def _is_first_seen(self, place: int) -> bool:
+        bits = self._bits
+        if bits is None or place >= self._old_places:
+            return False
+        byte, bit = place >> 3, 1 << (place & 7)
+        if bits[byte] & bit:
+            return False
+        bits[byte] |= bit
+        return True
+
+    def _first_met(self, keys: Sequence[int]) -> list[bool]:
+        """Which keys that no row has were not met in an earlier chunk."""
+        self._chunk += 1
+        before = self._database.total_changes
+        self._database.execute(
+            "INSERT OR IGNORE INTO met SELECT value, ? FROM json_each(?)", (self._chunk, _json(sorted(keys)))
+        )
+        if self._database.total_changes - before == len(keys):
+            return [True] * len(keys)
+        old = self._database.execute(
+            "SELECT key FROM met WHERE chunk < ? AND key IN (SELECT value FROM json_each(?))",
+            (self._chunk, _json(sorted(keys))),
+        )
+        met = {key for (key,) in old}
+        return [key not in met for key in keys]
+
+    def mark(self, rows: Sequence[Sequence[Any]], status: Status, serial: int) -> None:
         """Enter rows, given as ``Marked``, or overwrite them."""
         with self._lock:
+            known = self.look_up([row[0] for row in rows])
             self._database.executemany(
-                "INSERT OR REPLACE INTO rows (key, fingerprint, person, identity, status, serial) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                ((*row, status.value, serial) for row in rows),
+                "INSERT INTO rows (key, fingerprint, person, identity, status, serial, place) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, "
+                "person = excluded.person, identity = excluded.identity, status = excluded.status, "
+                "serial = excluded.serial",
+                ((*row, status.value, serial, self._place_for(row[0], known)) for row in rows),
             )
+
+    def _place_for(self, key: int, known: Mapping[int, Known]) -> int:
+        """A new place for a new row; one that is known keeps its own."""
+        if key in known:
+            return -1
+        self._places += 1
+        return self._places - 1
 
     def settle(self, keys: Sequence[int], status: Status, serial: int) -> None:
         """Give rows that are there another status."""
@@ -184,23 +230,27 @@ class StateTable:
         """The rows that this run did not see."""
         last: int | None = None
         query = (
-            "SELECT key, person, identity, status FROM rows WHERE (? IS NULL OR key > ?) "
-            "AND NOT EXISTS (SELECT 1 FROM seen WHERE seen.key = rows.key) ORDER BY key LIMIT ?"
+            "SELECT key, person, identity, status, place FROM rows WHERE (? IS NULL OR key > ?) "
+            "ORDER BY key LIMIT ?"
         )
         while True:
             with self._lock:
+                self._begin_run()
                 found = self._database.execute(query, (last, last, _PART)).fetchall()
-            for key, person, identity, status in found:
-                yield Gone(key, person, identity, Status(status))
+            for key, person, identity, status, place in found:
+                if not self._was_seen(place):
+                    yield Gone(key, person, identity, Status(status))
             if len(found) < _PART:
                 return
             last = found[-1][0]
 
+    def _was_seen(self, place: int) -> bool:
+        bits = self._bits
+        return place >= self._old_places or bool(bits and bits[place >> 3] & 1 << (place & 7))
+
     def count_gone(self) -> int:
         """How many rows this run did not see."""
-        query = "SELECT COUNT(*) FROM rows WHERE NOT EXISTS (SELECT 1 FROM seen WHERE seen.key = rows.key)"
-        with self._lock:
-            return int(self._database.execute(query).fetchone()[0])
+        return sum(1 for _ in self.gone())
 
     def counts(self) -> Mapping[Status, int]:
         """How many rows there are, by status."""
@@ -229,7 +279,7 @@ class StateTable:
         if version == 0:
             self._database.execute(
                 "CREATE TABLE rows (key INTEGER PRIMARY KEY, fingerprint INTEGER NOT NULL, person INTEGER NOT NULL, "
-                "status INTEGER NOT NULL, serial INTEGER NOT NULL, identity TEXT)"
+                "status INTEGER NOT NULL, serial INTEGER NOT NULL, place INTEGER NOT NULL, identity TEXT)"
             )
             self._database.execute("CREATE INDEX rows_by_person ON rows (person)")
             self._database.execute(f"PRAGMA user_version = {_VERSION}")
@@ -239,8 +289,8 @@ class StateTable:
                 "that wrote it, or run once with full_refresh=True, which starts a new state."
             )
             raise StateUnreadable(msg)
-        self._chunk = 0
-        self._database.execute("CREATE TEMP TABLE seen (key INTEGER PRIMARY KEY, chunk INTEGER NOT NULL)")
+        (self._places,) = self._database.execute("SELECT COALESCE(MAX(place), -1) + 1 FROM rows").fetchone()
+        self._database.execute("CREATE TEMP TABLE met (key INTEGER PRIMARY KEY, chunk INTEGER NOT NULL)")
 
 
 _STATUS = {status.value: status for status in Status}

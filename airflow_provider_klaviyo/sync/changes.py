@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from airflow_provider_klaviyo.records.record import Flawed, Problem, Record, Row
@@ -77,6 +77,7 @@ class OnlyChanges:
         self._is_preview = is_preview
         self._key_columns: Sequence[int] = ()
         self._identifier = ""
+        self._acknowledged: Mapping[int, int] = {}
 
     def describe(self, key_columns: Sequence[int], identifier: str) -> None:
         """Remember where the key is, and what identifies people."""
@@ -88,7 +89,9 @@ class OnlyChanges:
         columns = self._key_columns
         keys = key_hashes([tuple([row[column] for column in columns]) for row in rows])
         present = [key for key in keys if key is not None]
-        is_first = iter(self._ledger.first_seen(present))
+        met = self._ledger.meet(present)
+        self._acknowledged = met.acknowledged
+        is_first = iter(met.is_first)
         news = [key is not None and next(is_first) for key in keys]
         if len(present) == len(keys) and all(news):
             for record in records:
@@ -113,17 +116,16 @@ class OnlyChanges:
 
     def unsent(self, records: list[Record]) -> list[Record]:
         """New and changed rows, and those without a verdict or with a bad one."""
+        prints = fingerprints([record.body for record in records])
+        changed = []
+        for record, fingerprint in zip(records, prints, strict=True):
+            if self._acknowledged.get(record.key) != fingerprint:
+                record.fingerprint = fingerprint
+                changed.append(record)
         prefix = f"{self._identifier}\0"
         persons = person_hashes(
-            [each.identity if "\0" in each.identity else prefix + each.identity for each in records]
+            [each.identity if "\0" in each.identity else prefix + each.identity for each in changed]
         )
-        prints = fingerprints([record.body for record in records])
-        keys = [record.key for record in records]
-        changed = []
-        for record, fingerprint, person, is_same in zip(
-            records, prints, persons, self._ledger.unchanged(keys, prints), strict=True
-        ):
-            if not is_same:
-                record.person, record.fingerprint = person, fingerprint
-                changed.append(record)
+        for record, person in zip(changed, persons, strict=True):
+            record.person = person
         return changed
