@@ -138,7 +138,13 @@ class KlaviyoTimeout(KlaviyoRetryableError):
 
 
 class KlaviyoRequestError(KlaviyoError):
-    """Klaviyo refused what was sent; sending it again unchanged would be refused again."""
+    """Klaviyo refused what was sent; sending it again unchanged would be refused again.
+
+    ``was_repeated`` is True when an earlier try of the same request had no clear answer: what is refused now may
+    have been done then.
+    """
+
+    was_repeated: bool = False
 
 
 class KlaviyoStopped(KlaviyoError):

@@ -21,11 +21,13 @@ from airflow_provider_klaviyo.client.rate_limit import (
     SystemClock,
     WaitStopped,
 )
-from airflow_provider_klaviyo.client.retry import is_hopeless, is_repeatable, wait_before
+from airflow_provider_klaviyo.client.retry import is_hopeless, is_repeatable, wait_before, was_not_processed
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoError,
     KlaviyoRateLimitError,
+    KlaviyoRequestError,
     KlaviyoResponseError,
+    KlaviyoRetryableError,
     KlaviyoStopped,
     KlaviyoTimeout,
 )
@@ -117,7 +119,20 @@ class KlaviyoClient:
             before_sleep=_log_wait,
             retry_error_callback=lambda state: self._give_up(state, started),
         )
-        result: T = retrying(self._try, endpoint, path, query or {}, body, read)
+        doubtful = False
+
+        def attempt() -> T:
+            nonlocal doubtful
+            try:
+                return self._try(endpoint, path, query or {}, body, read)
+            except KlaviyoRequestError as error:
+                error.was_repeated = doubtful
+                raise
+            except KlaviyoRetryableError as error:
+                doubtful = doubtful or not was_not_processed(error)
+                raise
+
+        result: T = retrying(attempt)
         return result
 
     def sleep(self, seconds: float) -> None:

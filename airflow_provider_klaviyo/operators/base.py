@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
     from airflow_provider_klaviyo.operators.options import SyncOptions
-    from airflow_provider_klaviyo.operators.run import SyncRun, SyncType
+    from airflow_provider_klaviyo.operators.run import SyncRun
+    from airflow_provider_klaviyo.sync.sync_type import SyncType
 
 
 class KlaviyoSyncOperator(BaseOperator):

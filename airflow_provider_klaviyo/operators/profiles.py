@@ -9,7 +9,7 @@ from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.operators.options import SyncOptions
-    from airflow_provider_klaviyo.operators.run import SyncType
+    from airflow_provider_klaviyo.sync.sync_type import SyncType
 
 
 class KlaviyoSyncProfilesOperator(KlaviyoSyncOperator):

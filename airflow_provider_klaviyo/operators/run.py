@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
@@ -27,20 +27,18 @@ from airflow_provider_klaviyo.operators.options import SyncOptions
 from airflow_provider_klaviyo.operators.state import OpenState, open_state, state_key_of
 from airflow_provider_klaviyo.operators.storage import RunFiles
 from airflow_provider_klaviyo.records.mapping import Columns, find_all
-from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements, KeptState, NoState
-from airflow_provider_klaviyo.sync.batching import Batcher, BatchLimits
-from airflow_provider_klaviyo.sync.changes import Changes, OnlyChanges, SendAll
-from airflow_provider_klaviyo.sync.engine import Delivery, Mapper, Sync
+from airflow_provider_klaviyo.sync.batching import Batcher
+from airflow_provider_klaviyo.sync.changes import Changes
+from airflow_provider_klaviyo.sync.engine import Mapper, Sync
 from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
 from airflow_provider_klaviyo.sync.people import SeenPeople
-from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
 from airflow_provider_klaviyo.sync.query import Query, UnsuitableQuery
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
 from airflow_provider_klaviyo.sync.resume import settle_open_imports
 from airflow_provider_klaviyo.sync.rows import RowStream
 from airflow_provider_klaviyo.sync.settling import settle
-from airflow_provider_klaviyo.sync.spool import Spool
+from airflow_provider_klaviyo.sync.sync_type import Means
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -52,30 +50,6 @@ log = logging.getLogger(__name__)
 _SHOWN_REASONS = 5
 _SETTLE_SECONDS = 300.0
 """What a task that comes back from the triggerer may take to read the verdicts, even when the sync's time is up."""
-
-
-class SyncType(Protocol):
-    """What a sync type brings to the run."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def mode(self) -> str: ...
-    @property
-    def target(self) -> Mapping[str, str]: ...
-    @property
-    def limits(self) -> BatchLimits: ...
-    def mapper(self, columns: Sequence[str]) -> Mapper: ...
-    def delivery(
-        self,
-        client: KlaviyoClient,
-        spool: Spool,
-        state: Acknowledgements,
-        *,
-        waits: bool,
-        poll_interval: float,
-    ) -> ImportJobDelivery: ...
-    def preview(self, path_of: PathOf) -> PreviewDelivery: ...
 
 
 class SyncRun:
@@ -108,7 +82,7 @@ class SyncRun:
         :raises Exception: when the run did not do all that it should have done.
         """
         options, report = self._options, self._report
-        state_key = state_key_of(self._context, options) if options.only_changes else None
+        state_key = self._state_key()
         self._files.prune()
         query = Query(options.sql, options.parameters)
         source = self._sql_hook(options.sql_hook_params)
@@ -130,7 +104,7 @@ class SyncRun:
         :raises Exception: when the run did not do all that it should have done.
         """
         options, report = self._options, self._report
-        state_key = state_key_of(self._context, options) if options.only_changes else None
+        state_key = self._state_key()
         deferral = Deferral(self._files)
         note = deferral.load()
         report.restore(note.counts, note.reasons)
@@ -140,13 +114,18 @@ class SyncRun:
         report.rejects.resume()
         self._deadline = max(note.deadline, time.time() + _SETTLE_SECONDS)
         with self._told(state_key) as (client, scratch, state):
-            delivery = self._delivery(client, scratch, state, waits=True)
+            means = self._means(client, scratch, state, waits=True)
+            delivery = self._sync_type.delivery(means)
+            if not isinstance(delivery, ImportJobDelivery):
+                msg = f"A {self._sync_type.name} sync has no jobs that could be waited for."
+                raise TypeError(msg)
             for number, job in enumerate(note.jobs):
                 delivery.take_over(job, deferral.rows(number))
             try:
                 settle(delivery, report)
             finally:
                 report.open_jobs = delivery.open_jobs
+            self._sync_type.conclude(means)
         deferral.delete(note.jobs)
         _judge(report, options)
 
@@ -163,6 +142,8 @@ class SyncRun:
             state: OpenState | None = None
             try:
                 hook.check_account(client)
+                self._sync_type.prepare(client, is_preview=self._options.is_preview)
+                report.list_id = self._sync_type.list_id
                 if state_key is not None:
                     target = self._target(state_key, hook.account_id(client), client)
                     opened = open_state(state_key, Path(folder), target, self._options, self._context)
@@ -201,24 +182,23 @@ class SyncRun:
         state: OpenState | None,
         rows: Callable[[], AbstractContextManager[Any]],
     ) -> None:
-        options, report = self._options, self._report
+        options, report, sync_type = self._options, self._report, self._sync_type
+        ledger = state.ledger if state else None
         defers = options.waits and options.is_deferrable and not options.is_preview
-        delivery: Delivery
-        if options.is_preview:
-            delivery = self._sync_type.preview(self._files.preview)
-        else:
-            delivery = self._delivery(client, scratch, state, waits=options.waits and not defers)
-        changes = OnlyChanges(state.ledger, is_preview=options.is_preview) if state else SendAll()
+        means = self._means(client, scratch, state, waits=options.waits and not defers)
+        delivery = sync_type.preview(self._files.preview) if options.is_preview else sync_type.delivery(means)
+        changes = sync_type.changes(ledger, is_preview=options.is_preview)
         people = SeenPeople(scratch)
         try:
             Sync(
                 rows=rows,
                 compile_mapper=lambda columns: self._compiled(columns, changes),
-                batcher=Batcher(self._sync_type.limits),
+                batcher=Batcher(sync_type.limits),
                 delivery=delivery,
                 people=people,
                 changes=changes,
                 report=report,
+                duplicate=sync_type.duplicate,
                 check_stop=client.check_stop,
             ).run()
         finally:
@@ -227,14 +207,23 @@ class SyncRun:
             self.open_jobs = Deferral(self._files).save(report, delivery.handed_over(), self._deadline)
             if state and state.lock:
                 state.lock.hold_until(self._deadline + _SETTLE_SECONDS)
+        else:
+            sync_type.conclude(means)
 
-    def _delivery(
-        self, client: KlaviyoClient, scratch: Path, state: OpenState | None, *, waits: bool
-    ) -> ImportJobDelivery:
-        acknowledgements = KeptState(state.ledger) if state else NoState()
-        return self._sync_type.delivery(
-            client, Spool(scratch), acknowledgements, waits=waits, poll_interval=self._options.poll_interval
+    def _means(self, client: KlaviyoClient, scratch: Path, state: OpenState | None, *, waits: bool) -> Means:
+        return Means(
+            client=client,
+            ledger=state.ledger if state else None,
+            scratch=scratch,
+            report=self._report,
+            waits=waits,
+            poll_interval=self._options.poll_interval,
         )
+
+    def _state_key(self) -> str | None:
+        """The name of the state; None where the sync keeps none."""
+        keeps_state = self._options.only_changes or self._sync_type.keeps_state
+        return state_key_of(self._context, self._options) if keeps_state else None
 
     def _compiled(self, columns: Sequence[str], changes: Changes) -> Mapper:
         key = find_all(Columns(columns), self._options.primary_key, "primary_key")

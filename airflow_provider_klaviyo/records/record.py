@@ -22,7 +22,8 @@ class Record(msgspec.Struct, gc=False):
 
     ``number`` is the row's place in the query's result, from 1; ``identity`` names the person;
     ``alone`` says that the record needs a request of its own. Where state is kept, ``key``, ``person`` and
-    ``fingerprint`` are the hashes of the row's primary key, of the identity and of the body.
+    ``fingerprint`` are the hashes of the row's primary key, of the identity and of what is sent, and
+    ``was_in_doubt`` says that an earlier try may have sent it.
     """
 
     number: int
@@ -33,6 +34,17 @@ class Record(msgspec.Struct, gc=False):
     key: int = 0
     person: int = 0
     fingerprint: int = 0
+    was_in_doubt: bool = False
+
+    @property
+    def once(self) -> str:
+        """What may be sent only once in a run: the person."""
+        return self.identity
+
+    @property
+    def sent(self) -> bytes:
+        """Everything of the row that is sent: another row with the same is no change."""
+        return self.body
 
 
 class Flawed(NamedTuple):

@@ -64,8 +64,6 @@ class Ledger:
     Every change is an entry of the log before it counts. Rows are in doubt from before their request leaves until
     Klaviyo's verdict, and doubt is not acknowledgement: after a kill they are sent again, unless the job that took
     them is known, which then tells. Methods may be called from any thread.
-
-    :param by_person: whether a row that overwrites a person ends the acknowledgement of other rows of that person.
     """
 
     def __init__(self, chain: StateLog, table: StateTable, target: Mapping[str, str], scratch: Path) -> None:
@@ -167,9 +165,12 @@ class Ledger:
 
     # --- what happens -----------------------------------------------------------------------------------------
 
-    def send(self, rows: Sequence[Sent]) -> int:
-        """Put rows in doubt, before their request leaves; the ticket stands for them."""
-        return self._add("doubt", {"rows": len(rows)}, _pack(rows))
+    def send(self, rows: Sequence[Sent], *, overrules: bool = True) -> int:
+        """Put rows in doubt, before their request leaves; the ticket stands for them.
+
+        :param overrules: whether a row ends the acknowledgement of other rows of its person.
+        """
+        return self._add("doubt", {"rows": len(rows), "overrules": overrules}, _pack(rows))
 
     def start(self, ticket: int, job_id: str) -> None:
         """Note which job took the rows of a ticket."""
@@ -290,9 +291,10 @@ class Ledger:
             raise StateUnreadable(msg)
         apply(number, facts, payload)
 
-    def _apply_doubt(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
+    def _apply_doubt(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:
         rows = _unpack(payload)
-        self._table.overrule([row.key for row in rows], [row.person for row in rows], number)
+        if facts["overrules"]:
+            self._table.overrule([row.key for row in rows], [row.person for row in rows], number)
         self._table.mark(rows, Status.IN_DOUBT, number)
         self._keep_doubt(number, rows)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,10 +48,11 @@ class Marked(NamedTuple):
 
 
 class Met(NamedTuple):
-    """Which keys a run meets for the first time, and the fingerprints of those that are acknowledged."""
+    """Which keys a run meets for the first time, the fingerprints of the acknowledged, and who is in doubt."""
 
     is_first: list[bool]
     acknowledged: Mapping[int, int]
+    in_doubt: Collection[int]
 
 
 class Gone(NamedTuple):
@@ -114,11 +115,11 @@ class StateTable:
         with self._lock:
             self._begin_run()
             query = (
-                "SELECT key, place, CASE WHEN status = 1 AND serial > ? THEN fingerprint END FROM rows "
+                "SELECT key, place, CASE WHEN status = 1 AND serial > ? THEN fingerprint END, status = 3 FROM rows "
                 "WHERE key IN (SELECT value FROM json_each(?))"
             )
             found = self._database.execute(query, (since, _json(sorted(keys)))).fetchall()
-            places = {key: place for key, place, _ in found}
+            places = {key: place for key, place, _, _ in found}
             strangers = [key for key in keys if key not in places]
             new = dict(zip(strangers, self._first_met(strangers), strict=True)) if strangers else {}
             is_first = []
@@ -129,7 +130,11 @@ class StateTable:
                     new[key] = False
                 else:
                     is_first.append(self._is_first_seen(place))
-        return Met(is_first, {key: fingerprint for key, _, fingerprint in found if fingerprint is not None})
+        return Met(
+            is_first,
+            {key: fingerprint for key, _, fingerprint, _ in found if fingerprint is not None},
+            {key for key, _, _, is_in_doubt in found if is_in_doubt},
+        )
 
     def _begin_run(self) -> None:
         """Rows that are here by now get a bit each; those that come later were met before they came."""

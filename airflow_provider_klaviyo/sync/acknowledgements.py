@@ -46,11 +46,13 @@ class KeptState:
     """Notes everything in the sync's state.
 
     :param with_identity: keep the identifier itself, for a sync that must be able to remove people later.
+    :param overrules: whether what is sent of a person overwrites what other rows had said of that person.
     """
 
-    def __init__(self, ledger: Ledger, *, with_identity: bool = False) -> None:
+    def __init__(self, ledger: Ledger, *, with_identity: bool = False, overrules: bool = True) -> None:
         self._ledger = ledger
         self._with_identity = with_identity
+        self._overrules = overrules
 
     def send(self, records: Sequence[Record]) -> int:
         """Note the rows as in doubt."""
@@ -59,7 +61,8 @@ class KeptState:
             [
                 Sent(each.key, each.fingerprint, each.person, each.identity if identified else None)
                 for each in records
-            ]
+            ],
+            overrules=self._overrules,
         )
 
     def start(self, ticket: int, job_id: str) -> None:

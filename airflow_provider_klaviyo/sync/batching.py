@@ -7,6 +7,9 @@ from dataclasses import dataclass
 
 from airflow_provider_klaviyo.records.record import Record
 
+MARGIN = 0.02
+"""Part of a request's size that stays free: whether Klaviyo's 5 MB are 5,000,000 bytes is not documented."""
+
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 from airflow_provider_klaviyo.records.record import Flawed, Problem, Record, Row
-from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hashes
+from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.table import Met
 
 _NULL_KEY = (
     Problem(
         "primary_key", "the primary key is NULL, so the row cannot be told from others: give every row a key"
+    ),
+)
+_RECORDED = (
+    Problem(
+        "primary_key",
+        "already_recorded: Klaviyo has recorded this event, and an event cannot be changed; "
+        "give what is new a primary key of its own",
     ),
 )
 _SAME_KEY = (
@@ -24,6 +32,13 @@ class Keyed(NamedTuple):
 
     records: list[Record]
     rejected: Sequence[Flawed] = ()
+    skipped: Sequence[Flawed] = ()
+
+
+class Unsent(NamedTuple):
+    """Records to send, and those that are not sent for a reason; all others are unchanged."""
+
+    records: list[Record]
     skipped: Sequence[Flawed] = ()
 
 
@@ -44,7 +59,7 @@ class Changes(Protocol):
     def overruled(self, records: Sequence[Record]) -> None:
         """Rows that are not sent because another row of this run speaks for the same person."""
 
-    def unsent(self, records: list[Record]) -> list[Record]:
+    def unsent(self, records: list[Record]) -> Unsent:
         """Those that Klaviyo has not acknowledged as they are."""
 
 
@@ -61,23 +76,25 @@ class SendAll:
     def overruled(self, records: Sequence[Record]) -> None:
         """Nothing is kept of them."""
 
-    def unsent(self, records: list[Record]) -> list[Record]:
+    def unsent(self, records: list[Record]) -> Unsent:
         """All of them."""
-        return records
+        return Unsent(records)
 
 
 class OnlyChanges:
     """Compares every row with the state.
 
     :param is_preview: leave the state as it is.
+    :param is_recorded_once: skip a changed row whose key was acknowledged, since Klaviyo would ignore it.
     """
 
-    def __init__(self, ledger: Ledger, *, is_preview: bool = False) -> None:
+    def __init__(self, ledger: Ledger, *, is_preview: bool = False, is_recorded_once: bool = False) -> None:
         self._ledger = ledger
         self._is_preview = is_preview
+        self._is_recorded_once = is_recorded_once
         self._key_columns: Sequence[int] = ()
         self._identifier = ""
-        self._acknowledged: Mapping[int, int] = {}
+        self._met = Met([], {}, set())
 
     def describe(self, key_columns: Sequence[int], identifier: str) -> None:
         """Remember where the key is, and what identifies people."""
@@ -89,9 +106,8 @@ class OnlyChanges:
         columns = self._key_columns
         keys = key_hashes([tuple([row[column] for column in columns]) for row in rows])
         present = [key for key in keys if key is not None]
-        met = self._ledger.meet(present)
-        self._acknowledged = met.acknowledged
-        is_first = iter(met.is_first)
+        self._met = self._ledger.meet(present)
+        is_first = iter(self._met.is_first)
         news = [key is not None and next(is_first) for key in keys]
         if len(present) == len(keys) and all(news):
             for record in records:
@@ -114,18 +130,28 @@ class OnlyChanges:
         if not self._is_preview:
             self._ledger.invalidate([record.key for record in records])
 
-    def unsent(self, records: list[Record]) -> list[Record]:
+    def unsent(self, records: list[Record]) -> Unsent:
         """New and changed rows, and those without a verdict or with a bad one."""
-        prints = fingerprints([record.body for record in records])
-        changed = []
-        for record, fingerprint in zip(records, prints, strict=True):
-            if self._acknowledged.get(record.key) != fingerprint:
-                record.fingerprint = fingerprint
-                changed.append(record)
+        acknowledged, in_doubt = self._met.acknowledged, self._met.in_doubt
+        changed, skipped = [], []
+        for record, fingerprint in zip(
+            records, fingerprints([record.sent for record in records]), strict=True
+        ):
+            known = acknowledged.get(record.key)
+            if known == fingerprint:
+                continue
+            if known is not None and self._is_recorded_once:
+                skipped.append(Flawed(record.number, record.row, _RECORDED))
+                continue
+            record.fingerprint, record.was_in_doubt = fingerprint, record.key in in_doubt
+            changed.append(record)
+        self._identify(changed)
+        return Unsent(changed, skipped)
+
+    def _identify(self, records: Sequence[Record]) -> None:
+        """Write out who a record is about, as the state knows people: the identifier's name and its value."""
         prefix = f"{self._identifier}\0"
-        persons = person_hashes(
-            [each.identity if "\0" in each.identity else prefix + each.identity for each in changed]
-        )
-        for record, person in zip(changed, persons, strict=True):
-            record.person = person
-        return changed
+        for record in records:
+            if "\0" not in record.identity:
+                record.identity = prefix + record.identity
+            record.person = person_hash(record.identity)

@@ -23,7 +23,6 @@ from airflow_provider_klaviyo.sync.settling import Verdicts, stopped
 log = logging.getLogger(__name__)
 
 _ALLOCATIONS = 100_000
-_DUPLICATE = "another row of this run names the same person, and the first one counts"
 
 
 class Rows(Protocol):
@@ -64,6 +63,7 @@ class Sync:
 
     :param rows: opens the query's result.
     :param compile_mapper: makes the mapper for the result's columns, or raises when they do not fit.
+    :param duplicate: why a record is skipped whose ``once`` occurred before.
     :param check_stop: raises when the run is to stop.
     """
 
@@ -76,6 +76,7 @@ class Sync:
         people: SeenPeople,
         changes: Changes,
         report: SyncReport,
+        duplicate: str,
         check_stop: Callable[[], None],
     ) -> None:
         self._rows = rows
@@ -85,6 +86,7 @@ class Sync:
         self._people = people
         self._changes = changes
         self._report = report
+        self._duplicate = duplicate
         self._check_stop = check_stop
         self._in_hand: tuple[int, Sequence[Row]] = (0, ())
         self._told_in_hand: set[int] = set()
@@ -135,7 +137,7 @@ class Sync:
     def _mapped(self, mapper: Mapper, chunk: Sequence[Row]) -> list[Record]:
         first = self._report.rows_read + 1
         self._in_hand, self._told_in_hand = (first, chunk), set()
-        self._unchanged = (self._report.unchanged, set())
+        self._unchanged = (self._report.unchanged_in_state, set())
         self._report.rows_read += len(chunk)
         mapped = mapper.map(chunk, first)
         self._refuse(mapped.rejected, Outcome.REJECTED)
@@ -152,30 +154,31 @@ class Sync:
         return keyed.records
 
     def _new_people(self, records: list[Record]) -> list[Record]:
-        repeated = set(self._people.add([record.identity for record in records]))
+        repeated = set(self._people.add([record.once for record in records]))
         if not repeated:
             return records
-        problem = (Problem("", _DUPLICATE),)
+        problem = (Problem("", self._duplicate),)
         duplicates = [records[place] for place in sorted(repeated)]
         self._changes.overruled(duplicates)
         self._refuse([Flawed(each.number, each.row, problem) for each in duplicates], Outcome.SKIPPED)
         return [record for place, record in enumerate(records) if place not in repeated]
 
     def _unsent(self, records: list[Record]) -> list[Record]:
-        unsent = self._changes.unsent(records)
+        unsent, skipped = self._changes.unsent(records)
         if len(unsent) != len(records):
-            sent = {record.number for record in unsent}
+            told = {record.number for record in unsent} | {flaw.number for flaw in skipped}
             self._unchanged = (
                 self._unchanged[0],
-                {record.number for record in records if record.number not in sent},
+                {record.number for record in records if record.number not in told},
             )
             self._count_unchanged()
+            self._refuse(skipped, Outcome.SKIPPED)
         return unsent
 
     def _count_unchanged(self) -> None:
         """Count the chunk's unchanged rows; doing it again changes nothing."""
         before, numbers = self._unchanged
-        self._report.unchanged = before + len(numbers)
+        self._report.unchanged_in_state = before + len(numbers)
         self._told_in_hand |= numbers
 
     def _send(self, records: Sequence[Record]) -> None:

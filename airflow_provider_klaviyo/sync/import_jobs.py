@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import logging
-import queue
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,18 +12,16 @@ from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILE, IMPORT_PRO
 from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, find_import_jobs, start_import
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
-from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
+from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery
 from airflow_provider_klaviyo.sync.import_results import all_pending, places_of, read_verdicts
-from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Settled, Verdict
-from airflow_provider_klaviyo.sync.refusals import RefusalHandler, Refuse
+from airflow_provider_klaviyo.sync.outcomes import OpenJob, Settled
+from airflow_provider_klaviyo.sync.refusals import RefusalHandler
 from airflow_provider_klaviyo.sync.single_imports import import_one
 from airflow_provider_klaviyo.sync.spool import Kept, Spool
 
 log = logging.getLogger(__name__)
-
-IN_FLIGHT = 4
-"""Requests at once: a full body takes longer to send than the 0.4 s between two that Klaviyo allows."""
 
 _SINGLES = 50
 """So many records that go alone are in doubt together; after a kill they are sent again together."""
@@ -58,21 +53,9 @@ class _OpenJob:
     started: float
 
 
-@dataclass(slots=True)
-class _Doubt:
-    """The records of a batch without a verdict: not sent yet, or sent without a clear answer."""
+class ImportJobDelivery(PooledDelivery):
+    """Brings profiles into Klaviyo by bulk import jobs, which settle later than they are answered.
 
-    records: dict[int, Record] = field(default_factory=dict)
-
-    def settle(self, records: Sequence[Record]) -> None:
-        for record in records:
-            self.records.pop(record.number, None)
-
-
-class ImportJobDelivery:
-    """Hands batches to Klaviyo and tells what became of each record.
-
-    :param state: is told before each request, after its answer, and of every verdict.
     :param waits: whether ``finish`` waits until Klaviyo has settled every job.
     :param poll_interval: seconds between two looks at the open jobs; the first looks come sooner.
     :param list_id: a list to put the people on.
@@ -88,22 +71,15 @@ class ImportJobDelivery:
         poll_interval: float,
         list_id: str = "",
     ) -> None:
-        self._client = client
+        super().__init__(client, state)
         self._spool = spool
-        self._state = state
         self._waits = waits
         self._poll_interval = poll_interval
         self._list_id = list_id
         self._refusals = RefusalHandler(IMPORT_PROFILES.records)
         self._singles = RefusalHandler(IMPORT_PROFILE.records)
-        self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="klaviyo-import")
-        self._tasks: set[Future[None]] = set()
-        self._settled: queue.SimpleQueue[Settled] = queue.SimpleQueue()
         self._jobs: dict[str, _OpenJob] = {}
         self._settling: dict[str, _OpenJob] = {}
-        self._doubts: dict[int, _Doubt] = {}
-        self._handed_over: set[int] = set()
-        self._was_answered = False
         self._next_poll = 0.0
         self._poll_pause = _FIRST_POLL
         self._said = client.clock.now()
@@ -128,27 +104,9 @@ class ImportJobDelivery:
         return [OpenJob(job.id, job.size, f"{job.first}-{job.last}") for job in list(self._jobs.values())]
 
     def send(self, batch: Sequence[Record]) -> None:
-        """Hand over a batch; blocks while enough requests are in flight.
-
-        :raises KlaviyoError: when an earlier batch met an error that ends the run; this batch is then in doubt too.
-        """
-        doubt = _Doubt({record.number: record for record in batch})
-        self._doubts[id(doubt)] = doubt
-        self._handed_over.add(batch[0].number)
-        self._collect(timeout=0)
-        while len(self._tasks) >= (IN_FLIGHT if self._was_answered else 1):
-            self._collect(timeout=self._poll_interval)
-        self._tasks.add(self._pool.submit(self._deliver, batch, doubt))
+        """Hand over a batch, and look at the open jobs when that is due."""
+        super().send(batch)
         self._poll_if_due()
-
-    def knows(self, batch: Sequence[Record]) -> bool:
-        """Whether a batch was handed over, be it by a ``send`` that raised."""
-        return batch[0].number in self._handed_over
-
-    def settled(self) -> Iterator[Settled]:
-        """The verdicts that came in since the last call; does not wait."""
-        while not self._settled.empty():
-            yield self._settled.get()
 
     def finish(self) -> Iterator[Settled]:
         """Every verdict that is still to come.
@@ -167,27 +125,9 @@ class ImportJobDelivery:
 
     def abandon(self, reason: str) -> Iterator[Settled]:
         """What became of the records so far, and all others as pending, for ``reason``."""
-        self._client.cancel()
-        self._pool.shutdown(wait=True, cancel_futures=True)
-        yield from self.settled()
-        for doubt in self._doubts.values():
-            yield all_pending([(r.number, r.identity, r.row) for r in doubt.records.values()], reason)
+        yield from super().abandon(reason)
         for job in (*self._settling.values(), *self._jobs.values()):
             yield all_pending(self._spool.load(job.rows), f"import job {job.id} had no result yet; {reason}")
-
-    def close(self) -> None:
-        """Give the threads back."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _collect(self, timeout: float) -> None:
-        """Wait for a task to end, and raise what it raised.
-
-        Until the first is answered there is only one, so that a wrong key costs one request.
-        """
-        done, self._tasks = wait(self._tasks, timeout=timeout, return_when=FIRST_COMPLETED)
-        for task in done:
-            task.result()
-            self._was_answered = True
 
     def _rest(self) -> None:
         now, deadline = self._client.clock.now(), self._client.deadline
@@ -200,7 +140,7 @@ class ImportJobDelivery:
         pause = max(self._next_poll - now, 0.0)
         self._client.sleep(pause if deadline is None else min(pause, deadline - now))
 
-    def _deliver(self, batch: Sequence[Record], doubt: _Doubt) -> None:
+    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
         together = [record for record in batch if not record.alone]
         if together:
             with self._refusals_noted(doubt) as refuse:
@@ -208,9 +148,8 @@ class ImportJobDelivery:
         alone = [record for record in batch if record.alone]
         for start in range(0, len(alone), _SINGLES):
             self._import_each(alone[start : start + _SINGLES], doubt)
-        self._doubts.pop(id(doubt), None)
 
-    def _import_each(self, records: Sequence[Record], doubt: _Doubt) -> None:
+    def _import_each(self, records: Sequence[Record], doubt: Doubt) -> None:
         ticket = self._state.send(records)
         with self._refusals_noted(doubt) as refuse:
             self._singles.deliver_each(
@@ -218,26 +157,10 @@ class ImportJobDelivery:
             )
         self._state.settle(ticket)
 
-    @contextmanager
-    def _refusals_noted(self, doubt: _Doubt) -> Iterator[Refuse]:
-        """Collects whom Klaviyo refuses, for the state."""
-        refused: list[Record] = []
+    def _import_one(self, record: Record, doubt: Doubt) -> None:
+        self._tell(import_one(self._client, record), [record], doubt)
 
-        def refuse(record: Record, problem: Problem) -> None:
-            refused.append(record)
-            self._refuse(record, problem, doubt)
-
-        try:
-            yield refuse
-        finally:
-            if refused:
-                self._state.refuse(refused)
-
-    def _import_one(self, record: Record, doubt: _Doubt) -> None:
-        self._settled.put(import_one(self._client, record))
-        doubt.settle([record])
-
-    def _start(self, part: Sequence[Record], doubt: _Doubt) -> None:
+    def _start(self, part: Sequence[Record], doubt: Doubt) -> None:
         ticket = self._state.send(part)
         job = start_import(self._client, [record.body for record in part], self._list_id)
         self._state.start(ticket, job.id)
@@ -248,12 +171,6 @@ class ImportJobDelivery:
         doubt.settle(part)
         log.info("Import job %s started with %s profiles.", job.id, f"{len(part):,}")
 
-    def _refuse(self, record: Record, problem: Problem, doubt: _Doubt) -> None:
-        self._settled.put(
-            Settled(verdicts=[Verdict(record.number, record.row, Outcome.REJECTED, (problem,))])
-        )
-        doubt.settle([record])
-
     def _poll_if_due(self) -> None:
         now = self._client.clock.now()
         if not self._waits or not self._jobs or now < self._next_poll:
@@ -261,7 +178,7 @@ class ImportJobDelivery:
         self._poll_pause = min(self._poll_pause * 2, self._poll_interval)
         for job in self._terminal_jobs():
             self._settling[job.id] = self._jobs.pop(job.id)
-            self._tasks.add(self._pool.submit(self._settle, job))
+            self._submit(self._settle, job)
         self._next_poll = self._client.clock.now() + self._poll_pause
         self._say_what_is_open(now)
 
@@ -289,12 +206,12 @@ class ImportJobDelivery:
         opened = self._settling[job.id]
         if job.is_clean(opened.size):
             self._state.settle(opened.ticket)
-            self._settled.put(Settled(accepted=opened.size))
+            self._tell(Settled(accepted=opened.size))
         else:
             kept = self._spool.load(opened.rows)
             verdict = read_verdicts(self._client, job, kept)
             self._state.settle(opened.ticket, *places_of(verdict, kept))
-            self._settled.put(verdict)
+            self._tell(verdict)
         del self._settling[job.id]
         self._spool.drop(opened.rows)
 

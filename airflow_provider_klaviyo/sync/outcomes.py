@@ -45,8 +45,10 @@ class Settled:
     """What became of some records that were handed to a delivery.
 
     :param accepted: how many of them Klaviyo took.
+    :param unchanged: how many were not sent, since Klaviyo has them so already.
     :param verdicts: the others, one by one, and warnings on accepted ones.
     """
 
     accepted: int = 0
+    unchanged: int = 0
     verdicts: Sequence[Verdict] = ()

@@ -4,70 +4,57 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import ClassVar
 
 from airflow_provider_klaviyo.client.endpoints import (
     IMPORT_PROFILE,
     IMPORT_PROFILES,
-    MAX_PROFILE_BYTES,
     MAX_REQUEST_BYTES,
 )
 from airflow_provider_klaviyo.client.jobs import import_body
-from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.records.mapping import Columns, bind
 from airflow_provider_klaviyo.records.profile import FIELDS, PHONE_REGION, ProfileMapper, ProfileOptions
-from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
-from airflow_provider_klaviyo.sync.batching import BatchLimits
+from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
 from airflow_provider_klaviyo.sync.single_imports import single_body
-from airflow_provider_klaviyo.sync.spool import Spool
+from airflow_provider_klaviyo.sync.sync_type import Means, SyncType
 
 log = logging.getLogger(__name__)
 
-_MARGIN = 0.02
-"""Part of a request's size that stays free: whether Klaviyo's 5 MB are 5,000,000 bytes is not documented."""
 
-
-@dataclass(frozen=True, slots=True)
-class ProfilesSync:
+class ProfilesSync(SyncType):
     """What is particular to profiles.
 
     :param mapping: ``{Klaviyo field: column}``; None maps by column name.
     """
 
-    mapping: Mapping[str, str] | None = None
-    options: ProfileOptions = field(default_factory=lambda: ProfileOptions(max_bytes=MAX_PROFILE_BYTES))
-
     name = "profiles"
     mode = "upsert"
-    target: ClassVar[Mapping[str, str]] = {}
-    """What a state of this sync is a state of, beside the account, the mode and the key."""
+    limits = BatchLimits(IMPORT_PROFILES.max_records, int(MAX_REQUEST_BYTES * (1 - MARGIN)))
 
-    limits = BatchLimits(IMPORT_PROFILES.max_records, int(MAX_REQUEST_BYTES * (1 - _MARGIN)))
+    def __init__(self, mapping: Mapping[str, str] | None, options: ProfileOptions) -> None:
+        self._mapping = mapping
+        self._options = options
 
     def mapper(self, columns: Sequence[str]) -> ProfileMapper:
         """The mapper for the columns of a result.
 
         :raises MappingError: when mapping and columns do not fit.
         """
-        fields = bind(Columns(columns), self.mapping, FIELDS)
-        mapper = ProfileMapper(fields, self.options)
+        fields = bind(Columns(columns), self._mapping, FIELDS)
+        mapper = ProfileMapper(fields, self._options)
         _announce(mapper, fields)
         return mapper
 
-    def delivery(
-        self,
-        client: KlaviyoClient,
-        spool: Spool,
-        state: Acknowledgements,
-        *,
-        waits: bool,
-        poll_interval: float,
-    ) -> ImportJobDelivery:
+    def delivery(self, means: Means) -> ImportJobDelivery:
         """How batches reach Klaviyo."""
-        return ImportJobDelivery(client, spool, state, waits=waits, poll_interval=poll_interval)
+        return ImportJobDelivery(
+            means.client,
+            means.spool,
+            self.acknowledgements(means.ledger),
+            waits=means.waits,
+            poll_interval=means.poll_interval,
+        )
 
     def preview(self, path_of: PathOf) -> PreviewDelivery:
         """How a preview shows what would be sent."""

@@ -18,7 +18,8 @@ _MAX_REASONS = 200
 _COUNTS = (
     "rows_read",
     "accepted",
-    "unchanged",
+    "unchanged_in_state",
+    "unchanged_in_klaviyo",
     "skipped",
     "rejected",
     "warnings",
@@ -44,7 +45,8 @@ class SyncReport:
     waits: bool = True
     rows_read: int = 0
     accepted: int = 0
-    unchanged: int = 0
+    unchanged_in_state: int = 0
+    unchanged_in_klaviyo: int = 0
     skipped: int = 0
     rejected: int = 0
     warnings: int = 0
@@ -61,6 +63,11 @@ class SyncReport:
     _open: tuple[Verdict, int, int] | None = None
     started: float = field(default_factory=time.monotonic)
     duration: float = 0.0
+
+    @property
+    def unchanged(self) -> int:
+        """Rows that are as Klaviyo has acknowledged them, by the state or by what Klaviyo itself says."""
+        return self.unchanged_in_state + self.unchanged_in_klaviyo
 
     @property
     def pending(self) -> int:

@@ -28,6 +28,7 @@ class Verdicts:
         """Count what was settled."""
         for settled in outcomes:
             self._report.accepted += settled.accepted
+            self._report.unchanged_in_klaviyo += settled.unchanged
             self._waiting.extend(settled.verdicts)
             self.count()
 

@@ -78,7 +78,7 @@ def test_a_row_is_sent_unless_klaviyo_has_acknowledged_it_as_it_is(  # noqa: C90
         for record in repeated:
             model.pop(record.row[0], None)
 
-        sent = changes.unsent(records)
+        sent = changes.unsent(records).records
         assert [each.row[0] for each in sent] == [
             each.row[0] for each in records if model.get(each.row[0]) != each.row[1:]
         ]

@@ -23,15 +23,14 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimiter
 from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
 from airflow_provider_klaviyo.exceptions import KlaviyoError
-from airflow_provider_klaviyo.sync.acknowledgements import NoState
+from airflow_provider_klaviyo.records.profile import ProfileOptions
 from airflow_provider_klaviyo.sync.batching import Batcher, BatchLimits
-from airflow_provider_klaviyo.sync.changes import SendAll
 from airflow_provider_klaviyo.sync.engine import Sync
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.profiles import ProfilesSync
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
-from airflow_provider_klaviyo.sync.spool import Spool
+from airflow_provider_klaviyo.sync.sync_type import Means
 
 pytestmark = pytest.mark.integration
 
@@ -103,7 +102,9 @@ def run(
     started = clock.now()
     folder.mkdir()
     path = folder / "rejects.jsonl"
-    sync_type = ProfilesSync(mapping={"external_id": "id", "email": "email", "properties.tier": "tier"})
+    sync_type = ProfilesSync(
+        {"external_id": "id", "email": "email", "properties.tier": "tier"}, ProfileOptions(max_bytes=100_000)
+    )
     report = SyncReport("profiles", "upsert", RejectsFile(rejects(path)))
     error: BaseException | None = None
 
@@ -121,10 +122,11 @@ def run(
             opened,
             compile_mapper,
             Batcher(BatchLimits(50, 1_000_000)),
-            sync_type.delivery(client, Spool(folder), NoState(), waits=True, poll_interval=10),
+            sync_type.delivery(Means(client, None, folder, report, waits=True, poll_interval=10)),
             people,
-            SendAll(),
+            sync_type.changes(None, is_preview=False),
             report,
+            sync_type.duplicate,
             client.check_stop,
         )
         try:

@@ -1,0 +1,102 @@
+"""What a sync type is: how rows become records, how records reach Klaviyo, and what is kept of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements, KeptState, NoState
+from airflow_provider_klaviyo.sync.batching import BatchLimits
+from airflow_provider_klaviyo.sync.changes import Changes, OnlyChanges, SendAll
+from airflow_provider_klaviyo.sync.engine import Delivery, Mapper
+from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
+from airflow_provider_klaviyo.sync.report import SyncReport
+from airflow_provider_klaviyo.sync.spool import Spool
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What a run has to work with.
+
+    :param ledger: the state, where the sync keeps one.
+    :param scratch: a private folder, gone after the run.
+    :param waits: whether the run waits until Klaviyo has settled its jobs.
+    :param poll_interval: seconds between two looks at them.
+    """
+
+    client: KlaviyoClient
+    ledger: Ledger | None
+    scratch: Path
+    report: SyncReport
+    waits: bool
+    poll_interval: float
+
+    @property
+    def spool(self) -> Spool:
+        """Where rows wait for their verdict."""
+        return Spool(self.scratch)
+
+
+class SyncType:
+    """The base of all sync types; one object serves one run."""
+
+    name: str
+    mode: str
+    limits: BatchLimits
+    duplicate = "another row of this run names the same person, and the first one counts"
+    """Why a record is skipped whose ``once`` occurred before."""
+
+    keeps_state = False
+    """Whether state is kept whatever ``only_changes`` says."""
+
+    keeps_identity = False
+    """Whether the state holds the identifiers themselves, to remove people later."""
+
+    is_recorded_once = False
+    """Whether what Klaviyo has acknowledged can no longer be changed, as an event."""
+
+    @property
+    def target(self) -> Mapping[str, str]:
+        """What a state of this sync is a state of, beside the account, the mode and the key."""
+        return {}
+
+    @property
+    def list_id(self) -> str | None:
+        """The list that the sync works on, once it is known."""
+        return None
+
+    def prepare(self, client: KlaviyoClient, *, is_preview: bool) -> None:
+        """Find out what must be known before the first row."""
+
+    def mapper(self, columns: Sequence[str]) -> Mapper:
+        """The mapper for the columns of a result.
+
+        :raises MappingError: when mapping and columns do not fit.
+        """
+        raise NotImplementedError
+
+    def changes(self, ledger: Ledger | None, *, is_preview: bool) -> Changes:
+        """What tells which rows are to be sent."""
+        if ledger is None:
+            return SendAll()
+        return OnlyChanges(ledger, is_preview=is_preview, is_recorded_once=self.is_recorded_once)
+
+    def acknowledgements(self, ledger: Ledger | None) -> Acknowledgements:
+        """Where a delivery notes what it does."""
+        if ledger is None:
+            return NoState()
+        return KeptState(ledger, with_identity=self.keeps_identity, overrules=not self.is_recorded_once)
+
+    def delivery(self, means: Means) -> Delivery:
+        """How batches reach Klaviyo."""
+        raise NotImplementedError
+
+    def preview(self, path_of: PathOf) -> PreviewDelivery:
+        """How a preview shows what would be sent."""
+        raise NotImplementedError
+
+    def conclude(self, means: Means) -> None:
+        """Do what is left when everything that was sent has its verdict."""
