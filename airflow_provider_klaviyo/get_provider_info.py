@@ -25,7 +25,7 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [_modules("hooks.klaviyo")],
-        "operators": [_modules("operators.profiles")],
+        "operators": [_modules("operators.events", "operators.profiles")],
         "sensors": [_modules("sensors.jobs")],
         "triggers": [_modules("triggers.jobs")],
         "connection-types": [

@@ -74,10 +74,20 @@ def read_document(endpoint: Endpoint, answer: Answer) -> Document:
         raise error_of(endpoint, answer)
     document = answer.document()
     if document is None or "data" not in document:
-        refused = _Refused(endpoint, answer, ())
-        msg = f"{refused.place} answered {refused.said}. Is the connection's host right?"
-        raise refused.make(KlaviyoResponseError, msg)
+        raise _unreadable(endpoint, answer)
     return document
+
+
+def read_accepted(endpoint: Endpoint, answer: Answer) -> str:
+    """Make sure of a success whose body is empty (202, 204); returns the field that Klaviyo left out, if it did.
+
+    :raises KlaviyoError: as ``read_document`` does; a page of a proxy is no success.
+    """
+    if not answer.is_success:
+        raise error_of(endpoint, answer)
+    if answer.body.strip() and answer.document() is None:
+        raise _unreadable(endpoint, answer)
+    return answer.partial_failure
 
 
 def error_of(endpoint: Endpoint, answer: Answer) -> KlaviyoError:
@@ -205,6 +215,12 @@ def _retired(refused: _Refused) -> KlaviyoError:
         "The API revision of the connection is retired; set a newer one, or none for the package's own."
     )
     return refused.make(KlaviyoRevisionError, msg)
+
+
+def _unreadable(endpoint: Endpoint, answer: Answer) -> KlaviyoError:
+    refused = _Refused(endpoint, answer, ())
+    msg = f"{refused.place} answered {refused.said}. Is the connection's host right?"
+    return refused.make(KlaviyoResponseError, msg)
 
 
 def _not_taken(refused: _Refused) -> KlaviyoError:

@@ -16,6 +16,9 @@ MAX_REQUEST_BYTES = 5_000_000
 MAX_PROFILE_BYTES = 100_000
 """100 KB a profile (description of ``bulk_import_profiles``)."""
 
+MAX_EVENT_PROFILE_BYTES = 95_000
+"""95 KB for the profile inside an event (Klaviyo's guide to events)."""
+
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
@@ -94,6 +97,17 @@ GET_IMPORT_ERRORS = Endpoint(
     _M,
 )
 
+# Every event has a unique_id, which counts once, so that sending it again is harmless.
+CREATE_EVENTS = Endpoint(
+    "bulk_create_events",
+    "POST",
+    "/api/event-bulk-create-jobs",
+    ("events:write",),
+    _M,
+    max_records=1_000,
+    records="/data/attributes/events-bulk-create/data",
+)
+
 GET_LISTS = Endpoint("get_lists", "GET", "/api/lists", ("lists:read",), _L)
 CREATE_LIST = Endpoint(
     "create_list",
@@ -112,11 +126,13 @@ ENDPOINTS = (
     GET_IMPORT_JOB,
     GET_IMPORT_JOBS,
     GET_IMPORT_ERRORS,
+    CREATE_EVENTS,
     GET_LISTS,
     CREATE_LIST,
 )
 
 SCOPES = {
+    "events": (CREATE_EVENTS,),
     "profiles": (IMPORT_PROFILES, IMPORT_PROFILE, GET_IMPORT_JOB, GET_IMPORT_JOBS, GET_IMPORT_ERRORS),
 }
 """The endpoints that each sync type calls."""

@@ -54,6 +54,7 @@ class KlaviyoSyncOperator(BaseOperator):
     """
 
     _is_killed = False
+    _templates: object = None
 
     template_fields: Sequence[str] = (
         "sql",
@@ -148,6 +149,16 @@ class KlaviyoSyncOperator(BaseOperator):
         What the event says is not needed: Klaviyo is asked again, so that a trigger that failed costs nothing.
         """
         return self._finish(context, lambda run: run.resume())
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        """Render the templates, and remember the query as it was written."""
+        self._templates = (self.sql, self.parameters)
+        super().render_template_fields(context, jinja_env)
+
+    @property
+    def templates(self) -> object:
+        """The query and its parameters before they were rendered; nothing where Airflow did not render them here."""
+        return self._templates
 
     def _finish(self, context: Context, work: Callable[[SyncRun], None]) -> dict[str, Any]:
         from airflow_provider_klaviyo.exceptions import (

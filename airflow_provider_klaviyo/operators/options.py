@@ -5,17 +5,19 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import tzinfo
+from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.records.event_fields import METRIC_LIMIT
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 
 _TRUE = {"true", "t", "yes", "y", "on", "1"}
 _FALSE = {"false", "f", "no", "n", "off", "0"}
+_FOR_EVER = 100 * 366 * 86_400
 _NOTHING = {"none", "null", ""}
 
 
@@ -41,10 +43,11 @@ class SyncOptions:
     poll_interval: float
     timeout: float
     is_deferrable: bool
+    is_backfill_run: bool
 
     @classmethod
-    def of(cls, operator: KlaviyoSyncOperator) -> SyncOptions:
-        """Read an operator.
+    def of(cls, operator: KlaviyoSyncOperator, context: Mapping[str, Any] | None = None) -> SyncOptions:
+        """Read an operator, and what it must know of its Dag run.
 
         :raises KlaviyoConfigurationError: for a parameter that cannot work; the message names it.
         """
@@ -68,6 +71,7 @@ class SyncOptions:
             poll_interval=_positive("poll_interval", operator.poll_interval),
             timeout=_positive("timeout", operator.timeout),
             is_deferrable=flag("deferrable", operator.deferrable),
+            is_backfill_run=_is_backfill_run(context or {}),
         )
         if options.only_changes and not options.primary_key:
             msg = "only_changes=True needs primary_key: the column or columns that identify a row."
@@ -98,6 +102,24 @@ def flag(name: str, value: object) -> bool:
         msg = f"{name} must be true or false, not {value!r}."
         raise KlaviyoConfigurationError(msg)
     return word in _TRUE
+
+
+def flag_or_none(name: str, value: object) -> bool | None:
+    """A boolean, or None where nothing was chosen."""
+    return (
+        None
+        if value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING - {""})
+        else flag(name, value)
+    )
+
+
+def metric_name(value: object) -> str | None:
+    """The name of a metric, within Klaviyo's limit."""
+    name = text("metric", value)
+    if name is not None and len(name) >= METRIC_LIMIT:
+        msg = f"metric must have fewer than {METRIC_LIMIT} characters, not {len(name)}."
+        raise KlaviyoConfigurationError(msg)
+    return name
 
 
 def text(name: str, value: object) -> str | None:
@@ -202,6 +224,22 @@ def _max_rejected(value: object) -> float:
         msg = f"max_rejected must be a number of rows (int) or a share between 0.0 and 1.0 (float), not {value!r}."
         raise KlaviyoConfigurationError(msg)
     return value  # type: ignore[return-value]
+
+
+def not_negative(name: str, value: object) -> float:
+    """Seconds, 0 among them."""
+    if isinstance(value, timedelta):
+        return not_negative(name, value.total_seconds())
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _FOR_EVER:
+        msg = f"{name} must be a number of seconds, 0 or more, not {value!r}."
+        raise KlaviyoConfigurationError(msg)
+    return float(value)
+
+
+def _is_backfill_run(context: Mapping[str, Any]) -> bool:
+    """Whether ``airflow backfill create`` made this Dag run."""
+    run_type = getattr(context.get("dag_run"), "run_type", "")
+    return str(getattr(run_type, "value", run_type)) == "backfill"
 
 
 def _positive(name: str, value: object) -> float:

@@ -23,6 +23,7 @@ from airflow_provider_klaviyo.exceptions import (
     mask,
 )
 from airflow_provider_klaviyo.operators.deferral import Deferral
+from airflow_provider_klaviyo.operators.intervals import empty_interval_notice
 from airflow_provider_klaviyo.operators.options import SyncOptions
 from airflow_provider_klaviyo.operators.state import OpenState, open_state, state_key_of
 from airflow_provider_klaviyo.operators.storage import RunFiles
@@ -64,7 +65,7 @@ class SyncRun:
         self._operator = operator
         self._context = context
         self._stop = stop
-        self._options = SyncOptions.of(operator)
+        self._options = SyncOptions.of(operator, context)
         self._sync_type = operator.sync_type(self._options)
         self._files = RunFiles.of(context)
         self._report = SyncReport(
@@ -86,6 +87,9 @@ class SyncRun:
         self._files.prune()
         query = Query(options.sql, options.parameters)
         source = self._sql_hook(options.sql_hook_params)
+        if notice := empty_interval_notice(self._operator.templates, self._context):
+            log.warning("%s", notice)
+            report.extra["notice"] = notice
         report.error = "the run has not come to its end"
         report.report_path = self._files.write_report(report.details())
         report.error = None
@@ -253,6 +257,7 @@ class SyncRun:
     def _conclude(self, state: OpenState | None) -> None:
         report = self._report
         report.duration = time.monotonic() - report.started
+        report.extra |= self._sync_type.tell()
         report.rejects.close()
         self.summary = report.as_dict()
         try:
@@ -266,6 +271,8 @@ class SyncRun:
         if self.open_jobs:
             return
         log.info("%s Report: %s", report, report.report_path)
+        if notice := report.extra.get("notice"):
+            log.warning("%s", notice)
         for (outcome, field, reason), rows in report.reasons.most_common(_SHOWN_REASONS):
             log.info("%s %s: %s%s", f"{rows:,}", outcome, f"{field}: " if field else "", reason)
         if report.rejects.written_to:

@@ -14,6 +14,9 @@ IDENTIFIERS = ("klaviyo_id", "email", "phone_number", "external_id")
 """What can name a person, the most telling first; Klaviyo's own id is never a plain ``id`` column."""
 
 
+NAMELESS = "A column of the query has no name, so it cannot become a property: give it one (AS …)."
+
+
 class MappingError(KlaviyoConfigurationError):
     """The mapping does not fit the query or Klaviyo's fields; the message names every problem."""
 
@@ -49,18 +52,24 @@ class Columns:
         return f"the query has no column {name!r}{hint} Its columns are {', '.join(self.names)}"
 
 
-def bind(columns: Columns, mapping: Mapping[str, str] | None, known: Collection[str]) -> dict[str, int]:
+def bind(
+    columns: Columns,
+    mapping: Mapping[str, str] | None,
+    known: Collection[str],
+    *,
+    permitted: Collection[str] = (),
+) -> dict[str, int]:
     """The column of each Klaviyo field.
 
     :param mapping: ``{Klaviyo field: column}``; None maps by column name, unknown names to custom properties.
     :param known: the fields of the sync type besides ``properties.<name>``.
+    :param permitted: fields that may begin with ``$`` although Klaviyo reserves such names.
     :raises MappingError: naming every unknown field and column at once.
     """
     bound = _by_name(columns, known) if mapping is None else _explicit(columns, mapping, known)
     if PROPERTIES in bound:
-        msg = "A column of the query has no name, so it cannot become a property: give it one (AS …)."
-        raise MappingError(msg)
-    reserved = [name for name in bound if name.startswith(f"{PROPERTIES}$")]
+        raise MappingError(NAMELESS)
+    reserved = [name for name in bound if name.startswith(f"{PROPERTIES}$") and name not in permitted]
     if reserved:
         msg = (
             f"{_listed(reserved)}: property names that begin with $ are reserved by Klaviyo. "

@@ -96,6 +96,11 @@ class ProfileMapper:
         return (self._fields[self.identifier],)
 
     @property
+    def field_names(self) -> list[str]:
+        """Klaviyo's own fields that are sent."""
+        return [name for name in self._fields if not name.startswith(PROPERTIES) and name != PHONE_REGION]
+
+    @property
     def property_names(self) -> list[str]:
         """The custom properties that are sent."""
         return [name.removeprefix(PROPERTIES) for name in self._fields if name.startswith(PROPERTIES)]

@@ -42,6 +42,11 @@ class Record(msgspec.Struct, gc=False):
         return self.identity
 
     @property
+    def size(self) -> int:
+        """Bytes that the record takes in a request."""
+        return len(self.body)
+
+    @property
     def sent(self) -> bytes:
         """Everything of the row that is sent: another row with the same is no change."""
         return self.body

@@ -7,9 +7,9 @@ that any two share one is about 3 in a million; the second is then reported as a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from decimal import Decimal
 from hashlib import blake2b
+
+from airflow_provider_klaviyo.records.key_text import key_text
 
 _BYTES = 8
 
@@ -19,7 +19,7 @@ def key_hashes(keys: Sequence[tuple[object, ...]]) -> list[int | None]:
 
     The same key has the same hash from any driver: 7, ``Decimal("7")`` and "7" are one, as the command line needs it.
     """
-    return [None if None in key else _hash(_key_text(key)) for key in keys]
+    return [None if None in key else _hash(key_text(key)) for key in keys]
 
 
 def person_hash(identity: str) -> int:
@@ -42,27 +42,3 @@ def fingerprints(bodies: Sequence[bytes]) -> list[int]:
 def _hash(text: str) -> int:
     digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_BYTES).digest()
     return int.from_bytes(digest, "little", signed=True)
-
-
-def _key_text(key: tuple[object, ...]) -> str:
-    if len(key) == 1:
-        return _text(key[0])
-    parts = [_text(part) for part in key]
-    return "".join(f"{len(part)}:{part}" for part in parts)  # ("a", "bc") is not ("ab", "c")
-
-
-def _text(value: object) -> str:
-    kind = type(value)
-    if kind is str:
-        return value  # type: ignore[return-value]
-    if kind is int:
-        return str(value)
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value).hex()
-    if isinstance(value, datetime) and value.tzinfo:
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return str(value)

@@ -38,10 +38,11 @@ class Batcher:
         """Take records; yields each batch that the next record would have burst."""
         max_records, max_bytes = self._limits.max_records, self._limits.max_bytes
         for record in records:
-            grown = self._bytes + len(record.body) + 1
+            size = record.size + 1
+            grown = self._bytes + size
             if self._records and (grown - 1 > max_bytes or len(self._records) >= max_records):
                 yield self.rest()
-                grown = len(record.body) + 1
+                grown = size
             self._records.append(record)
             self._bytes = grown
 

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 _REQUESTS = 3
 
-Body = Callable[[Sequence[bytes]], bytes]
+Bodies = Callable[[Sequence[Record]], Sequence[bytes]]
 PathOf = Callable[[int], StoragePath]
 
 
@@ -23,27 +23,23 @@ class PreviewDelivery:
     """Accepts everything and sends nothing.
 
     :param path_of: gives the path of the n-th request file.
-    :param together: makes the request body of a batch.
-    :param alone: makes the request body of a record that takes a request of its own.
+    :param bodies_of: makes the request bodies of a batch.
     """
 
     open_jobs: Sequence[OpenJob] = ()
 
-    def __init__(self, path_of: PathOf, together: Body, alone: Body) -> None:
+    def __init__(self, path_of: PathOf, bodies_of: Bodies) -> None:
         self._path_of = path_of
-        self._together = together
-        self._alone = alone
+        self._bodies_of = bodies_of
         self._accepted = 0
         self.written: list[str] = []
 
     def send(self, batch: Sequence[Record]) -> None:
         """Count a batch, and write down the first requests that it would take."""
         self._accepted += len(batch)
-        together = [record.body for record in batch if not record.alone]
-        bodies = [self._together(together)] if together else []
-        bodies += [self._alone([record.body]) for record in batch if record.alone]
-        for body in bodies[: _REQUESTS - len(self.written)]:
-            self._write(body)
+        if len(self.written) < _REQUESTS:
+            for body in self._bodies_of(batch)[: _REQUESTS - len(self.written)]:
+                self._write(body)
 
     def knows(self, batch: Sequence[Record]) -> bool:  # noqa: ARG002 - as the other deliveries
         """Nothing is kept back."""

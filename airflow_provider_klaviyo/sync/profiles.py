@@ -12,7 +12,8 @@ from airflow_provider_klaviyo.client.endpoints import (
 )
 from airflow_provider_klaviyo.client.jobs import import_body
 from airflow_provider_klaviyo.records.mapping import Columns, bind
-from airflow_provider_klaviyo.records.profile import FIELDS, PHONE_REGION, ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.profile import FIELDS, ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
@@ -43,7 +44,7 @@ class ProfilesSync(SyncType):
         """
         fields = bind(Columns(columns), self._mapping, FIELDS)
         mapper = ProfileMapper(fields, self._options)
-        _announce(mapper, fields)
+        _announce(mapper)
         return mapper
 
     def delivery(self, means: Means) -> ImportJobDelivery:
@@ -58,16 +59,21 @@ class ProfilesSync(SyncType):
 
     def preview(self, path_of: PathOf) -> PreviewDelivery:
         """How a preview shows what would be sent."""
-        return PreviewDelivery(path_of, import_body, lambda bodies: single_body(bodies[0]))
+        return PreviewDelivery(path_of, _bodies)
 
 
-def _announce(mapper: ProfileMapper, fields: Mapping[str, int]) -> None:
-    standard = [name for name in fields if name in FIELDS and name != PHONE_REGION]
+def _bodies(batch: Sequence[Record]) -> list[bytes]:
+    together = [record.body for record in batch if not record.alone]
+    alone = [single_body(record.body) for record in batch if record.alone]
+    return [import_body(together), *alone] if together else alone
+
+
+def _announce(mapper: ProfileMapper) -> None:
     properties = mapper.property_names
     log.info(
         "People are matched by %s. Fields sent: %s. Custom properties sent: %s.",
         mapper.identifier,
-        ", ".join(standard),
+        ", ".join(mapper.field_names),
         ", ".join(properties) or "none",
     )
     if mapper.cleared_fields:

@@ -13,6 +13,11 @@ from airflow_provider_klaviyo.records.record import Problem, Record
 Post = Callable[[Sequence[Record]], None]
 Refuse = Callable[[Record, Problem], None]
 Suspect = tuple[Record, KlaviyoRequestError]
+Locate = Callable[[Sequence[Record], str], tuple[Sequence[int], str]]
+"""From the records of a request and a pointer into it to the places that it means and the field."""
+
+Recall = Callable[[Sequence[Record], KlaviyoRequestError], Sequence[Sequence[Record]] | None]
+"""What is to be sent instead of a refused part, where a sync type has an answer of its own; None where not."""
 
 ABOUT_RECORDS = (400, 409, 413, 422)
 _SIZE = 413
@@ -38,10 +43,14 @@ class RefusalHandler:
     size; culprits that were found by then are named.
 
     :param records: JSON pointer of the array of records in the request, or of its only record.
+    :param locate: finds records by a pointer where they are not the elements of that array.
+    :param recall: is asked first about every refusal.
     """
 
-    def __init__(self, records: str) -> None:
-        self._prefix = records.strip("/").split("/")
+    def __init__(self, records: str, locate: Locate | None = None, recall: Recall | None = None) -> None:
+        prefix = records.strip("/").split("/")
+        self._locate = locate or (lambda part, pointer: _element(part, pointer, prefix))
+        self._recall = recall
         self._was_taken = False
         self._delivering = 0
         self._undecided = 0
@@ -102,7 +111,9 @@ class RefusalHandler:
         self, part: Sequence[Record], error: KlaviyoRequestError, suspects: list[Suspect], refuse: Refuse
     ) -> list[Sequence[Record]]:
         """What is to be sent instead of a refused part."""
-        named = self._named(error.errors, len(part))
+        if self._recall and (instead := self._recall(part, error)) is not None:
+            return list(instead)
+        named = self._named(error.errors, part)
         if named:
             for place, problem in named.items():
                 refuse(part[place], problem)
@@ -116,14 +127,14 @@ class RefusalHandler:
         half = len(part) // 2
         return [part[half:], part[:half]]
 
-    def _named(self, errors: Sequence[ApiError], size: int) -> dict[int, Problem]:
+    def _named(self, errors: Sequence[ApiError], part: Sequence[Record]) -> dict[int, Problem]:
         """The records that the errors point at, with what is wrong with each."""
         named: dict[int, list[Problem]] = {}
         for error in errors:
-            place, field = place_and_field(error.pointer, self._prefix)
-            if place is None and size == 1 and field != "profile":
-                place = 0
-            if place is not None and place < size:
+            places, field = self._locate(part, error.pointer)
+            if not places and len(part) == 1 and field != "profile":
+                places = [0]
+            for place in places:
                 named.setdefault(place, []).append(Problem(field, f"Klaviyo refused it: {error.words}"))
         return {place: _joined(problems) for place, problems in named.items()}
 
@@ -161,13 +172,18 @@ class RefusalHandler:
                 self._undecided -= 1
 
 
+def _element(part: Sequence[Record], pointer: str, prefix: Sequence[str]) -> tuple[Sequence[int], str]:
+    place, field = place_and_field(pointer, prefix)
+    return ([] if place is None or place >= len(part) else [place]), field
+
+
 def place_and_field(pointer: str, prefix: Sequence[str]) -> tuple[int | None, str]:
     """The record and the field that an error points at; the record is None when the pointer has no index.
 
     Spellings are Klaviyo's own, JSON pointers as fragments (``#/…``), dotted and bracketed ones, and pointers that
     leave out a step on the way to the records.
     """
-    steps = _steps(pointer)
+    steps = steps_of(pointer)
     for number, step in enumerate(steps):
         if step.isdecimal() and set(steps[:number]) <= set(prefix):
             return int(step), field_name(steps[number + 1 :])
@@ -184,11 +200,11 @@ def field_name(steps: Sequence[str]) -> str:
 
 def is_elsewhere(pointer: str) -> bool:
     """Whether a pointer is plainly not about records: about a relationship, a header, a parameter, the type."""
-    steps = _steps(pointer)
+    steps = steps_of(pointer)
     return bool(_ELSEWHERE & set(steps[:2])) or steps == ["data", "type"]
 
 
-def _steps(pointer: str) -> list[str]:
+def steps_of(pointer: str) -> list[str]:
     return [step for step in re.split(r"[#/.\[\]]+", pointer) if step]
 
 

@@ -58,6 +58,8 @@ class SyncReport:
     open_jobs: list[OpenJob] = field(default_factory=list)
     reasons: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     error: str | None = None
+    extra: dict[str, object] = field(default_factory=dict)
+    """What a sync type tells besides, for the report file."""
     _told_pending: int = 0
     _last: Verdict | None = None
     _open: tuple[Verdict, int, int] | None = None
@@ -159,6 +161,7 @@ class SyncReport:
                 {"outcome": outcome, "field": name, "reason": reason, "rows": rows}
                 for (outcome, name, reason), rows in self.reasons.most_common()
             ],
+            **self.extra,
             "error": self.error,
             "open_jobs": [job._asdict() for job in self.open_jobs],
         }

@@ -98,5 +98,9 @@ class SyncType:
         """How a preview shows what would be sent."""
         raise NotImplementedError
 
+    def tell(self) -> Mapping[str, object]:
+        """What the report file says of this run beside its counts; asked once, at its end."""
+        return {}
+
     def conclude(self, means: Means) -> None:
         """Do what is left when everything that was sent has its verdict."""

@@ -167,6 +167,22 @@ def klaviyo(start_emulator: StartEmulator) -> Emulator:
     return start_emulator()
 
 
+def run_operator(
+    operator: Any,
+    *,
+    run_id: str = TaskInstance.run_id,
+    map_index: int = -1,
+    try_number: int = 1,
+    context: dict[str, Any] | None = None,
+) -> Run:
+    """Execute an operator as a task does; its failure is part of what comes back."""
+    ti = TaskInstance(operator.task_id, run_id=run_id, map_index=map_index, try_number=try_number)
+    try:
+        return Run(operator.execute({"ti": ti, **(context or {})}), None)
+    except Exception as error:  # what a task ends with is what the test looks at
+        return Run(ti.pushed.get("return_value", {}), error)
+
+
 Sync = Callable[..., Run]
 
 
@@ -192,10 +208,6 @@ def sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
             "timeout": 60,
         }
         operator = KlaviyoSyncProfilesOperator(task_id="sync_customers", **(settings | parameters))
-        ti = TaskInstance("sync_customers", run_id=run_id, map_index=map_index)
-        try:
-            return Run(operator.execute({"ti": ti, **(context or {})}), None)  # type: ignore[arg-type, typeddict-item]
-        except Exception as error:  # what a task ends with is what the test looks at
-            return Run(ti.pushed.get("return_value", {}), error)
+        return run_operator(operator, run_id=run_id, map_index=map_index, context=context)
 
     return run

@@ -20,7 +20,7 @@ ALLOWED = {
     "client": {"exceptions", "__init__"},
     "records": {"exceptions"},
     "sync": {"exceptions", "client", "records", "state"},
-    "state": {"exceptions"},
+    "state": {"exceptions", "records"},
     "emulator": {"__init__"},
 }
 

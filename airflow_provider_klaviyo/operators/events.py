@@ -1,0 +1,82 @@
+"""Adds events to people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_klaviyo.operators.options import SyncOptions
+    from airflow_provider_klaviyo.sync.sync_type import SyncType
+
+_FLOW_WINDOW = 3 * 86_400
+
+
+class KlaviyoSyncEventsOperator(KlaviyoSyncOperator):
+    """Adds an event to Klaviyo for each row of a query and attaches it to a person; each event counts once.
+
+    An event needs an id: map a column to ``unique_id``, or name the ``primary_key``, from which the id is derived.
+    Fields in ``mapping``: ``time``, ``value``, ``value_currency``, ``unique_id``, ``metric``, ``profile.<field>``,
+    ``properties.<name>``. By name, identifiers go to the person, ``time`` or ``timestamp`` to the time, columns that
+    no field of Klaviyo is called to the event's properties.
+
+    Besides the parameters of ``KlaviyoSyncOperator``:
+
+    :param metric: what happened, such as ``Placed Order``; None takes it from the column mapped to ``metric``
+        (templated).
+    :param backfill: whether events are recorded without starting flows. True or False forces it; None starts none
+        when the Dag run is a backfill run, and none for events older than ``flow_window`` (templated).
+    :param flow_window: seconds that an event may be old, when the run starts, and still start flows.
+
+    .. seealso:: Klaviyo's guide: https://developers.klaviyo.com/en/reference/events_api_overview
+    """
+
+    template_fields: Sequence[str] = (*KlaviyoSyncOperator.template_fields, "metric", "backfill")
+
+    def __init__(
+        self,
+        *,
+        metric: str | None = None,
+        backfill: bool | str | None = None,
+        flow_window: float = _FLOW_WINDOW,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.metric = metric
+        self.backfill = backfill
+        self.flow_window = flow_window
+
+    def sync_type(self, options: SyncOptions) -> SyncType:
+        """The events sync with this operator's mapping."""
+        import datetime as dt
+
+        from airflow_provider_klaviyo.client.endpoints import MAX_EVENT_PROFILE_BYTES
+        from airflow_provider_klaviyo.operators.options import flag_or_none, metric_name, not_negative
+        from airflow_provider_klaviyo.records.event import EventOptions
+        from airflow_provider_klaviyo.records.profile import ProfileOptions
+        from airflow_provider_klaviyo.sync.events import MAX_BYTES, EventsSync
+
+        backfill = flag_or_none("backfill", self.backfill)
+        if backfill is None and options.is_backfill_run:
+            self.log.info("This is a backfill run: its events are recorded and start no flows.")
+            backfill = True
+        return EventsSync(
+            mapping=options.mapping,
+            options=EventOptions(
+                profile=ProfileOptions(
+                    max_bytes=MAX_EVENT_PROFILE_BYTES,
+                    match_by=options.match_by,
+                    phone_region=options.phone_region,
+                    timezone=options.timezone,
+                    drop_invalid=options.drops_invalid,
+                ),
+                now=dt.datetime.now(dt.UTC),
+                max_bytes=MAX_BYTES,
+                metric=metric_name(self.metric),
+                primary_key=options.primary_key,
+                is_backfill=backfill,
+                flow_window=dt.timedelta(seconds=not_negative("flow_window", self.flow_window)),
+            ),
+        )

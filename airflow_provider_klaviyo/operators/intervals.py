@@ -1,0 +1,25 @@
+"""A query over an empty data interval selects nothing and stays green for ever: that is said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_START, _END = "data_interval_start", "data_interval_end"
+
+
+def empty_interval_notice(templates: object, context: Mapping[str, Any]) -> str:
+    """What is wrong with the Dag's timetable when the query selects from an interval that is empty; else nothing.
+
+    :param templates: the query and its parameters before they were rendered.
+    """
+    start, end = context.get(_START), context.get(_END)
+    told = str(templates)
+    if start is None or start != end or not (_START in told and _END in told):
+        return ""
+    return (
+        f"The data interval of this run is empty: it begins and ends at {start}, and the query selects what lies "
+        "between the two, which is nothing. Airflow 3 gives Dags with a cron string such intervals. Use "
+        'schedule=CronDataIntervalTimetable("0 3 * * *", timezone="UTC") from airflow.timetables.interval, whose '
+        "intervals reach from one run to the next."
+    )

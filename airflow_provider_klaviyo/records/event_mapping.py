@@ -1,0 +1,64 @@
+"""Which column feeds which field of an event: the person's fields are told from the event's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from airflow_provider_klaviyo.records.mapping import IDENTIFIERS, NAMELESS, PROPERTIES, Columns, MappingError
+from airflow_provider_klaviyo.records.profile import FIELDS as PROFILE_FIELDS
+from airflow_provider_klaviyo.records.profile import PHONE_REGION
+
+PROFILE = "profile."
+"""Prefix of the person's fields in a mapping; identifiers may do without."""
+
+EVENT_FIELDS = ("metric", "time", "value", "value_currency", "unique_id")
+FIELDS = (*EVENT_FIELDS, *(PROFILE + name for name in PROFILE_FIELDS))
+"""What an events mapping knows besides ``properties.<name>`` (schema of ``bulk_create_events``)."""
+
+_SPELLINGS = {"time": ("time", "timestamp")}
+_OF_THE_PERSON = (*IDENTIFIERS, PHONE_REGION)
+
+
+def split(mapping: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
+    """What is said of the person, without its prefix, and what of the event."""
+    about_person: dict[str, str] = {}
+    about_event: dict[str, str] = {}
+    for field, column in mapping.items():
+        if field.startswith(PROFILE) or field in _OF_THE_PERSON:
+            about_person[field.removeprefix(PROFILE)] = column
+        else:
+            about_event[field] = column
+    return about_person, about_event
+
+
+def by_name(columns: Columns, *, has_metric: bool) -> dict[str, str]:
+    """A mapping of every column, by its name: Klaviyo's own fields, and properties of the event.
+
+    :param has_metric: whether the metric is known already, so that a column of that name is a property.
+    """
+    known = [name for name in FIELDS if name != "metric" or not has_metric]
+    mapping: dict[str, str] = {}
+    for field in known:
+        for spelling in _spellings(field):
+            if field not in mapping and (column := _column_of(columns, spelling)) is not None:
+                mapping[field] = column
+    taken = set(mapping.values())
+    for column in columns.names:
+        if not column.removeprefix(PROPERTIES):
+            raise MappingError(NAMELESS)
+        if column not in taken:
+            mapping[PROPERTIES + column.removeprefix(PROPERTIES)] = column
+    return mapping
+
+
+def _spellings(field: str) -> Sequence[str]:
+    name = field.removeprefix(PROFILE)
+    return (field, name) if name in _OF_THE_PERSON and name != field else _SPELLINGS.get(field, (field,))
+
+
+def _column_of(columns: Columns, name: str) -> str | None:
+    """The column of this name, in any letter case if that is one only."""
+    try:
+        return columns.names[columns.find(name)]
+    except LookupError:
+        return None

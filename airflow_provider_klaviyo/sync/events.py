@@ -1,0 +1,81 @@
+"""The events sync: what happened to people, by bulk requests, each event once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from airflow_provider_klaviyo.client.endpoints import CREATE_EVENTS, MAX_REQUEST_BYTES
+from airflow_provider_klaviyo.records.event import EventMapper, EventOptions
+from airflow_provider_klaviyo.records.mapping import Columns
+from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
+from airflow_provider_klaviyo.sync.event_delivery import EventDelivery, events_body
+from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
+from airflow_provider_klaviyo.sync.sync_type import Means, SyncType
+
+log = logging.getLogger(__name__)
+
+MAX_BYTES = int(MAX_REQUEST_BYTES * (1 - MARGIN))
+
+
+class EventsSync(SyncType):
+    """What is particular to events.
+
+    :param mapping: ``{Klaviyo field: column}``; None maps by column name.
+    """
+
+    name = "events"
+    mode = "add"
+    limits = BatchLimits(CREATE_EVENTS.max_records, MAX_BYTES)
+    duplicate = (
+        "another row of this run is the same event (metric, unique_id and person), and the first one counts"
+    )
+    is_recorded_once = True
+
+    def __init__(self, mapping: Mapping[str, str] | None, options: EventOptions) -> None:
+        self._mapping = mapping
+        self._options = options
+        self._delivery: EventDelivery | None = None
+
+    @property
+    def target(self) -> Mapping[str, str]:
+        """The metric, where all events have one: another metric's events are others."""
+        return {"metric": self._options.metric or "from a column"}
+
+    def mapper(self, columns: Sequence[str]) -> EventMapper:
+        """The mapper for the columns of a result.
+
+        :raises MappingError: when mapping and columns do not fit.
+        """
+        mapper = EventMapper(Columns(columns), self._mapping, self._options)
+        log.info(
+            "People are matched by %s. Event fields sent: %s. Event properties sent: %s. Fields of the person: %s.",
+            mapper.identifier,
+            ", ".join(mapper.event_fields) or "none",
+            ", ".join(mapper.property_names) or "none",
+            ", ".join(mapper.profile_fields),
+        )
+        if "time" not in mapper.event_fields:
+            log.warning(
+                "No column is mapped to time: Klaviyo dates these events at the moment that it gets them."
+            )
+        return mapper
+
+    def delivery(self, means: Means) -> EventDelivery:
+        """How batches reach Klaviyo."""
+        self._delivery = EventDelivery(means.client, self.acknowledgements(means.ledger))
+        return self._delivery
+
+    def preview(self, path_of: PathOf) -> PreviewDelivery:
+        """How a preview shows what would be sent."""
+        return PreviewDelivery(path_of, lambda batch: [events_body(batch)])
+
+    def tell(self) -> Mapping[str, object]:
+        """How many events may start flows, and how many are history."""
+        if self._delivery is None:
+            return {}
+        live, backfill = self._delivery.kinds
+        log.info(
+            "%s events may start flows; %s are history (backfill) and may not.", f"{live:,}", f"{backfill:,}"
+        )
+        return {"events": {"live": live, "backfill": backfill}}
