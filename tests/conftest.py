@@ -24,7 +24,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
+import hypothesis
 import pytest
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a slow moment is no failure
+hypothesis.settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parents[1]
 OPENAPI = ROOT.parent / "shared" / "klaviyo-openapi-2026-07-15.json"

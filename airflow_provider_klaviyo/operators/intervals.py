@@ -8,14 +8,16 @@ from typing import Any
 _START, _END = "data_interval_start", "data_interval_end"
 
 
-def empty_interval_notice(templates: object, context: Mapping[str, Any]) -> str:
+def empty_interval_notice(templates: object, rendered: object, context: Mapping[str, Any]) -> str:
     """What is wrong with the Dag's timetable when the query selects from an interval that is empty; else nothing.
 
-    :param templates: the query and its parameters before they were rendered.
+    :param templates: the query and its parameters before they were rendered; None where that was not seen.
+    :param rendered: the same after it.
     """
     start, end = context.get(_START), context.get(_END)
-    told = str(templates)
-    if start is None or start != end or not (_START in told and _END in told):
+    if start is None or start != end:
+        return ""
+    if not (_names_both(templates) if templates else _has_twice(rendered, start)):
         return ""
     return (
         f"The data interval of this run is empty: it begins and ends at {start}, and the query selects what lies "
@@ -23,3 +25,12 @@ def empty_interval_notice(templates: object, context: Mapping[str, Any]) -> str:
         'schedule=CronDataIntervalTimetable("0 3 * * *", timezone="UTC") from airflow.timetables.interval, whose '
         "intervals reach from one run to the next."
     )
+
+
+def _names_both(templates: object) -> bool:
+    return _START in str(templates) and _END in str(templates)
+
+
+def _has_twice(rendered: object, moment: Any) -> bool:
+    """Whether a query has the moment that is both start and end, as ``str()`` or ``isoformat()`` write it, twice."""
+    return any(str(rendered).count(text) > 1 for text in (str(moment), moment.isoformat()))

@@ -26,6 +26,7 @@ from airflow_provider_klaviyo.records.profile import FIELDS as PROFILE_FIELDS
 from airflow_provider_klaviyo.records.profile import ProfileMapper, ProfileOptions
 from airflow_provider_klaviyo.records.profile_fields import Values, reader
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
+from airflow_provider_klaviyo.records.unsendable import Unreadable
 
 NEVER_DROPPED = ("metric", "time", "unique_id")
 """A bad one of these rejects the row: without it the event would be another one."""
@@ -179,12 +180,17 @@ class EventMapper:
         if "unique_id" in self._fields:
             return self._read(chunk, "unique_id", read_ids)
         keys = list(zip(*(chunk.columns[place] for place in self._key), strict=True))
-        nulls = [place for place, key in enumerate(keys) if None in key]
-        chunk.note("primary_key", dict.fromkeys(nulls, _NULL_KEY), is_fatal=True)
+        keyless = {place: _NULL_KEY for place, key in enumerate(keys) if None in key}
+        for column in (chunk.columns[place] for place in self._key):
+            if Unreadable in set(map(type, column)):
+                keyless |= {
+                    n: value.reason for n, value in enumerate(column) if isinstance(value, Unreadable)
+                }
+        chunk.note("primary_key", keyless, is_fatal=True)
         of = self._ids.of
         return [
-            None if metric is None or None in key else of(metric, key)
-            for metric, key in zip(metrics, keys, strict=True)
+            None if metric is None or place in keyless else of(metric, key)
+            for place, (metric, key) in enumerate(zip(metrics, keys, strict=True))
         ]
 
     def _read(self, chunk: _Chunk, name: str, read: Callable[..., tuple[Values, dict[int, str]]]) -> Values:

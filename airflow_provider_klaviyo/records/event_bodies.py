@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_klaviyo.records.json_objects import object_maker
 from airflow_provider_klaviyo.records.profile_fields import Values
 from airflow_provider_klaviyo.records.record import Record
 
@@ -43,8 +44,8 @@ class EventRecord(Record):
 
     @property
     def sent(self) -> bytes:
-        """Without the backfill flag, which changes as the event grows old."""
-        return self.profile + self.body
+        """What happened. The person's fields may change later, and the backfill flag does as the event grows old."""
+        return self.body
 
 
 class _Event(msgspec.Struct, tag_field="type", tag="event", gc=False):
@@ -64,20 +65,12 @@ class EventBodies:
     """Compiled once per run from the names of the properties."""
 
     def __init__(self, names: Sequence[str]) -> None:
-        places = [f"f{place}" for place in range(len(names))]
-        self._properties_type = msgspec.defstruct(
-            "Properties",
-            [(place, object, None) for place in places],
-            omit_defaults=True,
-            gc=False,
-            rename=dict(zip(places, names, strict=True)),
-        )
+        self._make_properties = object_maker(names)
 
     def encode(self, fields: Mapping[str, Values], properties: Sequence[Values], size: int) -> list[bytes]:
         """One event a row; a value that is None is left out."""
-        made: Any = (
-            map(self._properties_type, *properties) if properties else [self._properties_type()] * size
-        )
+        make = self._make_properties
+        made: Any = map(make, *properties) if properties else [make()] * size
         metrics = {name: _metric(name) for name in set(fields["metric"])}
         columns = (fields[name] for name in ("time", "value", "value_currency", "unique_id"))
         attributes = map(_EventAttributes, made, map(metrics.get, fields["metric"]), *columns)

@@ -40,15 +40,16 @@ _LONG_LIST = f"a list of more than {MAX_LIST:,} values, which Klaviyo does not t
 
 def read_values(column: Sequence[object], timezone: tzinfo) -> Read:
     """Amounts; text that is a plain number is one."""
+    column = [_amount(value) if isinstance(value, str) else value for value in column]
     values, reasons = to_numbers_or_strings(column, timezone=timezone)
-    numbers: Values = list(values)
-    for place, value in enumerate(values):
-        if isinstance(value, str):
-            text = value.strip()
-            numbers[place] = Decimal(text) if _NUMBER.fullmatch(text) else None
-            if text and numbers[place] is None:
-                reasons[place] = _NO_NUMBER
-    return numbers, dict.fromkeys(reasons, _NO_NUMBER)
+    texts = {place: _NO_NUMBER for place, value in enumerate(values) if isinstance(value, str)}
+    return [None if place in texts else value for place, value in enumerate(values)], {**reasons, **texts}
+
+
+def _amount(text: str) -> object:
+    """The number that a text is, nothing for a blank one, and any other text as it is."""
+    text = text.strip()
+    return Decimal(text) if _NUMBER.fullmatch(text) else text or None
 
 
 def read_currencies(column: Sequence[object], timezone: tzinfo) -> Read:

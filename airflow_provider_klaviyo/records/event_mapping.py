@@ -24,10 +24,14 @@ def split(mapping: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
     about_person: dict[str, str] = {}
     about_event: dict[str, str] = {}
     for field, column in mapping.items():
-        if field.startswith(PROFILE) or field in _OF_THE_PERSON:
-            about_person[field.removeprefix(PROFILE)] = column
-        else:
+        if not field.startswith(PROFILE) and field not in _OF_THE_PERSON:
             about_event[field] = column
+            continue
+        name = field.removeprefix(PROFILE)
+        if name in about_person:
+            msg = f"{name} and {PROFILE}{name} are both mapped, and are one field: keep one of them."
+            raise MappingError(msg)
+        about_person[name] = column
     return about_person, about_event
 
 
@@ -46,8 +50,12 @@ def by_name(columns: Columns, *, has_metric: bool) -> dict[str, str]:
     for column in columns.names:
         if not column.removeprefix(PROPERTIES):
             raise MappingError(NAMELESS)
-        if column not in taken:
-            mapping[PROPERTIES + column.removeprefix(PROPERTIES)] = column
+        if column in taken:
+            continue
+        name = PROPERTIES + column.removeprefix(PROPERTIES)
+        if name in mapping:
+            raise MappingError(_both_mean(name, [mapping[name], column]))
+        mapping[name] = column
     return mapping
 
 
@@ -57,8 +65,17 @@ def _spellings(field: str) -> Sequence[str]:
 
 
 def _column_of(columns: Columns, name: str) -> str | None:
-    """The column of this name, in any letter case if that is one only."""
-    try:
-        return columns.names[columns.find(name)]
-    except LookupError:
-        return None
+    """The column of this name: an exact match, else in any letter case.
+
+    :raises MappingError: when several columns have the name.
+    """
+    exact = [column for column in columns.names if column == name]
+    found = exact or [column for column in columns.names if column.casefold() == name]
+    if len(found) > 1:
+        raise MappingError(_both_mean(name, found))
+    return found[0] if found else None
+
+
+def _both_mean(field: str, columns: Sequence[str]) -> str:
+    told = " and ".join(map(repr, columns))
+    return f"Columns {told} both mean {field}: name the columns to send in mapping."

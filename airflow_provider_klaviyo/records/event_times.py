@@ -15,7 +15,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from airflow_provider_klaviyo.records.plain_types import plain
 from airflow_provider_klaviyo.records.unsendable import Unsendable
@@ -87,7 +87,7 @@ class EventTimes:
 
     def _read(self, value: object) -> dt.datetime:
         value = plain(value)
-        if value is None or value == "":
+        if value is None or (isinstance(value, str) and not value.strip()):
             raise Unsendable(_EMPTY)
         reader = self._readers.get(type(value))
         if reader is None:
@@ -95,7 +95,7 @@ class EventTimes:
         return reader(value)
 
     def _timestamp(self, value: dt.datetime) -> dt.datetime:
-        return value if value.tzinfo else value.replace(tzinfo=self._timezone)
+        return value if value.utcoffset() is not None else value.replace(tzinfo=self._timezone)
 
     def _date(self, value: dt.date) -> dt.datetime:
         return dt.datetime(value.year, value.month, value.day, tzinfo=self._timezone)
@@ -114,7 +114,7 @@ class EventTimes:
             for seconds in (Decimal(value), Decimal(value) / 1_000):
                 if _PLAIN[0] <= seconds < _PLAIN[1]:
                     return dt.datetime.fromtimestamp(float(seconds), dt.UTC)
-        except InvalidOperation:  # NaN
+        except ArithmeticError:  # NaN, or an exponent beyond all measure
             pass
         raise Unsendable(_AMBIGUOUS)
 

@@ -33,9 +33,24 @@ def value_text(value: object) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value).hex()
     if isinstance(value, datetime) and value.tzinfo:
-        return value.astimezone(UTC).isoformat()
+        return _moment(value)
     if isinstance(value, Decimal):
-        return format(value.normalize(), "f")
+        return _digits(value)
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
+
+
+def _moment(value: datetime) -> str:
+    try:
+        return value.astimezone(UTC).isoformat()
+    except OverflowError:  # the first or last hours of the calendar
+        return value.isoformat()
+
+
+def _digits(value: Decimal) -> str:
+    """All of them: ``normalize`` would round a key of more than 28 digits, and two rows would become one."""
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text == "-0" else text

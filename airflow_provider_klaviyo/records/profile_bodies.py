@@ -8,6 +8,7 @@ from itertools import repeat
 
 import msgspec
 
+from airflow_provider_klaviyo.records.json_objects import MakeObject, object_maker
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS, PROPERTIES
 from airflow_provider_klaviyo.records.profile_fields import LOCATION, TEXTS, Values
 
@@ -20,17 +21,15 @@ class ProfileBodies:
     def __init__(self, fields: Collection[str]) -> None:
         self._location = [name for name in fields if name.startswith(LOCATION)]
         self._properties = [name for name in fields if name.startswith(PROPERTIES)]
-        self._location_type = _struct("Location", [name.removeprefix(LOCATION) for name in self._location])
-        self._properties_type = _struct(
-            "Properties", [name.removeprefix(PROPERTIES) for name in self._properties]
-        )
+        self._make_location = object_maker([name.removeprefix(LOCATION) for name in self._location])
+        self._make_properties = object_maker([name.removeprefix(PROPERTIES) for name in self._properties])
         self._attribute_names = [
             *(name for name in IDENTIFIERS[1:] if name in fields),
             *(name for name in TEXTS if name in fields),
             *(["location"] if self._location else []),
             *(["properties"] if self._properties else []),
         ]
-        self._attributes_type = _struct("Attributes", self._attribute_names)
+        self._make_attributes = object_maker(self._attribute_names)
 
     def encode(
         self,
@@ -48,10 +47,10 @@ class ProfileBodies:
         """
         parts = dict(values)
         if self._location:
-            parts["location"] = _objects(self._location_type, [values[name] for name in self._location])
+            parts["location"] = _objects(self._make_location, [values[name] for name in self._location])
         if self._properties:
-            parts["properties"] = _objects(self._properties_type, [values[name] for name in self._properties])
-        attributes = _made(self._attributes_type, [parts[name] for name in self._attribute_names], size)
+            parts["properties"] = _objects(self._make_properties, [values[name] for name in self._properties])
+        attributes = _made(self._make_attributes, [parts[name] for name in self._attribute_names], size)
         ids = values.get("klaviyo_id") or repeat(None)
         metas = _metas(unset, size) if unset else repeat(None)
         bodies = list(map(_encode, map(_Profile, attributes, ids, metas)))
@@ -66,27 +65,15 @@ class _Profile(msgspec.Struct, tag_field="type", tag="profile", omit_defaults=Tr
     meta: dict[str, object] | None = None
 
 
-def _struct(name: str, keys: Sequence[str]) -> type[msgspec.Struct]:
-    """A type whose instances encode to an object of these keys, leaving out the Nones."""
-    places = [f"f{place}" for place in range(len(keys))]
-    return msgspec.defstruct(
-        name,
-        [(place, object, None) for place in places],
-        omit_defaults=True,
-        gc=False,
-        rename=dict(zip(places, keys, strict=True)),
-    )
+def _made(make: MakeObject, columns: Sequence[Values], size: int) -> Iterable[object]:
+    return map(make, *columns) if columns else (make() for _ in range(size))
 
 
-def _made(kind: type[msgspec.Struct], columns: Sequence[Values], size: int) -> Iterable[msgspec.Struct]:
-    return map(kind, *columns) if columns else (kind() for _ in range(size))
-
-
-def _objects(kind: type[msgspec.Struct], columns: Sequence[Values]) -> Values:
+def _objects(make: MakeObject, columns: Sequence[Values]) -> Values:
     """One object a row; None where all its values are, so that an empty object is never sent."""
-    objects: Values = list(map(kind, *columns))
+    objects: Values = list(map(make, *columns))
     if None in columns[0]:
-        nothing = kind()
+        nothing = make()
         return [None if made == nothing else made for made in objects]
     return objects
 

@@ -6,6 +6,7 @@ that any two share one is about 3 in a million; the second is then reported as a
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from hashlib import blake2b
 
@@ -19,26 +20,30 @@ def key_hashes(keys: Sequence[tuple[object, ...]]) -> list[int | None]:
 
     The same key has the same hash from any driver: 7, ``Decimal("7")`` and "7" are one, as the command line needs it.
     """
-    return [None if None in key else _hash(key_text(key)) for key in keys]
+    if not any(None in key for key in keys):
+        return list(_hashes([_encoded(key_text(key)) for key in keys]))
+    return [None if None in key else _hashes([_encoded(key_text(key))])[0] for key in keys]
 
 
 def person_hash(identity: str) -> int:
     """The hash of a person, written ``field NUL value``, the value as Klaviyo keeps it."""
-    return _hash(identity)
+    return _hashes([_encoded(identity)])[0]
 
 
 def person_hashes(identities: Sequence[str]) -> list[int]:
     """The hashes of many people."""
-    return [_hash(identity) for identity in identities]
+    return list(_hashes([_encoded(identity) for identity in identities]))
 
 
 def fingerprints(bodies: Sequence[bytes]) -> list[int]:
     """The hashes of records as they are sent: what differs in any byte is a change."""
-    return [
-        int.from_bytes(blake2b(body, digest_size=_BYTES).digest(), "little", signed=True) for body in bodies
-    ]
+    return list(_hashes(bodies))
 
 
-def _hash(text: str) -> int:
-    digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=_BYTES).digest()
-    return int.from_bytes(digest, "little", signed=True)
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _hashes(texts: Sequence[bytes]) -> tuple[int, ...]:
+    digests = b"".join([blake2b(text, digest_size=_BYTES).digest() for text in texts])
+    return struct.unpack(f"<{len(texts)}q", digests)

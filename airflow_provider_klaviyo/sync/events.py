@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 
 from airflow_provider_klaviyo.client.endpoints import CREATE_EVENTS, MAX_REQUEST_BYTES
 from airflow_provider_klaviyo.records.event import EventMapper, EventOptions
+from airflow_provider_klaviyo.records.event_bodies import EventRecord
 from airflow_provider_klaviyo.records.mapping import Columns
+from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.event_delivery import EventDelivery, events_body
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
@@ -16,6 +18,18 @@ from airflow_provider_klaviyo.sync.sync_type import Means, SyncType
 log = logging.getLogger(__name__)
 
 MAX_BYTES = int(MAX_REQUEST_BYTES * (1 - MARGIN))
+
+
+class EventPreview(PreviewDelivery):
+    """Counts the events that would be sent."""
+
+    kinds = (0, 0)
+
+    def send(self, batch: Sequence[Record]) -> None:
+        """Count a batch by whether its events would start flows."""
+        backfill = sum(isinstance(event, EventRecord) and event.is_backfill for event in batch)
+        self.kinds = (self.kinds[0] + len(batch) - backfill, self.kinds[1] + backfill)
+        super().send(batch)
 
 
 class EventsSync(SyncType):
@@ -35,7 +49,7 @@ class EventsSync(SyncType):
     def __init__(self, mapping: Mapping[str, str] | None, options: EventOptions) -> None:
         self._mapping = mapping
         self._options = options
-        self._delivery: EventDelivery | None = None
+        self._delivery: EventDelivery | EventPreview | None = None
 
     @property
     def target(self) -> Mapping[str, str]:
@@ -68,7 +82,8 @@ class EventsSync(SyncType):
 
     def preview(self, path_of: PathOf) -> PreviewDelivery:
         """How a preview shows what would be sent."""
-        return PreviewDelivery(path_of, lambda batch: [events_body(batch)])
+        self._delivery = EventPreview(path_of, lambda batch: [events_body(batch)])
+        return self._delivery
 
     def tell(self) -> Mapping[str, object]:
         """How many events may start flows, and how many are history."""

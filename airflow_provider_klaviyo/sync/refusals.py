@@ -11,13 +11,20 @@ from airflow_provider_klaviyo.exceptions import ApiError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.record import Problem, Record
 
 Post = Callable[[Sequence[Record]], None]
+Check = Callable[[Sequence[Record]], Sequence[Record]]
 Refuse = Callable[[Record, Problem], None]
 Suspect = tuple[Record, KlaviyoRequestError]
 Locate = Callable[[Sequence[Record], str], tuple[Sequence[int], str]]
 """From the records of a request and a pointer into it to the places that it means and the field."""
 
 Recall = Callable[[Sequence[Record], KlaviyoRequestError], Sequence[Sequence[Record]] | None]
-"""What is to be sent instead of a refused part, where a sync type has an answer of its own; None where not."""
+"""What is to be sent instead of a refused part, where a sync type has an answer of its own; None where not.
+
+Such refusals are no culprits' and not counted: each has to bring the end nearer.
+"""
+
+WHOLE = "profile"
+"""Stands for a field where a pointer means a record and no field of it."""
 
 ABOUT_RECORDS = (400, 409, 413, 422)
 _SIZE = 413
@@ -45,38 +52,61 @@ class RefusalHandler:
     :param records: JSON pointer of the array of records in the request, or of its only record.
     :param locate: finds records by a pointer where they are not the elements of that array.
     :param recall: is asked first about every refusal.
+    :param whole: the field of a reason that is about a record and no field of it.
+    :param about_records: statuses of refusals that may be about single records.
     """
 
-    def __init__(self, records: str, locate: Locate | None = None, recall: Recall | None = None) -> None:
+    def __init__(
+        self,
+        records: str,
+        locate: Locate | None = None,
+        recall: Recall | None = None,
+        *,
+        whole: str = WHOLE,
+        about_records: Sequence[int] = ABOUT_RECORDS,
+    ) -> None:
         prefix = records.strip("/").split("/")
         self._locate = locate or (lambda part, pointer: _element(part, pointer, prefix))
         self._recall = recall
+        self._whole = whole
+        self._about_records = about_records
         self._was_taken = False
         self._delivering = 0
         self._undecided = 0
         self._change = threading.Condition()
 
-    def deliver(self, batch: Sequence[Record], post: Post, refuse: Refuse) -> None:
+    def deliver(
+        self, batch: Sequence[Record], post: Post, refuse: Refuse, check: Check | None = None
+    ) -> None:
         """Post every record of the batch that Klaviyo takes, and name the others to ``refuse``.
 
+        :param check: what may be posted of some records at this moment; asked right before each request.
         :raises KlaviyoRequestError: when the refusal is not about single records.
         """
-        self._deliver([batch], post, refuse)
+        self._deliver([batch], post, refuse, check)
 
     def deliver_each(self, records: Sequence[Record], post: Post, refuse: Refuse) -> None:
         """The same for records of which each takes a request of its own."""
         self._deliver([[record] for record in reversed(records)], post, refuse)
 
-    def _deliver(self, waiting: list[Sequence[Record]], post: Post, refuse: Refuse) -> None:
+    def _deliver(
+        self, waiting: list[Sequence[Record]], post: Post, refuse: Refuse, check: Check | None = None
+    ) -> None:
         suspects: list[Suspect] = []
         left = max(_MOST_REFUSALS, int(sum(map(len, waiting)) * _MOST_REFUSALS_PER_RECORD))
         probed: int | None = None
         with self._counted():
             while waiting:
-                part = waiting.pop()
+                part = check(waiting.pop()) if check else waiting.pop()
+                if not part:
+                    continue
                 try:
                     post(part)
                 except KlaviyoRequestError as error:
+                    if self._recall and (instead := self._recall(part, error)) is not None:
+                        waiting += instead
+                        self._note_taken()
+                        continue
                     left -= 1
                     waiting += self._without_culprits(part, error, suspects, refuse)
                     if left < 0:
@@ -111,15 +141,15 @@ class RefusalHandler:
         self, part: Sequence[Record], error: KlaviyoRequestError, suspects: list[Suspect], refuse: Refuse
     ) -> list[Sequence[Record]]:
         """What is to be sent instead of a refused part."""
-        if self._recall and (instead := self._recall(part, error)) is not None:
-            return list(instead)
         named = self._named(error.errors, part)
         if named:
             for place, problem in named.items():
                 refuse(part[place], problem)
             rest = [record for place, record in enumerate(part) if place not in named]
             return [rest] if rest else []
-        if error.status not in ABOUT_RECORDS or any(is_elsewhere(entry.pointer) for entry in error.errors):
+        if error.status not in self._about_records or any(
+            is_elsewhere(entry.pointer) for entry in error.errors
+        ):
             raise error
         if len(part) == 1:
             suspects.append((part[0], error))
@@ -132,7 +162,7 @@ class RefusalHandler:
         named: dict[int, list[Problem]] = {}
         for error in errors:
             places, field = self._locate(part, error.pointer)
-            if not places and len(part) == 1 and field != "profile":
+            if not places and len(part) == 1 and field != self._whole:
                 places = [0]
             for place in places:
                 named.setdefault(place, []).append(Problem(field, f"Klaviyo refused it: {error.words}"))
@@ -145,7 +175,7 @@ class RefusalHandler:
     def _give_up(self, error: KlaviyoRequestError, suspects: Sequence[Suspect], refuse: Refuse) -> None:
         if self._was_taken:
             for suspect in suspects:
-                _accuse(suspect, refuse)
+                _accuse(suspect, self._whole, refuse)
         error.args = (
             f"{error} Stopped looking for the records at fault after too many refusals of one batch.",
         )
@@ -158,7 +188,7 @@ class RefusalHandler:
         if suspects[0][1].status != _SIZE and not self._are_others_taken():
             raise suspects[0][1]
         for suspect in suspects:
-            _accuse(suspect, refuse)
+            _accuse(suspect, self._whole, refuse)
 
     def _are_others_taken(self) -> bool:
         """Whether any record of the run was taken; batches that are still under way may yet tell."""
@@ -195,7 +225,7 @@ def place_and_field(pointer: str, prefix: Sequence[str]) -> tuple[int | None, st
 
 def field_name(steps: Sequence[str]) -> str:
     """The field that the rest of a pointer means: ``attributes``, ``location``, ``city`` is ``location.city``."""
-    return ".".join(steps[1:] if steps[:1] == ["attributes"] else steps) or "profile"
+    return ".".join(steps[1:] if steps[:1] == ["attributes"] else steps) or WHOLE
 
 
 def is_elsewhere(pointer: str) -> bool:
@@ -220,9 +250,9 @@ def _far_apart(waiting: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
     return [rest[middle + 1 : -1], rest[:middle], [rest[middle]], [rest[-1]]]
 
 
-def _accuse(suspect: Suspect, refuse: Refuse) -> None:
+def _accuse(suspect: Suspect, field: str, refuse: Refuse) -> None:
     record, _ = suspect
-    refuse(record, Problem("profile", f"Klaviyo refused it: {_words([suspect])[0]}"))
+    refuse(record, Problem(field, f"Klaviyo refused it: {_words([suspect])[0]}"))
 
 
 def _joined(problems: Sequence[Problem]) -> Problem:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -207,7 +208,18 @@ class Airflow:
                 start_new_session=True,
             )
         self._processes.append(process)
+        if command[0] == "api-server":
+            self._wait_for_port(int(self.environment["AIRFLOW__API__PORT"]))
         return process
+
+    def _wait_for_port(self, port: int) -> None:
+        """A task that starts before the API server listens has failed."""
+        ends = time.monotonic() + 120
+        while time.monotonic() < ends:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+            time.sleep(0.5)
+        pytest.fail("the API server does not listen")
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
@@ -233,7 +245,7 @@ class Airflow:
         pytest.fail(f"the task is {self.state()}, not one of {states}\n{logs}")
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_real_scheduler_and_a_triggerer_that_is_killed(
     klaviyo: Emulator, shop: Path, tmp_path: Path
 ) -> None:

@@ -275,11 +275,11 @@ def _server() -> Iterator[str]:
 # --- measuring --------------------------------------------------------------------------------------------------
 
 
-def measure_here(way: str, rows: int, url: str) -> None:
-    """Run one way in this process and print what it took, imports left out by a small run before."""
-    WAYS[way](min(rows, WARM_UP), url)
+def measure_here(way: Callable[[int, str], None], rows: int, url: str, warm_up: int = WARM_UP) -> None:
+    """Run a way in this process and print what it took, imports left out by a small run before."""
+    way(min(rows, warm_up), url)
     started, cpu = time.perf_counter(), time.process_time()
-    WAYS[way](rows, url)
+    way(rows, url)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     figures = {
         "rows": rows,
@@ -290,13 +290,15 @@ def measure_here(way: str, rows: int, url: str) -> None:
     print("MEASURED" + json.dumps(figures), flush=True)
 
 
-def measure(way: str, rows: int, url: str, times: int = 1) -> dict[str, float]:
+def measure(
+    way: str, rows: int, url: str, times: int = 1, benchmark: str = "tests.benchmarks.profiles"
+) -> dict[str, float]:
     """The medians of a way over several runs, each in a process of its own."""
-    runs = [_measure_once(way, rows, url) for _ in range(times)]
+    runs = [_measure_once(way, rows, url, benchmark) for _ in range(times)]
     return {name: statistics.median(run[name] for run in runs) for name in runs[0]}
 
 
-def _measure_once(way: str, rows: int, url: str) -> dict[str, float]:
+def _measure_once(way: str, rows: int, url: str, benchmark: str) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as home:
         uri = urlsplit(_database_uri())
         shop = {
@@ -321,7 +323,7 @@ def _measure_once(way: str, rows: int, url: str) -> dict[str, float]:
         command = [
             sys.executable,
             "-m",
-            "tests.benchmarks.profiles",
+            benchmark,
             "--measure",
             way,
             "--rows",
@@ -406,7 +408,7 @@ def main() -> None:
     if asked.serve:
         serve()
     elif asked.measure:
-        measure_here(asked.measure, asked.rows, asked.url)
+        measure_here(WAYS[asked.measure], asked.rows, asked.url)
     elif asked.flat:
         sys.exit(not is_flat(200_000, 1_000_000))
     elif asked.peers:

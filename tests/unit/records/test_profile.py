@@ -243,3 +243,10 @@ def test_every_row_becomes_a_record_or_a_rejection_and_every_record_is_json(
         assert record.identity
         assert {"email", "phone_number", "external_id"} & attributes.keys()
         assert record.row == chunk[record.number - 1]
+
+
+@pytest.mark.parametrize("name", ['Size "XL"', "C:\\temp", "two\nlines", "größe"])
+def test_a_property_may_have_any_name_that_json_can_write(name: str) -> None:
+    row = {"email": "a@shop.io", name: "x", "Tier": None}
+    assert sent(row)["attributes"]["properties"] == {name: "x"}
+    assert "properties" not in sent({"email": "a@shop.io", name: None, "Tier": None})["attributes"]

@@ -1,0 +1,37 @@
+"""Makes the JSON objects of a chunk's rows from its columns: msgspec builds and encodes them in C."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+MakeObject = Callable[..., object]
+"""From the values of some keys, in order, to an object that encodes without those that are None."""
+
+_encode = msgspec.json.encode
+
+
+def object_maker(keys: Sequence[str]) -> MakeObject:
+    """What makes objects of these keys."""
+    return _dictionary(keys) if any(map(_has_escapes, keys)) else _struct(keys)
+
+
+def _struct(keys: Sequence[str]) -> MakeObject:
+    places = [f"f{place}" for place in range(len(keys))]
+    return msgspec.defstruct(
+        "Object",
+        [(place, object, None) for place in places],
+        omit_defaults=True,
+        gc=False,
+        rename=dict(zip(places, keys, strict=True)),
+    )
+
+
+def _has_escapes(key: str) -> bool:
+    """Whether a key has quotation marks or the like, which the structs of msgspec do not take."""
+    return _encode(key) != b'"%b"' % key.encode()
+
+
+def _dictionary(keys: Sequence[str]) -> MakeObject:
+    return lambda *values: {key: value for key, value in zip(keys, values, strict=False) if value is not None}
