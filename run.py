@@ -62,7 +62,7 @@ def tests(argv: list[str]) -> int:
     if not answers(5432):
         attempt("postgres")
     attempt("mysql")
-    return call("pytest", *argv)
+    return call("pytest", "--numprocesses=auto", "--dist=worksteal", *argv)
 
 
 def install(argv: list[str]) -> int:
