@@ -120,13 +120,15 @@ def _forget(options: argparse.Namespace, ask: Ask) -> int:
 
 def _forget_in_state(state_key: str, person: Person, key: Sequence[str]) -> int:
     with _locked(_folder(state_key)), _opened(state_key, is_read_only=False) as ledger:
-        found = {row for digest in person.digests() for row in ledger.keys_of_person(digest)}
+        digests = person.digests()
+        found = {row for digest in digests for row in ledger.keys_of_person(digest)}
+        on_list = list(ledger.people.identities(digests))  # also of rows that name somebody else by now
         if key:
             found.update(
                 digest for digest in key_hashes([tuple(key)]) if digest is not None and ledger.knows(digest)
             )
-        if found:
-            ledger.forget(sorted(found))
+        if found or on_list:
+            ledger.forget(sorted(found), on_list)
         return len(found)
 
 

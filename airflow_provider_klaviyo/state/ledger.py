@@ -16,7 +16,8 @@ import msgspec
 from airflow_provider_klaviyo.state.errors import StateDamaged, StateOfAnotherTarget, StateUnreadable
 from airflow_provider_klaviyo.state.log import Entry, StateLog
 from airflow_provider_klaviyo.state.storage import StateFolder
-from airflow_provider_klaviyo.state.table import Met, StateTable, Status
+from airflow_provider_klaviyo.state.table import Known, Met, StateTable, Status
+from airflow_provider_klaviyo.state.tracked import TrackedPeople
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Sent(NamedTuple):
 
 
 _NOBODY = Sent(0, 0, 0)
+_REHEARSAL = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +82,12 @@ class Ledger:
             "stale": self._apply_stale,
             "refresh": self._apply_refresh,
             "run": self._apply_run,
+            "moved": self._apply_moved,
+            "leaving": self._apply_leaving,
+            "removed": self._apply_removed,
         }
+        self._rehearsed = 0
+        self._is_read_only = False
         self._lock = threading.RLock()
         self._bytes = 0
         self._snapshot_bytes = 0
@@ -122,6 +129,7 @@ class Ledger:
             chain.copy_payload(base, path)
         found = base.facts["target"] if base else target or {}
         ledger = cls(chain, StateTable(path), found, scratch)
+        ledger._is_read_only = is_read_only
         with ExitStack() as unless_whole:
             unless_whole.callback(ledger.close)
             ledger._replay()
@@ -163,6 +171,11 @@ class Ledger:
         """Which keys occur for the first time in this run, and what Klaviyo has acknowledged under them."""
         return self._table.meet(keys, self._chain.refresh.get("serial", 0))
 
+    @property
+    def people(self) -> TrackedPeople:
+        """Whom the sync has put on its list."""
+        return self._table.people
+
     # --- what happens -----------------------------------------------------------------------------------------
 
     def send(self, rows: Sequence[Sent], *, overrules: bool = True) -> int:
@@ -195,6 +208,37 @@ class Ledger:
         if stale:
             self._add("stale", {"rows": len(stale)}, _pack_keys(stale))
 
+    def move(self, rows: Sequence[Sent], *, is_acknowledged: bool) -> None:
+        """Note whom rows name now that are not sent, because another row or the list itself has the person already.
+
+        Rows that the state does not know stay unknown.
+
+        :param is_acknowledged: whether the people are on the list.
+        """
+        keys = [row.key for row in rows]
+        named = self._table.persons_of(keys)
+        known = self._table.look_up(keys) if is_acknowledged else {}
+        doubted = {key for key, found in known.items() if found.status is not Status.ACKNOWLEDGED}
+        moved = [row for row in rows if row.key in doubted or named.get(row.key, row.person) != row.person]
+        if moved:
+            self._add("moved", {"rows": len(moved), "acknowledged": is_acknowledged}, _pack(moved))
+
+    def leave(self, persons: Sequence[int]) -> None:
+        """Note who is about to be taken off the list: who comes back from now on is put on it again."""
+        self._add("leaving", {"people": len(persons)}, _pack_keys(persons))
+
+    def remove(self, persons: Sequence[int]) -> None:
+        """Note who is off the list, and keep nothing else of them."""
+        self._add("removed", {"people": len(persons)}, _pack_keys(persons))
+
+    def restart(self) -> None:
+        """Begin anew: nothing that was acknowledged so far counts, and nobody was put on a list."""
+        with self._lock:
+            if not self._is_read_only:
+                self._log.begin({"target": self._target})
+            self._table.clear()
+            self._chain = _Chain()
+
     def refresh(self, run_id: str) -> None:
         """Let every acknowledgement so far count no longer; once for all tries of a run."""
         last = self._chain.refresh
@@ -213,9 +257,10 @@ class Ledger:
         ):
             self.compact()
 
-    def forget(self, keys: Sequence[int]) -> None:
-        """Delete what is kept of some rows, from the log too."""
+    def forget(self, keys: Sequence[int], persons: Sequence[int] = ()) -> None:
+        """Delete what is kept of some rows and people, from the log too."""
         with self._lock:
+            self.people.forget([*self._table.persons_of(keys).values(), *persons])
             self._table.forget(keys)
             gone = set(keys)
             for ticket in self._chain.jobs:
@@ -226,6 +271,10 @@ class Ledger:
     def knows(self, key: int) -> bool:
         """Whether anything is kept of a row."""
         return bool(self._table.look_up([key]))
+
+    def look_up(self, keys: Sequence[int]) -> Mapping[int, Known]:
+        """What is kept of some rows, or of what else a sync remembers under a key."""
+        return self._table.look_up(keys)
 
     def keys_of_person(self, person: int) -> list[int]:
         """The rows that name a person."""
@@ -261,11 +310,16 @@ class Ledger:
 
     def _add(self, kind: str, facts: Mapping[str, Any], payload: bytes = b"") -> int:
         with self._lock:
-            number = self._log.append(kind, facts, payload)
+            number = self._rehearse() if self._is_read_only else self._log.append(kind, facts, payload)
             self._apply(kind, number, facts, payload)
             self._entries += 1
             self._bytes += len(payload)
             return number
+
+    def _rehearse(self) -> int:
+        """A number for what a preview would write: later than all entries there are."""
+        self._rehearsed += 1
+        return _REHEARSAL + self._rehearsed
 
     def _replay(self) -> None:
         for entry in self._log.entries:
@@ -295,6 +349,7 @@ class Ledger:
         rows = _unpack(payload)
         if facts["overrules"]:
             self._table.overrule([row.key for row in rows], [row.person for row in rows], number)
+        self.people.track({row.key: (row.person, row.identity) for row in rows if row.identity is not None})
         self._table.mark(rows, Status.IN_DOUBT, number)
         self._keep_doubt(number, rows)
 
@@ -312,6 +367,9 @@ class Ledger:
         refused = [rows[place].key for place in failed]
         self._table.settle_sent(taken, ticket, Status.ACKNOWLEDGED, number)
         self._table.settle_sent(refused, ticket, Status.FAILED, number)
+        if any(row.identity is not None for row in rows):
+            self.people.confirm([row.person for place, row in enumerate(rows) if place not in others])
+            self.people.refuse([rows[place].person for place in failed])
 
     # The rows of a doubt are on disk: hundreds of jobs may be open at once.
 
@@ -328,7 +386,23 @@ class Ledger:
         self._table.settle(_unpack_keys(payload), Status.STALE, number)
 
     def _apply_failed(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
-        self._table.settle(_unpack_keys(payload), Status.FAILED, number)
+        keys = _unpack_keys(payload)
+        self._table.settle(keys, Status.FAILED, number)
+        self.people.refuse(list(self._table.persons_of(keys).values()))
+
+    def _apply_moved(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:
+        rows = _unpack(payload)
+        self.people.leave({row.key: row.person for row in rows})
+        status = Status.ACKNOWLEDGED if facts["acknowledged"] else Status.STALE
+        self._table.mark(rows, status, number)
+
+    def _apply_leaving(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
+        self._table.unsettle(_unpack_keys(payload), number)
+
+    def _apply_removed(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
+        persons = _unpack_keys(payload)
+        self._table.forget_rows_of(persons)
+        self.people.forget(persons)
 
     def _apply_refresh(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
         self._chain.refresh = {"run": facts["run"], "serial": number}

@@ -12,13 +12,12 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
 from airflow_provider_klaviyo.state.errors import StateUnreadable
+from airflow_provider_klaviyo.state.statements import PART, change, look_up, packed, parts
+from airflow_provider_klaviyo.state.tracked import TrackedPeople
 
-_VERSION = 1
+_VERSION = 2
 _CACHE_KIB = 16_384
-_PART = 10_000
 
 
 class Status(IntEnum):
@@ -39,7 +38,7 @@ class Known(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """A row as the table takes it."""
+    """A row as the table takes it; ``identity`` only where the sync must be able to take the person off again."""
 
     key: int
     fingerprint: int
@@ -55,19 +54,12 @@ class Met(NamedTuple):
     in_doubt: Collection[int]
 
 
-class Gone(NamedTuple):
-    """A row that this run did not see."""
-
-    key: int
-    person: int
-    identity: str | None
-    status: Status
-
-
 class StateTable:
     """Rows by the hash of their primary key; safe to share among threads.
 
     Which rows a run has seen is a bit for each, by the row's place: a table of keys would cost a third of the diff.
+
+    ``people`` are those whom the sync has put on a list.
 
     :param path: the file; made when it is not there.
     :raises StateUnreadable: when it is of another release's form.
@@ -90,6 +82,7 @@ class StateTable:
         self._bits: bytearray | None = None
         try:
             self._prepare()
+            self.people = TrackedPeople(self._database, self._lock, self)
         except BaseException:
             self._database.close()
             raise
@@ -99,10 +92,10 @@ class StateTable:
         """What is known of some rows."""
         found: dict[int, Known] = {}
         with self._lock:
-            for part in _parts(keys):
+            for part in parts(keys):
                 rows = self._database.execute(
                     "SELECT key, fingerprint, status, serial FROM rows WHERE key IN (SELECT value FROM json_each(?))",
-                    (_json(sorted(part)),),
+                    (packed(sorted(part)),),
                 )
                 found.update((row[0], Known(row[1], _STATUS[row[2]], row[3])) for row in rows)
         return found
@@ -118,7 +111,7 @@ class StateTable:
                 "SELECT key, place, CASE WHEN status = 1 AND serial > ? THEN fingerprint END, status = 3 FROM rows "
                 "WHERE key IN (SELECT value FROM json_each(?))"
             )
-            found = self._database.execute(query, (since, _json(sorted(keys)))).fetchall()
+            found = self._database.execute(query, (since, packed(sorted(keys)))).fetchall()
             places = {key: place for key, place, _, _ in found}
             strangers = [key for key in keys if key not in places]
             new = dict(zip(strangers, self._first_met(strangers), strict=True)) if strangers else {}
@@ -157,13 +150,13 @@ class StateTable:
         self._chunk += 1
         before = self._database.total_changes
         self._database.execute(
-            "INSERT OR IGNORE INTO met SELECT value, ? FROM json_each(?)", (self._chunk, _json(sorted(keys)))
+            "INSERT OR IGNORE INTO met SELECT value, ? FROM json_each(?)", (self._chunk, packed(sorted(keys)))
         )
         if self._database.total_changes - before == len(keys):
             return [True] * len(keys)
         old = self._database.execute(
             "SELECT key FROM met WHERE chunk < ? AND key IN (SELECT value FROM json_each(?))",
-            (self._chunk, _json(sorted(keys))),
+            (self._chunk, packed(sorted(keys))),
         )
         met = {key for (key,) in old}
         return [key not in met for key in keys]
@@ -173,11 +166,10 @@ class StateTable:
         with self._lock:
             known = self.look_up([row[0] for row in rows])
             self._database.executemany(
-                "INSERT INTO rows (key, fingerprint, person, identity, status, serial, place) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, "
-                "person = excluded.person, identity = excluded.identity, status = excluded.status, "
-                "serial = excluded.serial",
-                ((*row, status.value, serial, self._place_for(row[0], known)) for row in rows),
+                "INSERT INTO rows (key, fingerprint, person, status, serial, place) "
+                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, "
+                "person = excluded.person, status = excluded.status, serial = excluded.serial",
+                ((*row[:3], status.value, serial, self._place_for(row[0], known)) for row in rows),
             )
 
     def _place_for(self, key: int, known: Mapping[int, Known]) -> int:
@@ -190,39 +182,56 @@ class StateTable:
     def settle(self, keys: Sequence[int], status: Status, serial: int) -> None:
         """Give rows that are there another status."""
         with self._lock:
-            for part in _parts(keys):
+            for part in parts(keys):
                 self._database.execute(
                     "UPDATE rows SET status = ?, serial = ? WHERE key IN (SELECT value FROM json_each(?))",
-                    (status.value, serial, _json(part)),
+                    (status.value, serial, packed(part)),
                 )
 
     def settle_sent(self, keys: Sequence[int], sent: int, status: Status, serial: int) -> None:
         """The same for rows that are still in doubt by the entry ``sent``: a later doubt stays one."""
         with self._lock:
-            for part in _parts(keys):
+            for part in parts(keys):
                 self._database.execute(
                     "UPDATE rows SET status = ?, serial = ? "
                     "WHERE key IN (SELECT value FROM json_each(?)) AND status = 3 AND serial = ?",
-                    (status.value, serial, _json(part), sent),
+                    (status.value, serial, packed(part), sent),
                 )
 
     def overrule(self, keys: Sequence[int], persons: Sequence[int], serial: int) -> None:
         """Make rows stale that name one of these people and are not among these keys."""
         with self._lock:
-            for part in _parts(persons):
+            for part in parts(persons):
                 self._database.execute(
                     "UPDATE rows SET status = 4, serial = ? WHERE person IN (SELECT value FROM json_each(?)) "
                     "AND person != 0 AND status = 1 AND key NOT IN (SELECT value FROM json_each(?))",
-                    (serial, _json(part), _json(keys)),
+                    (serial, packed(part), packed(keys)),
                 )
 
     def forget(self, keys: Sequence[int]) -> None:
         """Delete rows."""
         with self._lock:
-            for part in _parts(keys):
+            change(self._database, "DELETE FROM rows WHERE key IN", keys)
+
+    def forget_rows_of(self, persons: Sequence[int]) -> None:
+        """Delete the rows that name these people."""
+        with self._lock:
+            change(self._database, "DELETE FROM rows WHERE person IN", persons)
+
+    def unsettle(self, persons: Sequence[int], serial: int) -> None:
+        """Let the rows that name these people count no longer."""
+        with self._lock:
+            for part in parts(persons):
                 self._database.execute(
-                    "DELETE FROM rows WHERE key IN (SELECT value FROM json_each(?))", (_json(part),)
+                    "UPDATE rows SET status = 4, serial = ? WHERE person IN (SELECT value FROM json_each(?))",
+                    (serial, packed(part)),
                 )
+
+    def clear(self) -> None:
+        """Delete everything but what belongs to this run."""
+        with self._lock:
+            for table in ("rows", "added", "former"):
+                self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - one of three words
 
     def keys_of_person(self, person: int) -> list[int]:
         """The rows that name a person."""
@@ -231,31 +240,29 @@ class StateTable:
                 key for (key,) in self._database.execute("SELECT key FROM rows WHERE person = ?", (person,))
             ]
 
-    def gone(self) -> Iterator[Gone]:
-        """The rows that this run did not see."""
+    def persons_of(self, keys: Sequence[int]) -> dict[int, int]:
+        """Whom rows that are there name."""
+        with self._lock:
+            return dict(look_up(self._database, "SELECT key, person FROM rows WHERE key IN", keys))
+
+    def unseen(self) -> Iterator[list[int]]:
+        """The people of rows that this run did not see, some thousand rows at a time."""
         last: int | None = None
-        query = (
-            "SELECT key, person, identity, status, place FROM rows WHERE (? IS NULL OR key > ?) "
-            "ORDER BY key LIMIT ?"
-        )
+        query = "SELECT key, person, place FROM rows WHERE (? IS NULL OR key > ?) ORDER BY key LIMIT ?"
         while True:
             with self._lock:
                 self._begin_run()
-                found = self._database.execute(query, (last, last, _PART)).fetchall()
-            for key, person, identity, status, place in found:
-                if not self._was_seen(place):
-                    yield Gone(key, person, identity, Status(status))
-            if len(found) < _PART:
+                found = self._database.execute(query, (last, last, PART)).fetchall()
+            yield [person for _, person, place in found if not self.was_seen(place)]
+            if len(found) < PART:
                 return
             last = found[-1][0]
 
-    def _was_seen(self, place: int) -> bool:
+    def was_seen(self, place: int) -> bool:
+        """Whether this run saw the row at a place."""
+        self._begin_run()
         bits = self._bits
         return place >= self._old_places or bool(bits and bits[place >> 3] & 1 << (place & 7))
-
-    def count_gone(self) -> int:
-        """How many rows this run did not see."""
-        return sum(1 for _ in self.gone())
 
     def counts(self) -> Mapping[Status, int]:
         """How many rows there are, by status."""
@@ -284,7 +291,7 @@ class StateTable:
         if version == 0:
             self._database.execute(
                 "CREATE TABLE rows (key INTEGER PRIMARY KEY, fingerprint INTEGER NOT NULL, person INTEGER NOT NULL, "
-                "status INTEGER NOT NULL, serial INTEGER NOT NULL, place INTEGER NOT NULL, identity TEXT)"
+                "status INTEGER NOT NULL, serial INTEGER NOT NULL, place INTEGER NOT NULL)"
             )
             self._database.execute("CREATE INDEX rows_by_person ON rows (person)")
             self._database.execute(f"PRAGMA user_version = {_VERSION}")
@@ -299,13 +306,3 @@ class StateTable:
 
 
 _STATUS = {status.value: status for status in Status}
-
-
-def _json(values: Sequence[int]) -> str:
-    """A list of values travels as one JSON text, which is a third faster than a statement for each."""
-    return msgspec.json.encode(values).decode()
-
-
-def _parts(values: Sequence[int]) -> Iterator[Sequence[int]]:
-    for start in range(0, len(values), _PART):
-        yield values[start : start + _PART]

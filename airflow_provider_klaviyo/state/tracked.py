@@ -1,0 +1,161 @@
+"""People whom a sync has put on a list, so that it can take them off when they leave the query."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+from airflow_provider_klaviyo.state.statements import PART, change, look_up, packed
+
+
+class Absent(NamedTuple):
+    """Somebody on the list whom no row of this run names.
+
+    ``held_by`` are rows of this run that named the person before: until Klaviyo has whom they name now, the person
+    stays.
+    """
+
+    person: int
+    held_by: tuple[int, ...] = ()
+
+
+class _Rows(Protocol):
+    """The rows of the state, in the same database."""
+
+    def persons_of(self, keys: Sequence[int]) -> dict[int, int]: ...
+    def unseen(self) -> Iterator[list[int]]: ...
+    def was_seen(self, place: int) -> bool: ...
+
+
+class TrackedPeople:
+    """Who is on the list by the sync's doing, and whom rows named before; a part of the state's table.
+
+    :param lock: guards the database.
+    """
+
+    def __init__(self, database: sqlite3.Connection, lock: threading.RLock, rows: _Rows) -> None:
+        self._database = database
+        self._lock = lock
+        self._rows = rows
+        for table in (
+            "TABLE IF NOT EXISTS added (person INTEGER PRIMARY KEY, identity TEXT NOT NULL, is_sure INTEGER NOT NULL)",
+            "TABLE IF NOT EXISTS former (person INTEGER, key INTEGER, PRIMARY KEY (person, key)) WITHOUT ROWID",
+            "TEMP TABLE named (person INTEGER PRIMARY KEY)",
+            "TEMP TABLE leaving (person INTEGER PRIMARY KEY)",
+        ):
+            database.execute(f"CREATE {table}")
+
+    # --- what happens -----------------------------------------------------------------------------------------
+
+    def track(self, identities: Mapping[int, tuple[int, str]]) -> None:
+        """These may be on the list from now on, by key: person and identity. To be called before the rows change."""
+        with self._lock:
+            self._database.executemany("INSERT OR IGNORE INTO added VALUES (?, ?, 0)", identities.values())
+        self.leave({key: person for key, (person, _) in identities.items()})
+
+    def leave(self, persons: Mapping[int, int]) -> None:
+        """Remember whom rows named before, where that is somebody else than now; to be called before they change."""
+        with self._lock:
+            before = self._rows.persons_of(list(persons))
+            self._database.executemany(
+                "INSERT OR IGNORE INTO former (key, person) VALUES (?, ?)",
+                [(key, person) for key, person in before.items() if person != persons[key]],
+            )
+            self._database.executemany(
+                "DELETE FROM former WHERE person = ? AND key = ?",
+                [(person, key) for key, person in persons.items()],
+            )
+
+    def confirm(self, persons: Sequence[int]) -> None:
+        """Klaviyo has put these on the list."""
+        with self._lock:
+            change(self._database, "UPDATE added SET is_sure = 1 WHERE person IN", persons)
+
+    def refuse(self, persons: Sequence[int]) -> None:
+        """Klaviyo refused these: who was not put on the list before is not on it by the sync's doing."""
+        with self._lock:
+            change(self._database, "DELETE FROM added WHERE is_sure = 0 AND person IN", persons)
+
+    def forget(self, persons: Sequence[int]) -> None:
+        """Keep nothing of these, be it because they were taken off the list."""
+        with self._lock:
+            change(self._database, "DELETE FROM added WHERE person IN", persons)
+            change(self._database, "DELETE FROM former WHERE person IN", persons)
+
+    def name(self, persons: Sequence[int]) -> None:
+        """A row of this run names these, whatever becomes of the row."""
+        with self._lock:
+            self._database.execute(
+                "INSERT OR IGNORE INTO named SELECT value FROM json_each(?)", (packed(sorted(persons)),)
+            )
+
+    # --- what is known ----------------------------------------------------------------------------------------
+
+    def count(self) -> int:
+        """How many the sync has put on the list."""
+        with self._lock:
+            return int(self._database.execute("SELECT COUNT(*) FROM added").fetchone()[0])
+
+    def known_by(self) -> str | None:
+        """The field that identifies them; None while there is nobody."""
+        with self._lock:
+            row = self._database.execute("SELECT identity FROM added LIMIT 1").fetchone()
+        return str(row[0]).partition("\0")[0] if row else None
+
+    def identities(self, persons: Sequence[int]) -> dict[int, str]:
+        """Their identifiers, as ``field NUL value``."""
+        with self._lock:
+            return dict(
+                look_up(self._database, "SELECT person, identity FROM added WHERE person IN", persons)
+            )
+
+    def absent(self) -> Iterator[list[Absent]]:
+        """Whom the sync has put on the list and no row of this run names, some thousand at a time."""
+        for persons in self._rows.unseen():
+            with self._lock:
+                self._database.execute(
+                    "INSERT OR IGNORE INTO leaving SELECT value FROM json_each(?)", (packed(sorted(persons)),)
+                )
+        with self._lock:
+            self._database.execute("INSERT OR IGNORE INTO leaving SELECT DISTINCT person FROM former")
+        for persons in self._leaving():
+            tracked = self.identities(persons)
+            yield self.unnamed([person for person in persons if person in tracked])
+
+    def unnamed(self, persons: Sequence[int]) -> list[Absent]:
+        """Those of these people whom no row of this run names."""
+        with self._lock:
+            named = {
+                person
+                for (person,) in look_up(self._database, "SELECT person FROM named WHERE person IN", persons)
+            }
+            rows = look_up(self._database, "SELECT person, place FROM rows WHERE person IN", persons)
+            named.update(person for person, place in rows if self._rows.was_seen(place))
+            query = "SELECT f.person, f.key, r.place FROM former f JOIN rows r USING (key) WHERE f.person IN"
+            held: dict[int, list[int]] = {}
+            for person, key, place in look_up(self._database, query, persons):
+                if self._rows.was_seen(place):
+                    held.setdefault(person, []).append(key)
+        return [Absent(person, tuple(held.get(person, ()))) for person in persons if person not in named]
+
+    def replaced(self, keys: Sequence[int]) -> set[int]:
+        """The rows of which Klaviyo has acknowledged whom they name now, be it by another row."""
+        query = (
+            "SELECT r.key FROM rows r WHERE EXISTS "
+            "(SELECT 1 FROM rows o WHERE o.person = r.person AND o.status = 1) AND r.key IN"
+        )
+        with self._lock:
+            return {key for (key,) in look_up(self._database, query, keys)}
+
+    def _leaving(self) -> Iterator[list[int]]:
+        last = -(1 << 63)
+        query = "SELECT person FROM leaving WHERE person > ? ORDER BY person LIMIT ?"
+        while True:
+            with self._lock:
+                persons = [person for (person,) in self._database.execute(query, (last, PART))]
+            if not persons:
+                return
+            yield persons
+            last = persons[-1]
