@@ -16,7 +16,7 @@
     │   └── KlaviyoTimeout                 the sync's time is up
     ├── KlaviyoRequestError            Klaviyo refused what was sent (other 4xx)
     ├── KlaviyoStopped                 the run was told to stop
-    └── KlaviyoSyncFailed              too many rows were rejected; carries the report
+    └── KlaviyoSyncFailed              too many rows were rejected, or people may not be removed; carries the report
 """
 
 from __future__ import annotations
@@ -152,7 +152,9 @@ class KlaviyoStopped(KlaviyoError):
 
 
 class KlaviyoSyncFailed(KlaviyoError):
-    """More rows were rejected than ``max_rejected`` allows; every good row was sent.
+    """More rows were rejected than ``max_rejected`` allows, or a mirror would remove more people than it may.
+
+    Every good row was sent.
 
     ``report`` is the run's summary, as the task returns it.
     """

@@ -25,9 +25,12 @@ def get_provider_info() -> dict[str, Any]:
             }
         ],
         "hooks": [_modules("hooks.klaviyo")],
-        "operators": [_modules("operators.events", "operators.profiles")],
-        "sensors": [_modules("sensors.jobs")],
-        "triggers": [_modules("triggers.jobs")],
+        "operators": [
+            _modules("operators.events", "operators.lists", "operators.profiles", "operators.subscriptions")
+        ],
+        "sensors": [_modules("sensors.jobs", "sensors.lists")],
+        "triggers": [_modules("triggers.jobs", "triggers.lists")],
+        "extra-links": ["airflow_provider_klaviyo.links.klaviyo.KlaviyoListLink"],
         "connection-types": [
             {
                 "connection-type": "klaviyo",

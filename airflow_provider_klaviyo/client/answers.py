@@ -78,6 +78,18 @@ def read_document(endpoint: Endpoint, answer: Answer) -> Document:
     return document
 
 
+def resources(document: Document) -> list[Document]:
+    """The resources of a collection, or none where it has another shape."""
+    listed = document["data"]
+    return [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+
+
+def attributes_of(resource: Document) -> Document:
+    """The attributes of a resource; empty where it has none."""
+    attributes = resource.get("attributes")
+    return attributes if isinstance(attributes, Mapping) else {}
+
+
 def read_accepted(endpoint: Endpoint, answer: Answer) -> str:
     """Make sure of a success whose body is empty (202, 204); returns the field that Klaviyo left out, if it did.
 

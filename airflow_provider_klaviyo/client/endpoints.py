@@ -6,7 +6,7 @@ Numbers are Klaviyo's own, from its OpenAPI file of revision 2026-07-15
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from airflow_provider_klaviyo.client.rate_limit import Rate
 
@@ -117,6 +117,63 @@ CREATE_LIST = Endpoint(
     _rates(10, 150, 150),
     is_repeatable=False,
 )
+GET_LIST = Endpoint("get_list", "GET", "/api/lists/{id}", ("lists:read",), _L)
+
+# With profile_count the same call is counted in the tightest windows.
+GET_LIST_COUNT = Endpoint("get_list", "GET", "/api/lists/{id}", ("lists:read",), _XS)
+
+_MEMBERSHIP = "/api/lists/{id}/relationships/profiles"
+
+GET_LIST_PROFILES = Endpoint(
+    "get_profiles_for_list", "GET", "/api/lists/{id}/profiles", ("lists:read", "profiles:read"), _L
+)
+
+# Who is on the list already stays on it, and who is not on it stays away: sending either again is harmless.
+ADD_TO_LIST = Endpoint(
+    "add_profiles_to_list",
+    "POST",
+    _MEMBERSHIP,
+    ("lists:write", "profiles:write"),
+    _M,
+    max_records=1_000,
+    records="/data",
+)
+REMOVE_FROM_LIST = Endpoint(
+    "remove_profiles_from_list",
+    "DELETE",
+    _MEMBERSHIP,
+    ("lists:write", "profiles:write"),
+    _M,
+    max_records=1_000,
+    records="/data",
+)
+
+# Whom it asks for a confirmation, it asks again when it is sent again: see SUBSCRIBE_ONCE.
+SUBSCRIBE = Endpoint(
+    "bulk_subscribe_profiles",
+    "POST",
+    "/api/profile-subscription-bulk-create-jobs",
+    ("lists:write", "profiles:write", "subscriptions:write"),
+    _L,
+    max_records=1_000,
+    records="/data/attributes/profiles/data",
+)
+SUBSCRIBE_ONCE = replace(SUBSCRIBE, is_repeatable=False)
+
+# Its success takes people off the list, and who is not on the list is unsubscribed from everything.
+UNSUBSCRIBE = Endpoint(
+    "bulk_unsubscribe_profiles",
+    "POST",
+    "/api/profile-subscription-bulk-delete-jobs",
+    ("lists:write", "profiles:write", "subscriptions:write"),
+    _L,
+    is_repeatable=False,
+    max_records=100,
+    records="/data/attributes/profiles/data",
+)
+
+# Without a list it does the same however often it is sent.
+UNSUBSCRIBE_GLOBALLY = replace(UNSUBSCRIBE, is_repeatable=True)
 
 ENDPOINTS = (
     GET_ACCOUNTS,
@@ -129,11 +186,26 @@ ENDPOINTS = (
     CREATE_EVENTS,
     GET_LISTS,
     CREATE_LIST,
+    GET_LIST,
+    GET_LIST_PROFILES,
+    ADD_TO_LIST,
+    REMOVE_FROM_LIST,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
 )
 
 SCOPES = {
     "events": (CREATE_EVENTS,),
+    "list": (
+        IMPORT_PROFILES,
+        GET_IMPORT_JOBS,
+        GET_PROFILES,
+        GET_LIST_PROFILES,
+        ADD_TO_LIST,
+        REMOVE_FROM_LIST,
+    ),
     "profiles": (IMPORT_PROFILES, IMPORT_PROFILE, GET_IMPORT_JOB, GET_IMPORT_JOBS, GET_IMPORT_ERRORS),
+    "subscriptions": (GET_LISTS, GET_LIST, GET_LIST_PROFILES, GET_PROFILES, SUBSCRIBE, UNSUBSCRIBE),
 }
 """The endpoints that each sync type calls."""
 

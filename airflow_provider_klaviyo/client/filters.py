@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
+
+MOST_VALUES = 100
+"""Values in one filter: as many as a page holds. Klaviyo names no limit."""
+
+_MOST_BYTES = 6_000
+"""Of a filter as it stands in the URL, of which servers commonly take 8 KB."""
 
 
 def equals(field: str, value: str) -> str:
@@ -13,6 +20,21 @@ def equals(field: str, value: str) -> str:
 def any_of(field: str, values: Sequence[str]) -> str:
     """``any(email,["…","…"])``."""
     return f"any({field},[{','.join(_quoted(value) for value in values)}])"
+
+
+def in_filters(values: Sequence[str]) -> Iterator[list[str]]:
+    """The values, so many at a time as one filter and its URL may hold."""
+    part: list[str] = []
+    size = 0
+    for value in values:
+        grown = size + len(quote(f"{_quoted(value)},", safe=""))
+        if part and (len(part) >= MOST_VALUES or grown > _MOST_BYTES):
+            yield part
+            part, grown = [], grown - size
+        part.append(value)
+        size = grown
+    if part:
+        yield part
 
 
 def _quoted(value: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
-from airflow_provider_klaviyo.client.answers import Answer, Document, read_document
+from airflow_provider_klaviyo.client.answers import Answer, Document, read_document, resources
 from airflow_provider_klaviyo.client.endpoints import (
     GET_IMPORT_ERRORS,
     GET_IMPORT_JOB,
@@ -138,14 +138,14 @@ def find_import_jobs(client: KlaviyoClient, ids: Collection[str]) -> dict[str, I
 def import_errors(client: KlaviyoClient, job_id: str) -> Iterator[RecordError]:
     """All import errors of a job, page after page."""
     for document in client.pages(GET_IMPORT_ERRORS, resource_id=job_id, query={"page[size]": str(_PAGE)}):
-        for resource in _resources(document):
+        for resource in resources(document):
             yield _import_error(_mapping(resource.get("attributes")))
 
 
 def _listed(client: KlaviyoClient, wanted: Collection[str]) -> Iterator[list[ImportJob]]:
     """The wanted jobs of each page; others', which may be of any kind, are not looked at."""
     for document in client.pages(GET_IMPORT_JOBS, query={"sort": "-created_at", "page[size]": str(_PAGE)}):
-        ours = (resource for resource in _resources(document) if resource.get("id") in wanted)
+        ours = (resource for resource in resources(document) if resource.get("id") in wanted)
         yield [_job(resource) for resource in ours if "status" in _mapping(resource.get("attributes"))]
 
 
@@ -179,13 +179,6 @@ def _import_error(attributes: Document) -> RecordError:
 def _count(attributes: Document, name: str) -> int | None:
     value = attributes.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
-
-
-def _resources(document: Document) -> list[Document]:
-    listed = document["data"]
-    return (
-        [resource for resource in listed if isinstance(resource, Mapping)] if isinstance(listed, list) else []
-    )
 
 
 def _mapping(value: object) -> Document:

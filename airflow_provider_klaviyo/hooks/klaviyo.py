@@ -170,7 +170,7 @@ class KlaviyoHook(BaseHook):
 
         :raises KlaviyoConfigurationError: when several lists have that name; their ids are named.
         """
-        from airflow_provider_klaviyo.client.by_hand import find_list
+        from airflow_provider_klaviyo.client.lists import find_list
 
         with self.get_client(deadline=time.time() + _CALL_SECONDS) as client:
             return find_list(client, name)
@@ -180,7 +180,7 @@ class KlaviyoHook(BaseHook):
 
         :param opt_in_process: ``single_opt_in`` or ``double_opt_in`` for a new list; None for the account's default.
         """
-        from airflow_provider_klaviyo.client.by_hand import create_list
+        from airflow_provider_klaviyo.client.lists import create_list
 
         with self.get_client(deadline=time.time() + _CALL_SECONDS) as client:
             return create_list(client, name, opt_in_process)

@@ -157,8 +157,12 @@ class KlaviyoSyncOperator(BaseOperator):
 
     @property
     def templates(self) -> object:
-        """The query and its parameters before they were rendered; nothing where Airflow did not render them here."""
-        return self._templates
+        """The query and its parameters before they were rendered; None where that was not seen.
+
+        Airflow renders a mapped task past ``render_template_fields``, and reads a ``.sql`` file while it renders.
+        """
+        is_file = isinstance(self._templates, tuple) and str(self._templates[0]).endswith(".sql")
+        return None if is_file else self._templates
 
     def _finish(self, context: Context, work: Callable[[SyncRun], None]) -> dict[str, Any]:
         from airflow_provider_klaviyo.exceptions import (

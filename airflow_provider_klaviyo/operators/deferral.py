@@ -32,6 +32,7 @@ class Note(msgspec.Struct):
     jobs: list[HandedOver]
     started: float
     deadline: float
+    remembered: bytes = b""
 
 
 class Deferral:
@@ -40,8 +41,17 @@ class Deferral:
     def __init__(self, files: RunFiles) -> None:
         self._files = files
 
-    def save(self, report: SyncReport, jobs: Iterator[tuple[HandedOver, Any]], deadline: float) -> list[str]:
-        """Write everything down; the note comes last, so that it is there only when all else is. Returns job ids."""
+    def save(
+        self,
+        report: SyncReport,
+        jobs: Iterator[tuple[HandedOver, Any]],
+        deadline: float,
+        remembered: bytes = b"",
+    ) -> list[str]:
+        """Write everything down; the note comes last, so that it is there only when all else is. Returns job ids.
+
+        :param remembered: what the sync type must know to conclude.
+        """
         kept = []
         for number, (job, rows) in enumerate(jobs):
             self._write(self._files.deferred(number), encode_json(rows))
@@ -54,6 +64,7 @@ class Deferral:
             jobs=kept,
             started=time.time() - (time.monotonic() - report.started),
             deadline=deadline,
+            remembered=remembered,
         )
         self._write(self._files.deferred(), msgspec.json.encode(note))
         return [job.id for job in kept]

@@ -11,12 +11,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.records.event_fields import METRIC_LIMIT
+from airflow_provider_klaviyo.records.truth import FALSE, TRUE
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 
-_TRUE = {"true", "t", "yes", "y", "on", "1"}
-_FALSE = {"false", "f", "no", "n", "off", "0"}
 _FOR_EVER = 100 * 366 * 86_400
 _NOTHING = {"none", "null", ""}
 
@@ -63,8 +62,7 @@ class SyncOptions:
             state_key=text("state_key", operator.state_key),
             phone_region=text("phone_region", operator.phone_region),
             timezone=_timezone(text("timezone", operator.timezone) or "UTC"),
-            drops_invalid=_choice("on_invalid", operator.on_invalid, ("drop_field", "reject"))
-            == "drop_field",
+            drops_invalid=choice("on_invalid", operator.on_invalid, ("drop_field", "reject")) == "drop_field",
             max_rejected=_max_rejected(operator.max_rejected),
             is_preview=flag("preview", operator.preview),
             waits=flag("wait_for_completion", operator.wait_for_completion),
@@ -98,10 +96,10 @@ def flag(name: str, value: object) -> bool:
     if isinstance(value, (bool, int)):
         return bool(value)
     word = str(value).strip().lower()
-    if word not in _TRUE | _FALSE:
+    if word not in TRUE | FALSE:
         msg = f"{name} must be true or false, not {value!r}."
         raise KlaviyoConfigurationError(msg)
-    return word in _TRUE
+    return word in TRUE
 
 
 def flag_or_none(name: str, value: object) -> bool | None:
@@ -150,7 +148,7 @@ def flag_or_names(name: str, value: object) -> bool | Sequence[str]:
     if plain is None:
         return False
     is_flag = isinstance(plain, (bool, int)) or (
-        isinstance(plain, str) and plain.strip().lower() in _TRUE | _FALSE
+        isinstance(plain, str) and plain.strip().lower() in TRUE | FALSE
     )
     return flag(name, plain) if is_flag else names(name, plain)
 
@@ -211,7 +209,8 @@ def _timezone(name: str) -> tzinfo:
         raise KlaviyoConfigurationError(msg) from None
 
 
-def _choice(name: str, value: object, allowed: Sequence[str]) -> str:
+def choice(name: str, value: object, allowed: Sequence[str]) -> str:
+    """One of a few words."""
     if value not in allowed:
         msg = f"{name} must be {' or '.join(map(repr, allowed))}, not {value!r}."
         raise KlaviyoConfigurationError(msg)
@@ -222,6 +221,20 @@ def _max_rejected(value: object) -> float:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or value < 0 or (isinstance(value, float) and not value <= 1):  # type: ignore[operator]
         msg = f"max_rejected must be a number of rows (int) or a share between 0.0 and 1.0 (float), not {value!r}."
+        raise KlaviyoConfigurationError(msg)
+    return value  # type: ignore[return-value]
+
+
+def most_removals(value: object) -> float | None:
+    """A number of people, a share of them, or None for no limit."""
+    if value is None:
+        return None
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or value < 0 or (isinstance(value, float) and not value <= 1):  # type: ignore[operator]
+        msg = (
+            "max_removals must be a number of people (int), a share between 0.0 and 1.0 (float) or None, "
+            f"not {value!r}."
+        )
         raise KlaviyoConfigurationError(msg)
     return value  # type: ignore[return-value]
 

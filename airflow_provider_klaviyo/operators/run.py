@@ -22,6 +22,7 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoSyncFailed,
     mask,
 )
+from airflow_provider_klaviyo.links.klaviyo import push_list_link
 from airflow_provider_klaviyo.operators.deferral import Deferral
 from airflow_provider_klaviyo.operators.intervals import empty_interval_notice
 from airflow_provider_klaviyo.operators.options import SyncOptions
@@ -87,7 +88,8 @@ class SyncRun:
         self._files.prune()
         query = Query(options.sql, options.parameters)
         source = self._sql_hook(options.sql_hook_params)
-        if notice := empty_interval_notice(self._operator.templates, self._context):
+        rendered = (options.sql, options.parameters)
+        if notice := empty_interval_notice(self._operator.templates, rendered, self._context):
             log.warning("%s", notice)
             report.extra["notice"] = notice
         report.error = "the run has not come to its end"
@@ -119,6 +121,7 @@ class SyncRun:
         self._deadline = max(note.deadline, time.time() + _SETTLE_SECONDS)
         with self._told(state_key) as (client, scratch, state):
             means = self._means(client, scratch, state, waits=True)
+            self._sync_type.recall(note.remembered)
             delivery = self._sync_type.delivery(means)
             if not isinstance(delivery, ImportJobDelivery):
                 msg = f"A {self._sync_type.name} sync has no jobs that could be waited for."
@@ -129,8 +132,10 @@ class SyncRun:
                 settle(delivery, report)
             finally:
                 report.open_jobs = delivery.open_jobs
-            self._sync_type.conclude(means)
-        deferral.delete(note.jobs)
+            try:
+                self._sync_type.conclude(means)
+            finally:
+                deferral.delete(note.jobs)
         _judge(report, options)
 
     @contextmanager
@@ -148,6 +153,8 @@ class SyncRun:
                 hook.check_account(client)
                 self._sync_type.prepare(client, is_preview=self._options.is_preview)
                 report.list_id = self._sync_type.list_id
+                if report.list_id or self._operator.operator_extra_links:
+                    push_list_link(self._context["ti"], report.list_id)
                 if state_key is not None:
                     target = self._target(state_key, hook.account_id(client), client)
                     opened = open_state(state_key, Path(folder), target, self._options, self._context)
@@ -165,6 +172,7 @@ class SyncRun:
             finally:
                 report.requests = requests + client.requests_sent
                 report.seconds_waited = seconds + client.seconds_waited
+                self._sync_type.close()
                 self._conclude(state)
 
     def _target(self, state_key: str, account_id: str, client: KlaviyoClient) -> dict[str, str]:
@@ -190,6 +198,7 @@ class SyncRun:
         ledger = state.ledger if state else None
         defers = options.waits and options.is_deferrable and not options.is_preview
         means = self._means(client, scratch, state, waits=options.waits and not defers)
+        sync_type.begin(means)
         delivery = sync_type.preview(self._files.preview) if options.is_preview else sync_type.delivery(means)
         changes = sync_type.changes(ledger, is_preview=options.is_preview)
         people = SeenPeople(scratch)
@@ -208,7 +217,9 @@ class SyncRun:
         finally:
             people.close()
         if defers and isinstance(delivery, ImportJobDelivery) and delivery.open_jobs:
-            self.open_jobs = Deferral(self._files).save(report, delivery.handed_over(), self._deadline)
+            self.open_jobs = Deferral(self._files).save(
+                report, delivery.handed_over(), self._deadline, sync_type.remember(means)
+            )
             if state and state.lock:
                 state.lock.hold_until(self._deadline + _SETTLE_SECONDS)
         else:

@@ -79,6 +79,25 @@ def bind(
     return bound
 
 
+def bind_only(
+    columns: Columns, mapping: Mapping[str, str] | None, known: Collection[str], elsewhere: str
+) -> dict[str, int]:
+    """The column of each field, for a sync type without custom fields: it leaves other columns alone.
+
+    :param elsewhere: what to say to somebody who maps another field.
+    :raises MappingError: naming every field that is none of this sync type, and every unknown column.
+    """
+    if mapping is None:
+        named = {name.casefold() for name in columns.names}
+        found = [name for name in known if name in named]
+        return dict(zip(found, find_all(columns, found, "By name"), strict=True))
+    others = [name for name in mapping if name not in known]
+    if others:
+        msg = f"The mapping names {', '.join(others)}. {elsewhere}"
+        raise MappingError(msg)
+    return _explicit(columns, mapping, known)
+
+
 def find_all(columns: Columns, names: Sequence[str], purpose: str) -> tuple[int, ...]:
     """The places of several columns, such as those of ``primary_key``.
 

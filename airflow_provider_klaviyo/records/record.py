@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -61,8 +62,12 @@ class Flawed(NamedTuple):
 
 
 class Mapped(NamedTuple):
-    """What became of a chunk of rows; ``warned`` rows are also among the records, without the named fields."""
+    """What became of a chunk of rows; ``warned`` rows are also among the records, without the named fields.
+
+    ``skipped`` rows ask for nothing to be sent.
+    """
 
     records: list[Record]
     rejected: list[Flawed]
     warned: list[Flawed]
+    skipped: Sequence[Flawed] = ()

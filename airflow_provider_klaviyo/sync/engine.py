@@ -141,6 +141,7 @@ class Sync:
         self._report.rows_read += len(chunk)
         mapped = mapper.map(chunk, first)
         self._refuse(mapped.rejected, Outcome.REJECTED)
+        self._refuse(mapped.skipped, Outcome.SKIPPED)
         records = self._unsent(self._new_people(self._new_keys(chunk, first, mapped.records)))
         for flaw in mapped.warned:
             if flaw.number not in self._told_in_hand:

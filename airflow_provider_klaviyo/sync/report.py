@@ -170,7 +170,7 @@ class SyncReport:
         """One line for the log."""
         counts = ", ".join(
             f"{getattr(self, name):,} {name}"
-            for name in ("accepted", "unchanged", "skipped", "rejected", "pending", "warnings")
+            for name in ("accepted", "unchanged", "skipped", "rejected", "pending", "removed", "warnings")
             if getattr(self, name) or name == "accepted"
         )
         what = "Preview of the" if self.preview else "The"

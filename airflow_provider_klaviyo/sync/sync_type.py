@@ -12,7 +12,7 @@ from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements, Kep
 from airflow_provider_klaviyo.sync.batching import BatchLimits
 from airflow_provider_klaviyo.sync.changes import Changes, OnlyChanges, SendAll
 from airflow_provider_klaviyo.sync.engine import Delivery, Mapper
-from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
+from airflow_provider_klaviyo.sync.preview import PathOf
 from airflow_provider_klaviyo.sync.report import SyncReport
 from airflow_provider_klaviyo.sync.spool import Spool
 
@@ -71,6 +71,9 @@ class SyncType:
     def prepare(self, client: KlaviyoClient, *, is_preview: bool) -> None:
         """Find out what must be known before the first row."""
 
+    def begin(self, means: Means) -> None:
+        """Get ready for the rows of a run."""
+
     def mapper(self, columns: Sequence[str]) -> Mapper:
         """The mapper for the columns of a result.
 
@@ -94,7 +97,7 @@ class SyncType:
         """How batches reach Klaviyo."""
         raise NotImplementedError
 
-    def preview(self, path_of: PathOf) -> PreviewDelivery:
+    def preview(self, path_of: PathOf) -> Delivery:
         """How a preview shows what would be sent."""
         raise NotImplementedError
 
@@ -102,5 +105,15 @@ class SyncType:
         """What the report file says of this run beside its counts; asked once, at its end."""
         return {}
 
+    def remember(self, means: Means) -> bytes:  # noqa: ARG002 - for those that have something to say
+        """What ``conclude`` must know of this run when another worker does it; never a name or an address."""
+        return b""
+
+    def recall(self, remembered: bytes) -> None:
+        """Take over what another worker remembered."""
+
     def conclude(self, means: Means) -> None:
         """Do what is left when everything that was sent has its verdict."""
+
+    def close(self) -> None:
+        """Give back what ``begin`` took."""

@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import math
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-from asgiref.sync import sync_to_async
+from airflow_provider_klaviyo.triggers.base import LOOK_SECONDS, LookingTrigger
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
-
-
-log = logging.getLogger(__name__)
-
-LOOK_SECONDS = 120.0
-"""How long one look may take, retries included."""
 
 
 def look_at_jobs(hook: KlaviyoHook, job_ids: Sequence[str]) -> dict[str, Any]:
@@ -41,7 +33,7 @@ def look_at_jobs(hook: KlaviyoHook, job_ids: Sequence[str]) -> dict[str, Any]:
     }
 
 
-class KlaviyoImportJobTrigger(BaseTrigger):
+class KlaviyoImportJobTrigger(LookingTrigger):
     """Fires when all jobs are settled; the event is what ``look_at_jobs`` tells, or ``{"error": …}``.
 
     :param poll_interval: seconds between two looks.
@@ -57,6 +49,7 @@ class KlaviyoImportJobTrigger(BaseTrigger):
         self.klaviyo_conn_id = klaviyo_conn_id
         self.poll_interval = poll_interval
         self.timeout = timeout
+        self._made = time.monotonic()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """How the triggerer makes this trigger again."""
@@ -70,29 +63,12 @@ class KlaviyoImportJobTrigger(BaseTrigger):
             },
         )
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Look until all jobs are settled; every look runs in a thread, so that the event loop stays free."""
-        from airflow_provider_klaviyo.exceptions import mask
-
-        ends = None if self.timeout is None else time.monotonic() + self.timeout
-        try:
-            while True:
-                look = await sync_to_async(self._look, thread_sensitive=False)()
-                is_over = ends is not None and time.monotonic() >= ends
-                if is_over or (look and look["is_settled"]):
-                    yield TriggerEvent(look)  # type: ignore[no-untyped-call]
-                    return
-                await asyncio.sleep(self.poll_interval)
-        except Exception as error:
-            told = {"error": mask(f"{type(error).__name__}: {error}")}
-            yield TriggerEvent(told)  # type: ignore[no-untyped-call]
-
-    def _look(self) -> dict[str, Any] | None:
-        from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
+    def look(self) -> dict[str, Any]:
+        """Look at the jobs."""
         from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 
-        try:
-            return look_at_jobs(KlaviyoHook(self.klaviyo_conn_id), self.job_ids)
-        except KlaviyoRetryableError as error:  # the sensor's own timeout bounds how long an outage may last
-            log.warning("The jobs cannot be looked at now: %s", error)
-            return None
+        return look_at_jobs(KlaviyoHook(self.klaviyo_conn_id), self.job_ids)
+
+    def seconds_left(self) -> float:
+        """Until the timeout, since this trigger was made."""
+        return math.inf if self.timeout is None else self._made + self.timeout - time.monotonic()

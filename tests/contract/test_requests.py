@@ -12,6 +12,8 @@ import jsonschema
 import pytest
 
 from airflow_provider_klaviyo.client.jobs import import_body
+from airflow_provider_klaviyo.client.lists import creation_body, membership_body, profile_reference
+from airflow_provider_klaviyo.records.list_member import ListMemberMapper
 from airflow_provider_klaviyo.records.mapping import Columns, bind
 from airflow_provider_klaviyo.records.profile import FIELDS, ProfileMapper, ProfileOptions
 from airflow_provider_klaviyo.sync.single_imports import single_body
@@ -75,6 +77,22 @@ def bodies() -> Iterator[Any]:
                     import_body([body, body], list_id),
                     id=f"bulk {list_id}: {name}",
                 )
+
+    for process in (None, "single_opt_in"):
+        yield pytest.param(
+            "/api/lists", "ListCreateQuery", creation_body("VIPs", process), id=f"list {process}"
+        )
+    row = ("01GDDKASAP8TKDDA2GRZDSVP4H",)
+    (record,) = (
+        ListMemberMapper(["klaviyo_id"], None, ProfileOptions(max_bytes=100_000)).map([row], 1).records
+    )
+    for profile_body in (record.body, profile_reference(*row)):
+        yield pytest.param(
+            "/api/lists/{id}/relationships/profiles",
+            "ListMembersAddQuery",
+            membership_body([profile_body] * 2),
+            id=f"members {len(profile_body)}",
+        )
 
 
 def strict(schema: Any, schemas: dict[str, Any]) -> Any:

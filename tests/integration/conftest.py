@@ -211,3 +211,102 @@ def sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
         return run_operator(operator, run_id=run_id, map_index=map_index, context=context)
 
     return run
+
+
+class Warehouse:
+    """The people of a query, in PostgreSQL; a connection ``warehouse`` points at it."""
+
+    columns = ("key", "email", "phone", "customer", "klaviyo")
+
+    def __init__(self, uri: str) -> None:
+        self._uri = uri
+        self._execute("DROP TABLE IF EXISTS people")
+        self._execute(f"CREATE TABLE people (place SERIAL, {' TEXT, '.join(self.columns)} TEXT)")
+
+    def hold(self, *people: dict[str, object] | str) -> None:
+        """Have these people and nobody else; a text is an address whose key is what stands before the @."""
+        self._execute("DELETE FROM people")
+        self.take(*people)
+
+    def take(self, *people: dict[str, object] | str) -> None:
+        rows = [
+            {"key": each.partition("@")[0].lower(), "email": each} if isinstance(each, str) else each
+            for each in people
+        ]
+        names = ", ".join(self.columns)
+        values = json.dumps([{name: row.get(name) for name in self.columns} for row in rows])
+        self._execute(
+            f"INSERT INTO people ({names}) SELECT {names} FROM json_populate_recordset(NULL::people, %s::json)",
+            [values],
+        )
+
+    def fill(self, first: int, last: int) -> None:
+        """Add people p<first>@shop.io to p<last>@shop.io."""
+        self._execute(
+            "INSERT INTO people (key, email) SELECT 'p' || n, 'p' || n || '@shop.io' "
+            "FROM generate_series(%s::int, %s::int) n",
+            [first, last],
+        )
+
+    def drop(self, *keys: str) -> None:
+        self._execute("DELETE FROM people WHERE key = ANY(%s)", [list(keys)])
+
+    def _execute(self, sql: str, values: Sequence[object] = ()) -> None:
+        import psycopg
+
+        with psycopg.connect(self._uri) as connection:
+            connection.execute(sql, values or None)
+
+
+@pytest.fixture
+def warehouse(postgres_uri: str, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(postgres_uri)
+    connection = {
+        "conn_type": "postgres",
+        "host": parts.hostname,
+        "port": parts.port,
+        "login": parts.username,
+        "schema": parts.path.strip("/"),
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(connection))
+    return Warehouse(postgres_uri)
+
+
+LIST_SYNC: dict[str, Any] = {
+    "sql": "SELECT key, email FROM people ORDER BY place",
+    "sql_conn_id": "warehouse",
+    "mapping": {"email": "email"},
+    "primary_key": "key",
+    "list_name": "VIPs",
+    "poll_interval": 0.2,
+    "timeout": 60,
+    "max_rejected": 1.0,
+}
+
+
+@pytest.fixture
+def list_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
+    """Run the list operator over the warehouse."""
+    from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
+
+    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
+
+    def run(
+        mode: str,
+        *,
+        task_id: str = "sync_list",
+        run_id: str = TaskInstance.run_id,
+        context: dict[str, Any] | None = None,
+        **parameters: Any,
+    ) -> Run:
+        operator = KlaviyoSyncListOperator(task_id=task_id, mode=mode, **(LIST_SYNC | parameters))
+        return run_operator(operator, run_id=run_id, context=context)
+
+    return run
+
+
+def emails(klaviyo: Emulator, list_id: str) -> set[str]:
+    """Who is on a list, by address."""
+    return {member["email"] for member in klaviyo.members(list_id)}

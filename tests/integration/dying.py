@@ -19,6 +19,8 @@ _forking.set_forkserver_preload(
         "airflow.providers.sqlite.hooks.sqlite",
         "airflow_provider_klaviyo.hooks.klaviyo",
         "airflow_provider_klaviyo.operators.profiles",
+        "airflow_provider_klaviyo.operators.subscriptions",
+        "airflow.providers.postgres.hooks.postgres",
         "airflow_provider_klaviyo.operators.run",
         "airflow_provider_klaviyo.client.http",
         "airflow_provider_klaviyo.client.rate_limit_files",

@@ -49,7 +49,13 @@ def test_the_middle_never_imports_airflow_and_nothing_points_back(layer: str) ->
 
 
 HEAVY = ("requests", "phonenumbers", "email_validator", "tenacity", "airflow_provider_klaviyo.client.klaviyo")
-MODULES = ("operators.profiles", "sensors.jobs")
+MODULES = (
+    "operators.lists",
+    "operators.profiles",
+    "operators.subscriptions",
+    "sensors.jobs",
+    "sensors.lists",
+)
 
 
 @pytest.mark.parametrize("module", MODULES)

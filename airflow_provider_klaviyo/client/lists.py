@@ -1,0 +1,214 @@
+"""Klaviyo's lists: find or create one, look who is on it, add and remove."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import NamedTuple
+
+import msgspec
+
+from airflow_provider_klaviyo.client.answers import (
+    Answer,
+    Document,
+    attributes_of,
+    read_accepted,
+    read_document,
+    resources,
+)
+from airflow_provider_klaviyo.client.endpoints import (
+    ADD_TO_LIST,
+    CREATE_LIST,
+    GET_LIST,
+    GET_LIST_COUNT,
+    GET_LIST_PROFILES,
+    GET_LISTS,
+    REMOVE_FROM_LIST,
+    Endpoint,
+)
+from airflow_provider_klaviyo.client.filters import MOST_VALUES, equals
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.retry import was_not_processed
+from airflow_provider_klaviyo.exceptions import (
+    KlaviyoConfigurationError,
+    KlaviyoRateLimitError,
+    KlaviyoRequestError,
+    KlaviyoRetryableError,
+    KlaviyoTimeout,
+)
+
+log = logging.getLogger(__name__)
+
+OPT_IN_PROCESSES = ("single_opt_in", "double_opt_in")
+
+NOT_FOUND = (400, 404)
+"""What Klaviyo answers to an id that it does not know, or that is not shaped as it expects."""
+
+_PAUSES = (1.0, 2.0, 4.0)
+"""Seconds between looks for a list whose creation may have succeeded: a new list may take a moment to be found."""
+
+_CREATIONS = next(rate.limit for rate in CREATE_LIST.rates if rate.seconds > 60)
+
+Lock = Callable[[], AbstractContextManager[object]]
+
+
+class Member(NamedTuple):
+    """A profile that is on a list."""
+
+    id: str
+    email: str | None
+    phone_number: str | None
+    external_id: str | None
+
+
+def find_list(client: KlaviyoClient, name: str) -> str | None:
+    """The id of the list of exactly this name.
+
+    :raises KlaviyoConfigurationError: when several lists have it; all ids are named.
+    """
+    pages = client.pages(GET_LISTS, query={"filter": equals("name", name)})
+    ids = [
+        str(found["id"])
+        for page in pages
+        for found in resources(page)
+        if attributes_of(found).get("name") == name
+    ]
+    if len(ids) > 1:
+        msg = (
+            f"Klaviyo has {len(ids)} lists named {name!r} ({', '.join(ids)}): use the id of the one you mean."
+        )
+        raise KlaviyoConfigurationError(msg)
+    return ids[0] if ids else None
+
+
+def name_of_list(client: KlaviyoClient, list_id: str) -> str | None:
+    """The name of a list; None when there is no list of this id."""
+    try:
+        resource = client.get(GET_LIST, resource_id=list_id)["data"]
+    except KlaviyoRequestError as error:
+        if error.status in NOT_FOUND:
+            return None
+        raise
+    return str(attributes_of(resource).get("name") or list_id) if isinstance(resource, Mapping) else None
+
+
+def count_members(client: KlaviyoClient, list_id: str) -> int:
+    """How many profiles are on a list; Klaviyo counts for 15 callers a minute."""
+    return client.send(
+        GET_LIST_COUNT,
+        resource_id=list_id,
+        query={"additional-fields[list]": "profile_count"},
+        read=_read_count,
+    )
+
+
+def create_list(
+    client: KlaviyoClient, name: str, opt_in_process: str | None = None, *, lock: Lock = nullcontext
+) -> str:
+    """The id of the list of this name, created if there is none.
+
+    A creation whose answer was lost is looked for before it is repeated.
+
+    :param lock: held from the look for the name to the answer to the creation, to keep others from doing the same.
+    :raises KlaviyoConfigurationError: when several lists have the name.
+    :raises KlaviyoTimeout: when Klaviyo's 150 creations a day are used up.
+    """
+    while True:
+        with lock():
+            found = find_list(client, name) or _create(client, name, opt_in_process)
+        if found or (found := _appears(client, name)):
+            return found
+
+
+def creation_body(name: str, opt_in_process: str | None = None) -> bytes:
+    """The request that creates a list."""
+    attributes = {"name": name} | ({"opt_in_process": opt_in_process} if opt_in_process else {})
+    return msgspec.json.encode({"data": {"type": "list", "attributes": attributes}})
+
+
+def _create(client: KlaviyoClient, name: str, opt_in_process: str | None) -> str | None:
+    """The id of a new list; None when Klaviyo's answer was lost."""
+    try:
+        created = client.send(CREATE_LIST, body=creation_body(name, opt_in_process), read=_read_id)
+    except (KlaviyoTimeout, KlaviyoRateLimitError) as error:
+        msg = (
+            f"The list {name!r} cannot be created now: {error} Klaviyo allows {_CREATIONS} new lists a day for the "
+            "whole account. Use a list that exists, or try again tomorrow."
+        )
+        raise KlaviyoTimeout(msg) from error
+    except KlaviyoRetryableError as error:
+        if was_not_processed(error):
+            raise
+        log.warning("Whether the list was created is not known, so it is looked for: %s", error)
+        return None
+    log.info("Created the list %r: %s.", name, created)
+    return created
+
+
+def _appears(client: KlaviyoClient, name: str) -> str | None:
+    """Look for a list that may have been created, for a while.
+
+    :raises KlaviyoTimeout: when the client's time is up.
+    """
+    for pause in _PAUSES:
+        if client.deadline is not None and client.clock.now() + pause > client.deadline:
+            msg = f"The time is up, and whether the list {name!r} was created is not known. A retry looks for it first."
+            raise KlaviyoTimeout(msg)
+        client.sleep(pause)
+        if found := find_list(client, name):
+            return found
+    return None
+
+
+# --- members --------------------------------------------------------------------------------------------------
+
+
+def all_members(client: KlaviyoClient, list_id: str) -> Iterator[list[Member]]:
+    """Everybody on a list, a page at a time."""
+    query = {"fields[profile]": "email,phone_number,external_id", "page[size]": str(MOST_VALUES)}
+    for page in client.pages(GET_LIST_PROFILES, resource_id=list_id, query=query):
+        yield list(map(member_of, resources(page)))
+
+
+def add_members(client: KlaviyoClient, list_id: str, profiles: Sequence[bytes]) -> None:
+    """Put profiles, given as encoded resources, on a list."""
+    client.send(ADD_TO_LIST, resource_id=list_id, body=membership_body(profiles), read=read_accepted)
+
+
+def remove_members(client: KlaviyoClient, list_id: str, ids: Collection[str]) -> None:
+    """Take profiles off a list; changes nobody's consent."""
+    body = membership_body([profile_reference(each) for each in ids])
+    client.send(REMOVE_FROM_LIST, resource_id=list_id, body=body, read=read_accepted)
+
+
+def membership_body(profiles: Sequence[bytes]) -> bytes:
+    """The request that adds or removes profiles."""
+    return b'{"data":[' + b",".join(profiles) + b"]}"
+
+
+def profile_reference(profile_id: str) -> bytes:
+    """A profile as such a request names it."""
+    return msgspec.json.encode({"type": "profile", "id": profile_id})
+
+
+def member_of(resource: Document) -> Member:
+    """A profile's id and identifiers."""
+    attributes = attributes_of(resource)
+    email, phone, external = (attributes.get(name) for name in ("email", "phone_number", "external_id"))
+    return Member(
+        str(resource["id"]),
+        str(email) if email else None,
+        str(phone) if phone else None,
+        str(external) if external else None,
+    )
+
+
+def _read_id(endpoint: Endpoint, answer: Answer) -> str:
+    created = read_document(endpoint, answer)["data"]
+    return str(created["id"])  # type: ignore[index]  # another shape is a KlaviyoResponseError
+
+
+def _read_count(endpoint: Endpoint, answer: Answer) -> int:
+    counted = read_document(endpoint, answer)["data"]
+    return int(counted["attributes"]["profile_count"])  # type: ignore[index]  # as above

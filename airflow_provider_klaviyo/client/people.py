@@ -1,0 +1,93 @@
+"""Who is known to Klaviyo, or on a list, by the identifiers that were asked for; nobody is overlooked in silence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from airflow_provider_klaviyo.client.answers import Document, attributes_of
+from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES
+from airflow_provider_klaviyo.client.filters import MOST_VALUES, any_of, in_filters
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.exceptions import KlaviyoResponseError
+
+Found = dict[str, list[Document]]
+"""The profiles that each value found; addresses are in lower case."""
+
+_FIELDS = ("email", "phone_number", "external_id")
+
+
+def find_people(client: KlaviyoClient, field: str, values: Sequence[str]) -> Found:
+    """The profiles whose ``field`` (``id``, ``email``, …) is any of the values, with everybody's consent.
+
+    :raises KlaviyoResponseError: when an answer cannot be read, since nobody would be known then.
+    """
+    query = {
+        "additional-fields[profile]": "subscriptions",
+        "fields[profile]": ",".join((*_FIELDS, "subscriptions")),
+    }
+    return _Search(client, field, query).of(values)
+
+
+def find_on_list(client: KlaviyoClient, list_id: str, field: str, values: Sequence[str]) -> Found:
+    """The same for members of a list, by ``email`` or ``phone_number`` and without consent."""
+    return _Search(client, field, {"fields[profile]": ",".join(_FIELDS)}, list_id).of(values)
+
+
+class _Search:
+    """Looks values up, as many at a time as a filter holds.
+
+    A profile may show another address than the one that found it, as those with several do. Then every value of that
+    filter that found nobody is looked up on its own.
+    """
+
+    def __init__(
+        self, client: KlaviyoClient, field: str, query: Mapping[str, str], list_id: str = ""
+    ) -> None:
+        self._client = client
+        self._field = field
+        self._query = {**query, "page[size]": str(MOST_VALUES)}
+        self._list_id = list_id
+
+    def of(self, values: Sequence[str]) -> Found:
+        found: Found = {}
+        for part in in_filters(values):
+            strangers = self._add(found, part, self._read(part))
+            missing = [value for value in part if self._key(value) not in found] if strangers else []
+            for value in missing:
+                if resources := list(self._read([value])):
+                    found[self._key(value)] = resources
+        return found
+
+    def _add(self, found: Found, part: Sequence[str], resources: Iterable[Document]) -> bool:
+        """Sort profiles by what found them; True when one of them shows none of the values."""
+        asked_for = {self._key(value) for value in part}
+        strangers = False
+        for resource in resources:
+            shown = resource["id"] if self._field == "id" else attributes_of(resource).get(self._field)
+            key = self._key(str(shown))
+            if key in asked_for:
+                found.setdefault(key, []).append(resource)
+            else:
+                strangers = True
+        return strangers
+
+    def _key(self, value: str) -> str:
+        return value.lower() if self._field == "email" else value
+
+    def _read(self, values: Sequence[str]) -> Iterator[Document]:
+        endpoint = GET_LIST_PROFILES if self._list_id else GET_PROFILES
+        query = {**self._query, "filter": any_of(self._field, values)}
+        for page in self._client.pages(endpoint, resource_id=self._list_id, query=query):
+            resources = page["data"]
+            if not isinstance(resources, list) or not all(map(_is_profile, resources)):
+                msg = f"The answer of {endpoint.name} is not shaped as Klaviyo documents it, so nobody is known by it."
+                raise KlaviyoResponseError(msg, endpoint=endpoint.name)
+            yield from resources
+
+
+def _is_profile(resource: object) -> bool:
+    return (
+        isinstance(resource, Mapping)
+        and isinstance(resource.get("id"), str)
+        and isinstance(resource.get("attributes"), Mapping)
+    )

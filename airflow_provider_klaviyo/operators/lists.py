@@ -1,0 +1,234 @@
+"""Lists: add people, remove them, make a list agree with a query, create one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_klaviyo._compat import AirflowFailException
+from airflow_provider_klaviyo.links.klaviyo import KlaviyoListLink, push_list_link
+from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_klaviyo.operators.options import SyncOptions
+    from airflow_provider_klaviyo.sync.list_target import ListTarget
+    from airflow_provider_klaviyo.sync.lists import ListSync
+    from airflow_provider_klaviyo.sync.sync_type import SyncType
+
+MODES = ("add", "remove", "mirror")
+
+
+class KlaviyoSyncListOperator(KlaviyoSyncOperator):
+    """Puts the people of a query on a list, takes them off it, or makes the list agree with the query.
+
+    Only what identifies people is read and sent; other columns are left alone. Nobody's consent changes. Besides the
+    parameters of ``KlaviyoSyncOperator``, of which a mirror needs ``primary_key``:
+
+    :param mode: ``add``; ``remove``; or ``mirror``, which adds who is in the query and in the end removes whom this
+        sync once added and who left it (templated).
+    :param list_name: the list's name; None is the task's id (templated).
+    :param list_id: the list's id, in place of its name (templated).
+    :param create_list: create the list where there is none of that name.
+    :param opt_in_process: of a list that is created: ``single_opt_in`` or ``double_opt_in``; None is the account's
+        default (templated).
+    :param max_removals: how many people a mirror may remove in a run: a number (int), or a share (float) of the people
+        that this sync tracks, of the list's members when ``strict``; a share always permits 10. None lifts it.
+    :param allow_empty: a query without rows empties a mirror. Otherwise the task fails and removes nobody.
+    :param strict: a mirror removes every member who is not in the query, whoever put them there.
+
+    .. seealso:: Klaviyo's guide: https://developers.klaviyo.com/en/reference/lists_api_overview
+    """
+
+    template_fields: Sequence[str] = (
+        *KlaviyoSyncOperator.template_fields,
+        "mode",
+        "list_name",
+        "list_id",
+        "opt_in_process",
+    )
+    operator_extra_links = (KlaviyoListLink(),)
+
+    def __init__(
+        self,
+        *,
+        mode: str,
+        list_name: str | None = None,
+        list_id: str | None = None,
+        create_list: bool = True,
+        opt_in_process: str | None = None,
+        max_removals: float | None = 0.2,
+        allow_empty: bool = False,
+        strict: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.mode = mode
+        self.list_name = list_name
+        self.list_id = list_id
+        self.create_list = create_list
+        self.opt_in_process = opt_in_process
+        self.max_removals = max_removals
+        self.allow_empty = allow_empty
+        self.strict = strict
+
+    def sync_type(self, options: SyncOptions) -> SyncType:
+        """The list sync of this operator's mode."""
+        from airflow_provider_klaviyo.operators.options import choice, flag
+        from airflow_provider_klaviyo.sync.lists import AddToList, RemoveFromList
+
+        mode, strict = choice("mode", self.mode, MODES), flag("strict", self.strict)
+        if mode == "mirror":
+            return self._mirror(options, strict=strict)
+        if strict:
+            from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+
+            msg = f"strict=True belongs to mode='mirror', not to mode={mode!r}."
+            raise KlaviyoConfigurationError(msg)
+        kind: type[ListSync] = AddToList if mode == "add" else RemoveFromList
+        return kind(self._target(), options.mapping, _profile_options(options))
+
+    def _mirror(self, options: SyncOptions, *, strict: bool) -> SyncType:
+        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+        from airflow_provider_klaviyo.operators.options import flag, most_removals
+        from airflow_provider_klaviyo.sync.list_mirror import MirrorList, MirrorRules
+        from airflow_provider_klaviyo.sync.list_strict import StrictMirrorList
+
+        if not options.primary_key:
+            msg = "mode='mirror' needs primary_key: the column or columns that identify a row."
+            raise KlaviyoConfigurationError(msg)
+        if not options.waits:
+            msg = (
+                "mode='mirror' removes people when Klaviyo has settled who was added, so wait_for_completion=False "
+                "does not go with it. To free the worker meanwhile, set deferrable=True."
+            )
+            raise KlaviyoConfigurationError(msg)
+        rules = MirrorRules(
+            max_removals=most_removals(self.max_removals),
+            allow_empty=flag("allow_empty", self.allow_empty),
+            full_refresh=options.full_refresh,
+            allows=options.allows,
+        )
+        kind = StrictMirrorList if strict else MirrorList
+        return kind(self._target(), options.mapping, _profile_options(options), rules)
+
+    def _target(self) -> ListTarget:
+        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+        from airflow_provider_klaviyo.operators.options import flag, text
+
+        name, list_id = text("list_name", self.list_name), text("list_id", self.list_id)
+        if name and list_id:
+            msg = "list_name and list_id are both given: use one of them."
+            raise KlaviyoConfigurationError(msg)
+        return _list_target(
+            None if list_id else name or self.task_id,
+            list_id,
+            creates=flag("create_list", self.create_list),
+            opt_in_process=self.opt_in_process,
+        )
+
+
+class KlaviyoCreateListOperator(BaseOperator):
+    """Creates a list, and returns its id; once, also when tasks that share ``storage_path`` try at the same time.
+
+    Klaviyo allows 150 new lists a day for the whole account, so the name is looked up first.
+
+    :param list_name: the list's name (templated).
+    :param opt_in_process: ``single_opt_in`` or ``double_opt_in``; None is the account's default (templated).
+    :param if_exists: ``use`` returns the id of a list of that name, ``fail`` fails.
+    :param klaviyo_conn_id: the connection of type ``klaviyo`` (templated).
+    :param timeout: seconds that it may take, waits and retries included.
+
+    .. seealso:: Klaviyo's reference: https://developers.klaviyo.com/en/reference/create_list
+    """
+
+    template_fields: Sequence[str] = ("list_name", "opt_in_process", "if_exists", "klaviyo_conn_id")
+    operator_extra_links = (KlaviyoListLink(),)
+    ui_color = "#c8e6d0"
+
+    def __init__(
+        self,
+        *,
+        list_name: str,
+        opt_in_process: str | None = None,
+        if_exists: str = "use",
+        klaviyo_conn_id: str = "klaviyo_default",
+        timeout: float = 600,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.list_name = list_name
+        self.opt_in_process = opt_in_process
+        self.if_exists = if_exists
+        self.klaviyo_conn_id = klaviyo_conn_id
+        self.timeout = timeout
+
+    def execute(self, context: Context) -> str:
+        """The list's id.
+
+        :raises AirflowFailException: when a retry would not help.
+        """
+        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoRequestError
+
+        try:
+            list_id = self._obtain()
+        except (KlaviyoConfigurationError, KlaviyoRequestError) as error:
+            raise AirflowFailException(str(error)) from error
+        push_list_link(context["ti"], list_id)
+        return list_id
+
+    def _obtain(self) -> str:
+        import time
+
+        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+        from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
+        from airflow_provider_klaviyo.operators.options import choice, text
+
+        name = text("list_name", self.list_name)
+        if not name:
+            msg = "list_name is empty: give the list a name."
+            raise KlaviyoConfigurationError(msg)
+        target = _list_target(name, None, creates=True, opt_in_process=self.opt_in_process)
+        may_exist = choice("if_exists", self.if_exists, ("use", "fail")) == "use"
+        hook = KlaviyoHook(self.klaviyo_conn_id)
+        with hook.get_client(deadline=time.time() + self.timeout) as client:
+            hook.check_account(client)
+            found = target.find(client)
+            if found and not may_exist:
+                msg = f"There is a list named {name!r} already: {found}. To use it, set if_exists='use'."
+                raise KlaviyoConfigurationError(msg)
+            return found or target.obtain(client)
+
+
+def _profile_options(options: SyncOptions) -> Any:
+    from airflow_provider_klaviyo.client.endpoints import MAX_PROFILE_BYTES
+    from airflow_provider_klaviyo.records.profile import ProfileOptions
+
+    return ProfileOptions(
+        max_bytes=MAX_PROFILE_BYTES,
+        match_by=options.match_by,
+        phone_region=options.phone_region,
+        timezone=options.timezone,
+        drop_invalid=options.drops_invalid,
+    )
+
+
+def _list_target(
+    name: str | None, list_id: str | None, *, creates: bool, opt_in_process: str | None
+) -> ListTarget:
+    from airflow_provider_klaviyo.client.lists import OPT_IN_PROCESSES
+    from airflow_provider_klaviyo.operators.options import choice, text
+    from airflow_provider_klaviyo.operators.storage import storage_path
+    from airflow_provider_klaviyo.sync.list_target import ListTarget
+
+    process = text("opt_in_process", opt_in_process)
+    return ListTarget(
+        name=name,
+        id=list_id,
+        creates=creates,
+        opt_in_process=process and choice("opt_in_process", process, OPT_IN_PROCESSES),
+        folder=storage_path() / "list-creation",
+    )

@@ -1,0 +1,68 @@
+"""People onto a list: by bulk import jobs that create whom Klaviyo does not know, or directly by Klaviyo's own ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from airflow_provider_klaviyo.client.endpoints import ADD_TO_LIST
+from airflow_provider_klaviyo.client.jobs import import_body
+from airflow_provider_klaviyo.client.lists import add_members, membership_body
+from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.sync.delivery import Doubt
+from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
+from airflow_provider_klaviyo.sync.outcomes import Settled
+from airflow_provider_klaviyo.sync.refusals import ABOUT_RECORDS, RefusalHandler
+from airflow_provider_klaviyo.sync.sync_type import Means, SyncType
+
+BY_ID = "klaviyo_id"
+
+ABOUT_MEMBERS = (*ABOUT_RECORDS, 404)
+"""What Klaviyo answers when one of many ids is nobody's is not documented."""
+
+
+class ListAddDelivery(ImportJobDelivery):
+    """Brings people onto a list.
+
+    :param identifier: what identifies people; known once the query's columns are.
+    """
+
+    def __init__(self, means: Means, sync_type: SyncType, identifier: Callable[[], str]) -> None:
+        self._list = sync_type.list_id or ""
+        super().__init__(
+            means.client,
+            means.spool,
+            sync_type.acknowledgements(means.ledger),
+            waits=means.waits,
+            poll_interval=means.poll_interval,
+            list_id=self._list,
+        )
+        self._identifier = identifier
+        self._by_id = RefusalHandler(ADD_TO_LIST.records, about_records=ABOUT_MEMBERS)
+
+    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
+        if self._identifier() != BY_ID:
+            super()._deliver(batch, doubt)
+            return
+        with self._refusals_noted(doubt) as refuse:
+            for part in in_parts(batch, ADD_TO_LIST.max_records):
+                self._by_id.deliver(part, lambda some: self._add(some, doubt), refuse)
+
+    def _add(self, part: Sequence[Record], doubt: Doubt) -> None:
+        ticket = self._state.send(part)
+        add_members(self._client, self._list, [record.body for record in part])
+        self._state.settle(ticket)
+        self._tell(Settled(accepted=len(part)), part, doubt)
+
+
+def add_bodies(batch: Sequence[Record], identifier: str, list_id: str) -> list[bytes]:
+    """The requests that a batch would take."""
+    if identifier != BY_ID:
+        return [import_body([record.body for record in batch], list_id)]
+    return [
+        membership_body([record.body for record in part]) for part in in_parts(batch, ADD_TO_LIST.max_records)
+    ]
+
+
+def in_parts(batch: Sequence[Record], size: int) -> list[Sequence[Record]]:
+    """A batch in parts of at most so many records."""
+    return [batch[start : start + size] for start in range(0, len(batch), size)]

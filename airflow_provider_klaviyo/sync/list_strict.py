@@ -1,0 +1,191 @@
+"""The strict mirror: the list holds exactly the people of the query, whoever put them there; it reads the members."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.lists import Member, all_members
+from airflow_provider_klaviyo.records.list_member import ListMember
+from airflow_provider_klaviyo.records.record import Record, Row
+from airflow_provider_klaviyo.state.keys import fingerprints, person_hash
+from airflow_provider_klaviyo.state.ledger import Ledger, Sent
+from airflow_provider_klaviyo.state.tracked import Absent
+from airflow_provider_klaviyo.sync.changes import Changes, Keyed, Unsent
+from airflow_provider_klaviyo.sync.list_mirror import Leaving, MirrorChanges, MirrorList
+from airflow_provider_klaviyo.sync.list_removals import Find
+from airflow_provider_klaviyo.sync.sync_type import Means
+
+log = logging.getLogger(__name__)
+
+_CACHE_KIB = 16_384
+_PART = 10_000
+_SAY_EVERY = 50_000
+_COLUMNS = {
+    "klaviyo_id": "id",
+    "email": "email",
+    "phone_number": "phone_number",
+    "external_id": "external_id",
+}
+
+
+class RealMembers:
+    """Who is on the list now, on disk: a million of them cost no more memory than a thousand."""
+
+    def __init__(self, folder: Path) -> None:
+        self._database = sqlite3.connect(
+            folder / "members.sqlite", isolation_level=None, check_same_thread=False
+        )
+        for setting in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}"):
+            self._database.execute(f"PRAGMA {setting}")
+        self._database.execute(
+            "CREATE TABLE members (id TEXT PRIMARY KEY, email TEXT, phone_number TEXT, external_id TEXT, "
+            "is_named INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
+        )
+        self._database.execute("BEGIN")
+        self._column = ""
+
+    def read(self, client: KlaviyoClient, list_id: str) -> None:
+        """Read everybody who is on a list."""
+        count = 0
+        for page in all_members(client, list_id):
+            self.add(page)
+            count += len(page)
+            if count % _SAY_EVERY < len(page):
+                log.info("%s members of the list read.", f"{count:,}")
+
+    def add(self, members: Sequence[Member]) -> None:
+        """Take a page of members; addresses compare in lower case, as Klaviyo compares them."""
+        self._database.executemany(
+            "INSERT OR IGNORE INTO members (id, email, phone_number, external_id) VALUES (?, ?, ?, ?)",
+            ((each.id, each.email and each.email.lower(), *each[2:]) for each in members),
+        )
+
+    def count(self) -> int:
+        """How many there are."""
+        return int(self._database.execute("SELECT COUNT(*) FROM members").fetchone()[0])
+
+    def identify_by(self, identifier: str) -> None:
+        """Say what people are matched by, once it is known."""
+        self._column = _COLUMNS[identifier]
+        if self._column != "id":
+            self._database.execute(f"CREATE INDEX by_identifier ON members ({self._column})")
+
+    def name(self, values: Sequence[str]) -> set[str]:
+        """Note that the query names these; returns those that are members."""
+        packed = msgspec.json.encode(values).decode()
+        where = f"WHERE {self._column} IN (SELECT value FROM json_each(?))"  # noqa: S608 - the column is ours
+        found = self._database.execute(f"SELECT {self._column} FROM members {where}", (packed,))  # noqa: S608
+        named = {value for (value,) in found}
+        self._database.execute(f"UPDATE members SET is_named = 1 {where}", (packed,))  # noqa: S608
+        return named
+
+    def unnamed(self) -> Iterator[list[tuple[str, str | None]]]:
+        """The members whom the query did not name, some thousand at a time: their ids, and what they are matched by."""
+        last = ""
+        query = (
+            f"SELECT id, {self._column} FROM members WHERE is_named = 0 AND id > ? ORDER BY id LIMIT {_PART}"  # noqa: S608
+        )
+        while part := self._database.execute(query, (last,)).fetchall():
+            yield part
+            last = part[-1][0]
+
+    def close(self) -> None:
+        """Forget everyone."""
+        self._database.close()
+
+
+class StrictChanges(MirrorChanges):
+    """Tells who is to be added: who is not on the list."""
+
+    def __init__(self, ledger: Ledger, members: RealMembers, *, full_refresh: bool) -> None:
+        super().__init__(ledger, full_refresh=full_refresh)
+        self._members = members
+        self._on_list: set[str] = set()
+
+    def describe(self, key_columns: Sequence[int], identifier: str) -> None:
+        """Remember where the key is, and what identifies people."""
+        super().describe(key_columns, identifier)
+        self._members.identify_by(identifier)
+
+    def keyed(self, rows: Sequence[Row], first: int, records: list[Record]) -> Keyed:
+        """Sort out rows without a primary key, or with that of an earlier row: these name people, too."""
+        self._on_list = self._members.name([record.identity for record in records])
+        return super().keyed(rows, first, records)
+
+    def unsent(self, records: list[Record]) -> Unsent:
+        """Those who are not on the list."""
+        members: list[Record] = []
+        others: list[Record] = []
+        for record, fingerprint in zip(
+            records, fingerprints([record.sent for record in records]), strict=True
+        ):
+            record.fingerprint = fingerprint
+            (members if record.identity in self._on_list else others).append(record)
+        self._ledger.move(
+            [Sent(each.key, each.fingerprint, self._person(each)) for each in members], is_acknowledged=True
+        )
+        self._identify(others)
+        return Unsent(others)
+
+
+class StrictMirrorList(MirrorList):
+    """Adds who is not on the list, and in the end removes every member whom the query does not name."""
+
+    _members: RealMembers | None = None
+
+    def begin(self, means: Means) -> None:
+        """Read who is on the list."""
+        super().begin(means)
+        self._members = members = RealMembers(means.scratch)
+        if self._list_id:
+            members.read(means.client, self._list_id)
+        self._people = members.count()
+        log.info("%s people are on the list.", f"{self._people:,}")
+
+    def changes(self, ledger: Ledger | None, *, is_preview: bool) -> Changes:
+        """What tells who is to be added."""
+        if ledger is None or self._members is None:
+            return super().changes(ledger, is_preview=is_preview)
+        return StrictChanges(ledger, self._members, full_refresh=self.rules.full_refresh)
+
+    def _leaving(self, means: Means) -> Leaving:
+        """The members whom no row names, but for those whom the state knows by a row of this run that was rejected."""
+        leaving = Leaving([], {}, self._people)
+        for part in self._members.unnamed() if self._members else ():
+            persons = {
+                member: person_hash(f"{self._identifier}\0{value}") if value else person_hash(f"id\0{member}")
+                for member, value in part
+            }
+            absent = self._absent(means, list(persons.values()))
+            for member, person in persons.items():
+                if person in absent:
+                    leaving.take([absent[person]])
+                    leaving.ids.append(member)
+        return leaving
+
+    def _absent(self, means: Means, persons: Sequence[int]) -> dict[int, Absent]:
+        if means.ledger is None:
+            return {person: Absent(person) for person in persons}
+        return {absent.person: absent for absent in means.ledger.people.unnamed(persons)}
+
+    def close(self) -> None:
+        """Forget the members."""
+        if self._members:
+            self._members.close()
+
+    def _finder(self, means: Means, leaving: Leaving) -> Find:  # noqa: ARG002 - the members are known
+        return lambda batch: {record.number: [leaving.ids[record.number]] for record in batch}
+
+    def _records(self, leaving: Leaving, places: Sequence[int], means: Means) -> list[Record]:  # noqa: ARG002
+        return [
+            ListMember(
+                number=place, row=(), identity=leaving.ids[place], body=b"", person=leaving.persons[place]
+            )
+            for place in places
+        ]

@@ -1,0 +1,272 @@
+"""How many requests lists take, beside the fewest that Klaviyo's limits permit.
+
+    python -m tests.benchmarks.lists                    a list of 1,000,000 members
+    python -m tests.benchmarks.lists --rows 100000
+
+Adds, removals and mirrors with 0, 100 and a tenth of the members changing. Everything goes through the operator, from
+SQLite, to a server in another process that keeps a list's members and nothing else. The rate limits are switched off,
+since they are known: what is counted is requests, and the seconds are what the package itself takes.
+
+The fewest: an import job takes 10,000 people, a look-up or a page of members 100, a removal 1,000. Finding the list
+and asking for the jobs is one request each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import re
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from unittest import mock
+from urllib.parse import parse_qs, urlsplit
+
+ROOT = Path(__file__).resolve().parents[2]
+
+SQL = """
+WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})
+SELECT i AS id, 'p' || i || '@shop.io' AS email FROM n WHERE {last} >= {first}
+"""
+
+
+# --- the server -----------------------------------------------------------------------------------------------
+
+
+class _OneList(BaseHTTPRequestHandler):
+    """A Klaviyo with one list; p7@shop.io has the id 7."""
+
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    members: dict[int, None] = {}  # noqa: RUF012 - of this process
+    order: list[int] = []  # noqa: RUF012
+    jobs: dict[str, int] = {}  # noqa: RUF012
+    calls: Counter[str] = Counter()  # noqa: RUF012
+    lock = threading.Lock()
+
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+        path = parts.path
+        if path == "/calls":
+            self._answer(200, dict(self.calls))
+        elif path == "/api/accounts":
+            self._answer(200, {"data": [{"id": "Bench1", "attributes": {}}]})
+        elif path == "/api/lists":
+            self._count("get_lists")
+            self._answer(200, {"data": [{"type": "list", "id": "L1", "attributes": {"name": "VIPs"}}]})
+        elif path.endswith("/profiles"):
+            self._count("look up or page")
+            self._answer(200, self._members(query))
+        else:
+            self._count("ask for jobs")
+            wanted = path.rpartition("/")[2]
+            found: Any = (
+                self._job(wanted) if wanted in self.jobs else list(map(self._job, self.jobs))[:-101:-1]
+            )
+            self._answer(200, {"data": found, "links": {"next": None}})
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        numbers = [int(each) for each in re.findall(rb"p(\d+)@", body)]
+        self._count("import job")
+        with self.lock:
+            self.members.update(dict.fromkeys(numbers))
+            job = f"job-{len(self.jobs)}"
+            self.jobs[job] = len(numbers)
+        self._answer(202, {"data": self._job(job)})
+
+    def do_DELETE(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self._count("removal")
+        with self.lock:
+            for each in re.findall(rb'"id":"(\d+)"', body):
+                self.members.pop(int(each), None)
+        self.send_response(204)
+        self.end_headers()
+
+    def _members(self, query: dict[str, str]) -> dict[str, Any]:
+        if "filter" in query:
+            asked = [int(each) for each in re.findall(r"p(\d+)@", query["filter"])]
+            return {"data": [_profile(each) for each in asked if each in self.members]}
+        start = int(query.get("page[cursor]", 0))
+        if not start:
+            type(self).order = list(self.members)
+        page = self.order[start : start + 100]
+        more = start + 100 < len(self.order)
+        following = f"http://x/?page%5Bsize%5D=100&page%5Bcursor%5D={start + 100}" if more else None
+        return {"data": list(map(_profile, page)), "links": {"next": following}}
+
+    def _job(self, job: str) -> dict[str, Any]:
+        count = self.jobs[job]
+        attributes = {"status": "complete", "total_count": count, "completed_count": count, "failed_count": 0}
+        return {"type": "profile-bulk-import-job", "id": job, "attributes": attributes}
+
+    def _count(self, call: str) -> None:
+        with self.lock:
+            self.calls[call] += 1
+
+    def _answer(self, status: int, document: object) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/vnd.api+json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def _profile(number: int) -> dict[str, Any]:
+    return {"type": "profile", "id": str(number), "attributes": {"email": f"p{number}@shop.io"}}
+
+
+def serve() -> None:
+    """Print the port and serve until killed."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _OneList)
+    print(server.server_port, flush=True)
+    server.serve_forever()
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    command = [sys.executable, "-m", "tests.benchmarks.lists", "--serve"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
+        assert process.stdout is not None
+        try:
+            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        finally:
+            process.kill()
+
+
+# --- measuring --------------------------------------------------------------------------------------------------
+
+
+class _TaskInstance:
+    task_id, dag_id, run_id, map_index, try_number = "benchmark", "benchmark", "benchmark", -1, 1
+
+    def xcom_push(self, key: str, value: object) -> None:
+        pass
+
+
+def sync(mode: str, first: int, last: int, **more: Any) -> dict[str, Any]:
+    """One run of the operator over the people from ``first`` to ``last``."""
+    from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
+
+    operator = KlaviyoSyncListOperator(
+        task_id="benchmark",
+        mode=mode,
+        list_name="VIPs",
+        sql=SQL.format(first=first, last=last),
+        sql_conn_id="shop",
+        mapping={"email": "email"},
+        primary_key="id",
+        max_removals=None,
+        allow_empty=True,
+        **more,
+    )
+    return operator.execute({"ti": _TaskInstance()})  # type: ignore[arg-type, typeddict-item]
+
+
+def fewest(joined: int, left: int, read: int = 0) -> int:
+    """The fewest requests: find the list, import, ask for the jobs, look up and remove, or read and remove."""
+    imports = math.ceil(joined / 10_000)
+    look_ups = 0 if read else math.ceil(left / 100)
+    asked = math.ceil(imports / 100)
+    return 1 + imports + asked + math.ceil(read / 100) + look_ups + math.ceil(left / 1_000)
+
+
+class Meter:
+    """Runs a case and prints its requests beside the fewest."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def run(self, name: str, least: int, mode: str, first: int, last: int, **more: Any) -> None:
+        before, started = self._calls(), time.perf_counter()
+        summary = sync(mode, first, last, **more)
+        seconds = time.perf_counter() - started
+        made = self._calls() - before
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(made.items()))
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        print(
+            f"{name:<34}{summary['accepted']:>10,}{summary['removed']:>9,}{made.total():>9,}{least:>9,}"
+            f"{seconds:>8.1f}{peak:>7,.0f}  {kinds}",
+            flush=True,
+        )
+
+    def _calls(self) -> Counter[str]:
+        with urllib.request.urlopen(f"{self._url}/calls") as answer:
+            return Counter(json.load(answer))
+
+
+def measure(rows: int, url: str) -> None:
+    """All cases, on one list of so many members."""
+    meter = Meter(url)
+    print(f"{'':<34}{'accepted':>10}{'removed':>9}{'requests':>9}{'fewest':>9}{'s':>8}{'MB':>7}")
+    meter.run("add everyone", fewest(rows, 0), "add", 1, rows)
+    add = {"only_changes": True, "state_key": "add"}
+    meter.run("add everyone, with state", fewest(rows, 0), "add", 1, rows, **add)
+    last = rows
+    for changes in (0, 100, rows // 10):
+        last += changes
+        meter.run(f"add, {changes:,} new", fewest(changes, 0), "add", 1, last, **add)
+    first = 1
+    for changes in (0, 100, rows // 10):
+        meter.run(f"remove {changes:,}", fewest(0, changes), "remove", first, first + changes - 1)
+        first += changes
+    for strict in (False, True):
+        kind = "strict mirror" if strict else "mirror"
+        more = {"strict": strict, "state_key": kind}
+        if not strict:
+            meter.run("mirror, first run", fewest(last - first + 1, 0), "mirror", first, last, **more)
+        for changes in (0, 100, rows // 10):
+            members = last - first + 1
+            first, last = first + changes, last + changes
+            least = fewest(changes, changes, members if strict else 0)
+            name = f"{kind}, {changes:,} in and out"
+            meter.run(name, least, "mirror", first, last, **more)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.serve:
+        serve()
+        return
+    with tempfile.TemporaryDirectory() as home, _server() as url:
+        klaviyo = {"conn_type": "klaviyo", "password": "pk_benchmark", "host": url}
+        os.environ |= {
+            "AIRFLOW_HOME": home,
+            "AIRFLOW_CONN_SHOP": json.dumps({"conn_type": "sqlite", "host": f"{home}/shop.sqlite"}),
+            "AIRFLOW_CONN_KLAVIYO_DEFAULT": json.dumps(klaviyo),
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
+        }
+        from airflow_provider_klaviyo.client.rate_limit import MemoryWindows
+
+        with (
+            mock.patch.object(MemoryWindows, "take", return_value=0.0),
+            mock.patch(
+                "airflow_provider_klaviyo.hooks.klaviyo.KlaviyoHook._windows", return_value=MemoryWindows()
+            ),
+        ):
+            measure(asked.rows, url)
+
+
+if __name__ == "__main__":
+    main()

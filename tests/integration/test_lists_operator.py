@@ -1,0 +1,363 @@
+"""People onto a list and off it, in the words of those who keep lists."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.emulator import Emulator, Fault
+from tests.integration.conftest import Run, StartEmulator, Sync, Warehouse, emails
+
+pytestmark = pytest.mark.integration
+
+ADD, REMOVE, FIND = "bulk_import_profiles", "remove_profiles_from_list", "get_profiles_for_list"
+EVERY_COLUMN = "SELECT key, email, phone, customer, klaviyo FROM people ORDER BY place"
+
+
+def calls(klaviyo: Emulator, *operations: str) -> dict[str, int]:
+    counted = {name: len(klaviyo.requests(name)) for name in operations}
+    return {name: count for name, count in counted.items() if count}
+
+
+def add_people(klaviyo: Emulator, *people: dict[str, Any]) -> list[str]:
+    return klaviyo.add_profiles(people)
+
+
+# --- add -------------------------------------------------------------------------------------------------------
+
+
+def test_people_are_on_the_list_afterwards_and_the_list_is_created(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    warehouse.hold("Ada@shop.io", "bob@shop.io")
+    run = list_sync("add", opt_in_process="single_opt_in")
+    assert (run.error, run.counts()) == (None, {"rows_read": 2, "accepted": 2})
+    assert emails(klaviyo, run.summary["list_id"]) == {"ada@shop.io", "bob@shop.io"}
+    assert (run.summary["sync_type"], run.summary["mode"], run.summary["removed"]) == ("list", "add", 0)
+    assert calls(klaviyo, "create_list", ADD) == {"create_list": 1, ADD: 1}
+    assert list_sync("add").summary["list_id"] == run.summary["list_id"]
+    assert calls(klaviyo, "create_list") == {"create_list": 1}
+
+
+def test_without_a_name_the_list_is_named_as_the_task(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    warehouse.hold("ada@shop.io")
+    known = klaviyo.add_list("newsletter")
+    assert list_sync("add", list_name=None, task_id="newsletter").summary["list_id"] == known
+
+
+@pytest.mark.parametrize(
+    ("field", "column", "value"),
+    [
+        ("email", "email", "ada@shop.io"),
+        ("phone_number", "phone", "+1 415 555 2671"),
+        ("external_id", "customer", "C-7"),
+    ],
+)
+def test_people_who_do_not_exist_are_created_by_any_identifier(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, field: str, column: str, value: str
+) -> None:
+    warehouse.hold({"key": "a", column: value})
+    run = list_sync("add", sql=EVERY_COLUMN, mapping={field: column})
+    assert run.counts() == {"rows_read": 1, "accepted": 1}
+    (member,) = klaviyo.members(run.summary["list_id"])
+    assert member[field].replace(" ", "") == value.replace(" ", "")
+
+
+def test_klaviyos_own_ids_go_onto_the_list_directly_a_thousand_a_request(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    ids = klaviyo.add_profiles([{"email": f"p{n}@shop.io"} for n in range(1_001)])
+    warehouse.hold(*({"key": each, "klaviyo": each} for each in ids), {"key": "x", "klaviyo": "01NOBODY"})
+    run = list_sync("add", sql=EVERY_COLUMN, mapping={"klaviyo_id": "klaviyo"})
+    assert run.counts() == {"rows_read": 1_002, "accepted": 1_001, "rejected": 1}
+    assert len(klaviyo.members(run.summary["list_id"])) == 1_001
+    assert calls(klaviyo, ADD, "add_profiles_to_list") == {"add_profiles_to_list": 3}  # one was refused
+
+
+def test_nothing_but_the_identifier_is_written_and_the_log_says_what_is_left_alone(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    warehouse.hold({"key": "a", "email": "ada@shop.io", "phone": "+14155552671", "customer": "C-7"})
+    run = list_sync("add", sql=EVERY_COLUMN, mapping=None)
+    (member,) = klaviyo.members(run.summary["list_id"])
+    assert member["email"] == "ada@shop.io"
+    assert {"phone_number", "external_id", "properties"} & {
+        name for name, value in member.items() if value
+    } == set()
+    assert "Left alone: key, phone, customer, klaviyo" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("mapping", "words"),
+    [
+        ({"email": "email", "first_name": "key"}, "KlaviyoSyncProfilesOperator"),
+        ({"email": "email", "properties.Tier": "key"}, "KlaviyoSyncProfilesOperator"),
+        ({"emial": "email"}, "did you mean 'email'"),
+        ({"email": "e_mail"}, "did you mean 'email'"),
+    ],
+)
+def test_a_mapping_that_cannot_work_sends_nothing(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, mapping: dict[str, str], words: str
+) -> None:
+    warehouse.hold("ada@shop.io")
+    run = list_sync("add", mapping=mapping)
+    assert words in str(run.error)
+    assert calls(klaviyo, ADD) == {}
+
+
+def test_only_changes_adds_only_who_is_new(klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync) -> None:
+    warehouse.fill(1, 20)
+    list_sync("add", only_changes=True)
+    warehouse.fill(21, 22)
+    assert list_sync("add", only_changes=True).counts() == {"rows_read": 22, "accepted": 2, "unchanged": 20}
+
+
+def test_two_rows_of_one_person_are_one_member_and_bad_rows_are_told(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    warehouse.hold(
+        "ada@shop.io",
+        {"key": "b", "email": "ADA@shop.io"},
+        {"key": "c", "email": "nobody"},
+        {"key": "d", "email": None},
+    )
+    run = list_sync("add")
+    assert run.counts() == {"rows_read": 4, "accepted": 1, "skipped": 1, "rejected": 2}
+    assert {line["key"]: line["outcome"] for line in run.rejects} == {
+        "b": "skipped",
+        "c": "rejected",
+        "d": "rejected",
+    }
+
+
+# --- which list ---------------------------------------------------------------------------------------------------
+
+
+def test_two_lists_of_one_name_are_an_error_that_shows_both(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    ids = [klaviyo.add_list("VIPs"), klaviyo.add_list("VIPs")]
+    warehouse.hold("ada@shop.io")
+    run = list_sync("add")
+    assert all(each in str(run.error) for each in ids)
+    assert calls(klaviyo, ADD, "create_list") == {}
+    assert list_sync("add", list_name=None, list_id=ids[0]).counts() == {"rows_read": 1, "accepted": 1}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "words"),
+    [
+        ({"list_name": None, "list_id": "NoSuch"}, "no list with the id NoSuch"),
+        ({"create_list": False}, "create_list=True"),
+        ({"list_id": "AbC123"}, "both given"),
+        ({"mode": "mirorr"}, "mode must be"),
+        ({"strict": True}, "belongs to mode='mirror'"),
+        ({"opt_in_process": "triple"}, "opt_in_process must be"),
+        ({"mode": "mirror", "max_removals": 1.5}, "max_removals must be"),
+        ({"mode": "mirror", "primary_key": None}, "needs primary_key"),
+        ({"mode": "mirror", "wait_for_completion": False}, "deferrable=True"),
+        ({"mode": "remove"}, "nobody is on it"),
+    ],
+)
+def test_what_cannot_work_fails_before_the_first_row(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, parameters: dict[str, Any], words: str
+) -> None:
+    warehouse.hold("ada@shop.io")
+    run = list_sync(**({"mode": "add"} | parameters))
+    assert words in str(run.error)
+    assert type(run.error).__name__ == "AirflowFailException"
+    assert klaviyo.stats()["writes"] == {} or calls(klaviyo, ADD, REMOVE, "create_list") == {}
+
+
+def test_a_preview_creates_no_list_and_puts_nobody_on_it(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    warehouse.hold("ada@shop.io", "bob@shop.io")
+    run = list_sync("add", preview=True)
+    assert (run.error, run.counts(), run.summary["list_id"]) == (None, {"rows_read": 2, "accepted": 2}, None)
+    assert calls(klaviyo, ADD, "create_list") == {}
+
+
+# --- remove -------------------------------------------------------------------------------------------------------
+
+PEOPLE = [
+    {"email": "ada@shop.io", "phone_number": "+14155552671", "external_id": "C-1"},
+    {"email": "bob@shop.io", "phone_number": "+14155552672", "external_id": "C-2"},
+    {"email": "eve@shop.io", "phone_number": "+14155552673", "external_id": "C-3"},
+]
+ROWS = {
+    "email": [{"key": "1", "email": "ADA@shop.io"}, {"key": "9", "email": "new@shop.io"}],
+    "phone_number": [{"key": "1", "phone": "+1 (415) 555-2671"}, {"key": "9", "phone": "+14155552999"}],
+    "external_id": [{"key": "1", "customer": "C-1"}, {"key": "9", "customer": "C-9"}],
+    "klaviyo_id": [{"key": "1", "klaviyo": "FIRST"}, {"key": "9", "klaviyo": "01NOBODY"}],
+}
+COLUMN = {"email": "email", "phone_number": "phone", "external_id": "customer", "klaviyo_id": "klaviyo"}
+
+
+@pytest.mark.parametrize("field", ROWS)
+def test_members_are_removed_by_any_identifier_and_others_are_told(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, field: str
+) -> None:
+    ids = klaviyo.add_profiles(PEOPLE)
+    vips = klaviyo.add_list("VIPs", ids[:2])
+    rows = [{k: ids[0] if v == "FIRST" else v for k, v in row.items()} for row in ROWS[field]]
+    third = {"key": "3", COLUMN[field]: PEOPLE[2].get(field, ids[2])}
+    warehouse.hold(*rows, third)
+    run = list_sync("remove", sql=EVERY_COLUMN, mapping={field: COLUMN[field]})
+    assert run.counts() == {"rows_read": 3, "accepted": 1, "skipped": 2}
+    assert run.summary["removed"] == 1
+    assert {(line["key"], line["reason"].partition(":")[0]) for line in run.rejects} == {
+        ("3", "not_on_list"),
+        ("9", "not_on_list"),
+    }
+    assert emails(klaviyo, vips) == {"bob@shop.io"}
+    assert klaviyo.profile(email="ada@shop.io") is not None
+
+
+def test_a_thousand_removals_when_a_page_holds_twenty_take_the_fewest_requests(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    vips = klaviyo.add_list("VIPs", klaviyo.add_profiles([{"email": f"p{n}@shop.io"} for n in range(1_500)]))
+    warehouse.fill(0, 999)
+    run = list_sync("remove")
+    assert run.summary["removed"] == 1_000
+    assert calls(klaviyo, FIND, REMOVE) == {FIND: 10, REMOVE: 1}
+    assert len(klaviyo.members(vips)) == 500
+
+
+def test_people_who_are_not_on_the_list_cost_no_write(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    klaviyo.add_list("VIPs")
+    warehouse.fill(1, 250)
+    run = list_sync("remove")
+    assert run.counts() == {"rows_read": 250, "skipped": 250}
+    assert calls(klaviyo, FIND, REMOVE) == {FIND: 3}
+
+
+def test_an_address_that_klaviyo_keeps_in_another_spelling_is_found(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    vips = klaviyo.add_list("VIPs", klaviyo.add_profiles([{"email": "Ada@Shop.io"}], keep_case=True))
+    warehouse.hold("Ada@Shop.io")
+    assert list_sync("remove").summary["removed"] == 1
+    assert klaviyo.members(vips) == []
+
+
+def test_addresses_of_all_kinds_survive_the_url(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    odd = ["a+b@shop.io", "o'neil@shop.io", "a&b=c@shop.io", "per%cent@shop.io", "#x@shop.io"]
+    long = [f"{'x' * 60}{n:03}@{'y' * 25}.io" for n in range(250)]
+    vips = klaviyo.add_list("VIPs", klaviyo.add_profiles([{"email": each} for each in odd + long]))
+    warehouse.hold(*odd, *({"key": str(n), "email": each} for n, each in enumerate(long)))
+    run = list_sync("remove")
+    assert run.summary["removed"] == 255, run.error
+    assert klaviyo.members(vips) == []
+
+
+def test_a_preview_of_removals_reads_who_is_on_the_list_and_removes_nobody(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    vips = klaviyo.add_list("VIPs", klaviyo.add_profiles(PEOPLE[:2]))
+    warehouse.hold("ada@shop.io", "new@shop.io")
+    run = list_sync("remove", preview=True)
+    assert run.counts() == {"rows_read": 2, "accepted": 1, "skipped": 1}
+    assert len(klaviyo.members(vips)) == 2
+
+
+def test_only_changes_asks_for_nobody_twice(klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync) -> None:
+    klaviyo.add_list("VIPs", klaviyo.add_profiles(PEOPLE))
+    warehouse.hold("ada@shop.io", "new@shop.io")
+    list_sync("remove", only_changes=True)
+    warehouse.take("bob@shop.io")
+    run = list_sync("remove", only_changes=True)
+    assert run.counts() == {"rows_read": 3, "accepted": 1, "unchanged": 2}
+
+
+# --- faults -------------------------------------------------------------------------------------------------------
+
+FAULTS = {
+    "throttled": lambda operation: Fault("status", operation, status=429, retry_after=1),
+    "failing": lambda operation: Fault("status", operation, status=503, body="html"),
+    "lost before": lambda operation: Fault("reset_before", operation),
+    "lost after": lambda operation: Fault("reset_after", operation),
+    "no JSON": lambda operation: Fault("not_json", operation),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("operation", [FIND, REMOVE])
+def test_removals_survive_what_happens_on_the_way(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, fault: str, operation: str
+) -> None:
+    vips = klaviyo.add_list("VIPs", klaviyo.add_profiles(PEOPLE))
+    warehouse.hold("ada@shop.io", "bob@shop.io", "new@shop.io")
+    klaviyo.inject(FAULTS[fault](operation))
+    run = list_sync("remove")
+    assert run.counts() == {"rows_read": 3, "accepted": 2, "skipped": 1}, run.error
+    assert emails(klaviyo, vips) == {"eve@shop.io"}
+
+
+def test_a_removal_that_is_refused_when_it_is_repeated_was_done_by_the_lost_try(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    vips = klaviyo.add_list("VIPs", klaviyo.add_profiles(PEOPLE))
+    warehouse.hold("ada@shop.io")
+    klaviyo.inject(Fault("reset_after", REMOVE))
+    klaviyo.inject(Fault("status", REMOVE, status=404, skip=1))
+    run = list_sync("remove")
+    assert run.counts() == {"rows_read": 1, "accepted": 1}, run.error
+    assert emails(klaviyo, vips) == {"bob@shop.io", "eve@shop.io"}
+
+
+def test_an_outage_accounts_for_every_row(klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync) -> None:
+    klaviyo.add_list("VIPs", klaviyo.add_profiles(PEOPLE))
+    warehouse.hold("ada@shop.io", "new@shop.io")
+    klaviyo.inject(Fault("reset_after", REMOVE, count=None))
+    run: Run = list_sync("remove", timeout=3)
+    assert run.error is not None
+    assert run.counts() == {"rows_read": 2, "skipped": 1, "pending": 1}
+
+
+@pytest.mark.parametrize("mode", ["add", "remove", "mirror"])
+def test_a_key_without_a_scope_is_told_all_scopes_of_the_sync(
+    start_emulator: StartEmulator, warehouse: Warehouse, list_sync: Sync, mode: str
+) -> None:
+    klaviyo = start_emulator(
+        keys={"pk_reader": ("accounts:read", "lists:read", "profiles:read")}, key="pk_reader"
+    )
+    klaviyo.add_list("VIPs", klaviyo.add_profiles(PEOPLE))
+    warehouse.hold("ada@shop.io")
+    run = list_sync(mode)
+    assert "lists:read, lists:write, profiles:read, profiles:write" in str(run.error)
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_an_id_that_klaviyo_refuses_without_saying_which_does_not_sink_the_others(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, status: int
+) -> None:
+    """The emulator names the culprit; Klaviyo may not."""
+    ids = klaviyo.add_profiles([{"email": f"p{n}@shop.io"} for n in range(8)])
+    warehouse.hold(*({"key": each, "klaviyo": each} for each in (*ids, "01NOBODY")))
+    klaviyo.inject(Fault("status", "add_profiles_to_list", status=status))
+    run = list_sync("add", sql=EVERY_COLUMN, mapping={"klaviyo_id": "klaviyo"})
+    assert run.counts() == {"rows_read": 9, "accepted": 8, "rejected": 1}, run.error
+    assert len(klaviyo.members(run.summary["list_id"])) == 8
+
+
+def test_a_list_that_is_deleted_meanwhile_blames_nobody(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    ids = klaviyo.add_profiles([{"email": f"p{n}@shop.io"} for n in range(8)])
+    klaviyo.add_list("VIPs", ids)
+    warehouse.fill(0, 7)
+    klaviyo.inject(Fault("status", REMOVE, status=404, count=None))
+    run = list_sync("remove")
+    assert run.counts() == {"rows_read": 8, "pending": 8}
+    assert type(run.error).__name__ == "AirflowFailException"
