@@ -1,0 +1,114 @@
+"""Changes people's consent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_klaviyo.links.klaviyo import KlaviyoListLink
+from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
+
+if TYPE_CHECKING:
+    from airflow_provider_klaviyo.operators.options import SyncOptions
+    from airflow_provider_klaviyo.sync.sync_type import SyncType
+
+
+class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
+    """Subscribes people to e-mail and SMS, or unsubscribes them; nobody who has opted out is opted back in.
+
+    Fields in ``mapping``: identifiers, ``consent.email`` and ``consent.sms`` (booleans that narrow ``channels`` for a
+    row: false and NULL send nothing), ``consented_at``, ``age_gated_date_of_birth``, ``phone_region``. Other columns
+    are left alone.
+
+    Besides the parameters of ``KlaviyoSyncOperator``:
+
+    :param mode: ``subscribe`` or ``unsubscribe`` (templated).
+    :param channels: ``email``, ``sms`` or both (templated).
+    :param list_name: a list that exists, by its name (templated).
+    :param list_id: the same by its id (templated).
+    :param historical_import: consent was given earlier, at ``consented_at``: nobody is asked for a confirmation.
+    :param custom_source: what Klaviyo shows as the source of the consent (templated).
+    :param resubscribe: what becomes of people who have opted out. False leaves them alone; ``"newer_consent"``
+        subscribes those whose ``consented_at`` is later than their opting out; True subscribes everybody (templated).
+    :param ask_again_after: seconds after which somebody who was asked for a confirmation is asked again; None never.
+    :param globally: without a list: unsubscribe people from everything, or subscribe them by the account's default.
+
+    .. seealso:: Klaviyo's guide: https://developers.klaviyo.com/en/docs/collect_email_and_sms_consent_via_api
+    """
+
+    template_fields: Sequence[str] = (
+        *KlaviyoSyncOperator.template_fields,
+        "mode",
+        "channels",
+        "list_name",
+        "list_id",
+        "custom_source",
+        "resubscribe",
+    )
+    operator_extra_links = (KlaviyoListLink(),)
+
+    def __init__(
+        self,
+        *,
+        mode: str,
+        channels: str | Sequence[str] = ("email",),
+        list_name: str | None = None,
+        list_id: str | None = None,
+        historical_import: bool = False,
+        custom_source: str | None = None,
+        resubscribe: bool | str = False,
+        ask_again_after: float | None = None,
+        globally: bool = False,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.mode = mode
+        self.channels = channels
+        self.list_name = list_name
+        self.list_id = list_id
+        self.historical_import = historical_import
+        self.custom_source = custom_source
+        self.resubscribe = resubscribe
+        self.ask_again_after = ask_again_after
+        self.globally = globally
+
+    def sync_type(self, options: SyncOptions) -> SyncType:
+        """The subscriptions sync with this operator's terms."""
+        import datetime as dt
+
+        from airflow_provider_klaviyo.operators.options import flag, names, not_negative, text
+        from airflow_provider_klaviyo.records.subscription import SubscriptionOptions
+        from airflow_provider_klaviyo.sync.guard import Resubscribe
+        from airflow_provider_klaviyo.sync.subscriptions import SubscriptionsSync, Terms
+
+        terms = Terms(
+            mode=text("mode", self.mode) or "",
+            channels=names("channels", self.channels),
+            list_name=text("list_name", self.list_name),
+            list_id=text("list_id", self.list_id),
+            historical_import=flag("historical_import", self.historical_import),
+            custom_source=text("custom_source", self.custom_source),
+            resubscribe=Resubscribe.of(self.resubscribe),
+            ask_again_after=(
+                None
+                if self.ask_again_after is None
+                else not_negative("ask_again_after", self.ask_again_after)
+            ),
+            globally=flag("globally", self.globally),
+        )
+        return SubscriptionsSync(
+            terms,
+            options.mapping,
+            SubscriptionOptions(
+                mode=terms.mode,
+                channels=terms.channels,
+                now=dt.datetime.now(dt.UTC),
+                match_by=options.match_by,
+                phone_region=options.phone_region,
+                timezone=options.timezone,
+                drop_invalid=options.drops_invalid,
+                is_historical=terms.historical_import,
+            ),
+            only_changes=options.only_changes,
+            waits=options.waits,
+        )

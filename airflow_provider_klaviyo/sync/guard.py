@@ -1,0 +1,201 @@
+"""The guard: reads everybody's consent right before they are subscribed, and lets through whom nothing stands against.
+
+It fails closed. Nobody passes because something could not be read: an answer that cannot be read ends the run, and a
+person whose consent cannot be read waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from enum import Enum, auto
+from typing import NamedTuple
+
+from airflow_provider_klaviyo.client.answers import Document, attributes_of
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.people import Found, find_on_list, find_people
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.records.consent import ConsentUnreadable, Objection, read_consent
+from airflow_provider_klaviyo.records.mapping import IDENTIFIERS
+from airflow_provider_klaviyo.records.subscription import SubscriptionRecord
+from airflow_provider_klaviyo.records.truth import FALSE, TRUE
+
+Profiles = dict[str, Document]
+"""Profiles by their id."""
+
+
+class Resubscribe(Enum):
+    """What lets people in again who have opted out."""
+
+    NEVER = auto()
+    NEWER_CONSENT = auto()
+    ALWAYS = auto()
+
+    @classmethod
+    def of(cls, value: object) -> Resubscribe:
+        """From the operator's parameter, also as a template renders it.
+
+        :raises KlaviyoConfigurationError: for anything else; nothing at all must not let everybody in.
+        """
+        word = str(value).strip().lower()
+        if word == "newer_consent":
+            return cls.NEWER_CONSENT
+        if word not in TRUE | FALSE:
+            msg = f"resubscribe must be False, 'newer_consent' or True, not {value!r}."
+            raise KlaviyoConfigurationError(msg)
+        return cls.ALWAYS if word in TRUE else cls.NEVER
+
+
+class Standing(Enum):
+    """Where somebody stands on a channel, as far as subscribing goes."""
+
+    FREE = auto()
+    DONE = auto()
+    OPTED_OUT = auto()
+    ASKED = auto()
+    UNREADABLE = auto()
+    UNKNOWN = auto()
+
+
+class Finding(NamedTuple):
+    """A standing, and why."""
+
+    standing: Standing
+    reason: str = ""
+
+
+Findings = dict[str, Finding]
+"""By channel."""
+
+_FREE = Finding(Standing.FREE)
+_DONE = Finding(Standing.DONE)
+_UNKNOWN = Finding(
+    Standing.UNKNOWN,
+    "Klaviyo does not know this person, and stores nobody new without a list: name a list, or import the person first",
+)
+
+
+class Judged(NamedTuple):
+    """A person with what was found; the record names the profile where Klaviyo could not find it itself.
+
+    ``profile_id`` is the one profile that has all of the person's identifiers, if there is one.
+    """
+
+    record: SubscriptionRecord
+    findings: Findings
+    profile_id: str = ""
+
+
+class Guard:
+    """Judges people by what Klaviyo knows of them at this moment.
+
+    :param list_id: the list to subscribe to; whoever is subscribed but not on it is not done yet.
+    :param needs_profile: whether only people whom Klaviyo knows can be subscribed.
+    """
+
+    def __init__(
+        self, client: KlaviyoClient, list_id: str | None, resubscribe: Resubscribe, *, needs_profile: bool
+    ) -> None:
+        self._client = client
+        self._list_id = list_id
+        self._resubscribe = resubscribe
+        self._needs_profile = needs_profile
+
+    def judge(self, records: Sequence[SubscriptionRecord]) -> list[Judged]:
+        """What was found of each person."""
+        is_needed = self._resubscribe is not Resubscribe.ALWAYS or self._needs_profile
+        if not is_needed and all(record.matched_by != "external_id" for record in records):
+            return [_all(record, _FREE) for record in records]
+        known = self._look_up(records)
+        judged = [self._judge(record, _profiles_of(record, known)) for record in records]
+        return judged if self._list_id is None else self._with_membership(judged, self._list_id)
+
+    def _look_up(self, records: Sequence[SubscriptionRecord]) -> Mapping[str, Found]:
+        return {
+            field: find_people(self._client, "id" if field == "klaviyo_id" else field, values)
+            for field, values in _values_of(records).items()
+        }
+
+    def _judge(self, record: SubscriptionRecord, found: Mapping[str, Profiles]) -> Judged:
+        everybody = {key: profile for profiles in found.values() for key, profile in profiles.items()}
+        named = found.get("external_id", {})
+        if len(named) > 1:
+            return _all(record, _unreadable("several profiles have this external_id"))
+        if named:
+            record = record.known_as(next(iter(named)))
+        if self._needs_profile and not everybody:
+            return _all(record, _UNKNOWN)
+        if self._resubscribe is Resubscribe.ALWAYS:
+            return _all(record, _FREE)
+        profile_id = next(iter(everybody), "") if len(everybody) == 1 and all(found.values()) else ""
+        findings = {
+            channel: self._finding(record, channel, everybody.values(), is_one=bool(profile_id))
+            for channel in record.channels
+        }
+        return Judged(record, findings, profile_id)
+
+    def _finding(
+        self, record: SubscriptionRecord, channel: str, everybody: Iterable[Document], *, is_one: bool
+    ) -> Finding:
+        """One profile that objects is enough: whom Klaviyo will take the identifiers for is not known."""
+        try:
+            consents = [
+                read_consent(attributes_of(profile).get("subscriptions"), channel, self._list_id)
+                for profile in everybody
+            ]
+        except ConsentUnreadable as problem:
+            return _unreadable(str(problem))
+        objections = [objection for consent in consents for objection in consent.objections]
+        if standing := [each for each in objections if not self._is_overruled(each, record)]:
+            reasons = ", ".join(dict.fromkeys(each.what for each in standing))
+            return Finding(Standing.OPTED_OUT, f"opted_out: {reasons}")
+        is_done = is_one and not objections and consents[0].is_subscribed
+        return _DONE if is_done else _FREE
+
+    def _is_overruled(self, objection: Objection, record: SubscriptionRecord) -> bool:
+        return self._resubscribe is Resubscribe.NEWER_CONSENT and objection.is_older_than(record.consented_at)
+
+    def _with_membership(self, judged: Sequence[Judged], list_id: str) -> list[Judged]:
+        """Who is subscribed and not on the list is still to be put on it."""
+        done = [each for each in judged if _DONE in each.findings.values()]
+        members: set[str] = set()
+        for field in ("email", "phone_number"):
+            values = [
+                value
+                for each in done
+                if field == "email" or "email" not in each.record.identifiers
+                for value in each.record.lookups(field)
+            ]
+            found = find_on_list(self._client, list_id, field, values)
+            members.update(str(profile["id"]) for profiles in found.values() for profile in profiles)
+        return [
+            each
+            if each.profile_id in members
+            else each._replace(findings={c: _FREE if f is _DONE else f for c, f in each.findings.items()})
+            for each in judged
+        ]
+
+
+def _all(record: SubscriptionRecord, finding: Finding) -> Judged:
+    return Judged(record, dict.fromkeys(record.channels, finding))
+
+
+def _unreadable(reason: str) -> Finding:
+    return Finding(Standing.UNREADABLE, f"not sent, since consent could not be read: {reason}")
+
+
+def _values_of(records: Sequence[SubscriptionRecord]) -> dict[str, list[str]]:
+    """All values to look up, by identifier."""
+    return {
+        field: list(dict.fromkeys(value for record in records for value in record.lookups(field)))
+        for field in IDENTIFIERS
+    }
+
+
+def _profiles_of(record: SubscriptionRecord, known: Mapping[str, Found]) -> dict[str, Profiles]:
+    """The profiles that each identifier of a person found; none where nobody has it."""
+    found: dict[str, Profiles] = {}
+    for field in record.identifiers:
+        values = {value.lower() if field == "email" else value for value in record.lookups(field)}
+        profiles = [profile for value in values for profile in known[field].get(value, ())]
+        found[field] = {str(profile["id"]): profile for profile in profiles}
+    return found

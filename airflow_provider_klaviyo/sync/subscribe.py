@@ -1,0 +1,88 @@
+"""Subscribing: only people whom nothing stands against, and nobody is asked for a confirmation twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from airflow_provider_klaviyo.records.consent import CHANNELS
+from airflow_provider_klaviyo.records.record import Problem
+from airflow_provider_klaviyo.records.subscription import Address, SubscriptionRecord
+from airflow_provider_klaviyo.sync.asked import Asked
+from airflow_provider_klaviyo.sync.consent_delivery import ConsentDelivery, Parts
+from airflow_provider_klaviyo.sync.delivery import Doubt
+from airflow_provider_klaviyo.sync.guard import Finding, Findings, Guard, Judged, Standing
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
+
+_OUTCOMES = {
+    Standing.UNREADABLE: Outcome.PENDING,
+    Standing.UNKNOWN: Outcome.REJECTED,
+    Standing.OPTED_OUT: Outcome.SKIPPED,
+    Standing.ASKED: Outcome.SKIPPED,
+}
+"""What a finding makes of a person who has no free channel."""
+
+_HOLDS_BACK = (Standing.UNREADABLE, Standing.UNKNOWN)
+"""One of these on any channel keeps the whole person back."""
+
+
+class SubscribeDelivery(ConsentDelivery):
+    """Subscribes people batch by batch.
+
+    :param ask_again_after: seconds after which somebody who was asked may be asked again; None is never.
+    """
+
+    def __init__(self, parts: Parts, guard: Guard, ask_again_after: float | None) -> None:
+        super().__init__(parts)
+        self._guard = guard
+        self._ask_again_after = ask_again_after
+
+    def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
+        """Those with a channel that is free, narrowed to it."""
+        asked = self._asked.asked_at([address for record in people for address in record.addresses])
+        done: list[SubscriptionRecord] = []
+        free = []
+        for judged in self._guard.judge(people):
+            record, findings = judged.record, self._with_asked(judged, asked)
+            channels = [channel for channel in record.channels if findings[channel].standing is Standing.FREE]
+            if channels and not any(finding.standing in _HOLDS_BACK for finding in findings.values()):
+                free.append(self._narrow(record, channels, _problems(findings)))
+            elif all(finding.standing is Standing.DONE for finding in findings.values()):
+                done.append(record)
+            else:
+                self._verdict(record, _outcome(findings), _problems(findings), doubt)
+        self._asked.acknowledge(done)
+        if done:
+            self._tell(Settled(unchanged=len(done)), done, doubt)
+        return free
+
+    def _with_asked(self, judged: Judged, asked: Mapping[Address, Asked]) -> Findings:
+        """What was found, with the addresses that a confirmation was asked of."""
+        findings = dict(judged.findings)
+        for address in judged.record.addresses:
+            known = asked.get(address)
+            if known and findings[address.channel].standing is Standing.FREE and not self._is_over(known):
+                findings[address.channel] = Finding(Standing.ASKED, _asked(known))
+        return findings
+
+    def _is_over(self, asked: Asked) -> bool:
+        return (
+            self._ask_again_after is not None and self._client.clock.now() - asked.at >= self._ask_again_after
+        )
+
+
+def _outcome(findings: Findings) -> Outcome:
+    standings = {finding.standing for finding in findings.values()}
+    return next(outcome for standing, outcome in _OUTCOMES.items() if standing in standings)
+
+
+def _problems(findings: Findings) -> list[Problem]:
+    return [
+        Problem(CHANNELS[channel], finding.reason) for channel, finding in findings.items() if finding.reason
+    ]
+
+
+def _asked(asked: Asked) -> str:
+    day = datetime.fromtimestamp(asked.at, UTC).date()
+    how = "a confirmation was asked for" if asked.is_answered else "a confirmation may have been asked for"
+    return f"already_asked: {how} on {day}, and ask_again_after has not passed"

@@ -1,0 +1,138 @@
+"""A worker killed (SIGKILL) at any step of changing consent: nobody is asked twice, nor unsubscribed by accident."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.emulator import Emulator
+from tests.integration.conftest import TaskInstance
+from tests.integration.consent import SQL, SUBSCRIBE, UNSUBSCRIBE, Judge, People, email_of, judge, people
+from tests.integration.dying import run_until
+
+__all__ = ["judge", "people"]  # fixtures
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
+
+COUNT, BATCH = 5, 3
+
+
+def sync_once(try_number: int, run_id: str, parameters: dict[str, Any]) -> None:
+    """What a worker does, in batches small enough that there are several."""
+    from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
+    from airflow_provider_klaviyo.sync import subscriptions
+    from airflow_provider_klaviyo.sync.batching import BatchLimits
+
+    subscriptions.BatchLimits = lambda _, size: BatchLimits(BATCH, size)  # type: ignore[assignment, misc]
+    subscriptions.PATIENCE = 1.0  # type: ignore[misc]
+    operator = KlaviyoSyncSubscriptionsOperator(
+        task_id="consent",
+        sql=SQL,
+        sql_conn_id="shop",
+        mapping={"email": "email"},
+        poll_interval=0.2,
+        timeout=60,
+        **parameters,
+    )
+    ti = TaskInstance("consent", try_number=try_number, run_id=run_id)
+    try:
+        summary = operator.execute({"ti": ti})  # type: ignore[arg-type, typeddict-item]
+    except Exception:  # a task that ends with rows in doubt
+        summary = ti.pushed["return_value"]
+    Path(os.environ["SUMMARY"]).write_text(json.dumps(summary))
+
+
+class World:
+    """A shop and an account as they were, a state of their own, and a worker that may die."""
+
+    def __init__(self, judge: Judge, folder: Path) -> None:
+        self.judge, self.klaviyo = judge, judge.klaviyo
+        self.summary = folder / "summary.json"
+        self.environment = {
+            name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")
+        } | {"SUMMARY": str(self.summary), "AIRFLOW__KLAVIYO__STORAGE_PATH": str(folder / "storage")}
+        self.klaviyo.reset()
+
+    def run(self, step: int = 0, try_number: int = 1, run_id: str = "today", **parameters: Any) -> bool:
+        self.summary.unlink(missing_ok=True)
+        return run_until(
+            step, sync_once, self.environment, try_number=try_number, run_id=run_id, parameters=parameters
+        )
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return json.loads(self.summary.read_text())  # type: ignore[no-any-return]
+
+    def times_sent(self, operation: str) -> dict[str, int]:
+        sent: dict[str, int] = {}
+        for request in self.klaviyo.requests(operation):
+            for record in json.loads(request.body or b"{}")["data"]["attributes"]["profiles"]["data"]:
+                email = record["attributes"]["email"]
+                sent[email] = sent.get(email, 0) + 1
+        return sent
+
+
+@pytest.mark.parametrize("process", ["double_opt_in", "single_opt_in"])
+def test_subscribing_killed_at_every_step(judge: Judge, people: People, tmp_path: Path, process: Any) -> None:
+    people.fill(COUNT)
+    step, was_killed = 0, True
+    while was_killed:
+        step += 1
+        world = World(judge, tmp_path / str(step))
+        world.summary.parent.mkdir()
+        klaviyo = world.klaviyo
+        list_id = klaviyo.add_list("L", opt_in_process=process)
+        (gone,) = klaviyo.add_profiles([{"email": email_of(2)}])
+        klaviyo.set_consent(gone, "email", "UNSUBSCRIBED")
+        parameters = {"mode": "subscribe", "list_id": list_id}
+
+        was_killed = world.run(step, **parameters)
+        assert not world.run(try_number=2, **parameters)
+        assert world.counts["pending"] == 0
+        assert not world.run(run_id="tomorrow", **parameters)
+
+        judge.check()
+        asked = len(klaviyo.confirmations())
+        members = len(klaviyo.members(list_id))
+        if process == "double_opt_in":
+            # A batch whose request may have left when the worker died counts as asked.
+            assert asked >= COUNT - 1 - 2 * BATCH
+            assert world.counts["skipped"] == COUNT
+            assert max(world.times_sent(SUBSCRIBE).values(), default=1) == 1
+        else:
+            assert members == COUNT - 1, f"killed at step {step}"
+            assert world.counts["unchanged"] == COUNT - 1
+    assert step > 12
+
+
+def test_unsubscribing_killed_at_every_step(judge: Judge, people: People, tmp_path: Path) -> None:
+    people.fill(COUNT + 1)
+    step, was_killed = 0, True
+    while was_killed:
+        step += 1
+        world = World(judge, tmp_path / str(step))
+        world.summary.parent.mkdir()
+        klaviyo: Emulator = world.klaviyo
+        klaviyo.set(subscription_seconds=0.3)
+        ids = klaviyo.add_profiles([{"email": email_of(n)} for n in range(1, COUNT + 2)])
+        for each in ids:
+            klaviyo.set_consent(each, "email", "SUBSCRIBED")
+        list_id = klaviyo.add_list("L", ids[:COUNT])
+        parameters = {"mode": "unsubscribe", "list_id": list_id}
+
+        was_killed = world.run(step, **parameters)
+        assert not world.run(try_number=2, **parameters)
+        after = world.counts
+        assert not world.run(run_id="tomorrow", **parameters)
+
+        judge.check()
+        assert max(world.times_sent(UNSUBSCRIBE).values()) == 1, f"killed at step {step}"
+        sent = len(world.times_sent(UNSUBSCRIBE))
+        assert len(klaviyo.members(list_id)) == COUNT - sent
+        assert after["pending"] == COUNT - sent, f"killed at step {step}: who was never sent is not forgotten"
+        assert klaviyo.consent(email=email_of(COUNT + 1))["email"] == "SUBSCRIBED"  # type: ignore[index]
+    assert step > 20

@@ -1,0 +1,91 @@
+"""What counts as consent, and what does not."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.records.consent import Consent, ConsentUnreadable, read_consent
+
+WHEN = "2026-03-01T12:00:00+00:00"
+BEFORE, AFTER = (dt.datetime(2026, 3, day, 12, tzinfo=dt.UTC) for day in (1, 2))
+
+
+def email(**marketing: Any) -> dict[str, Any]:
+    free = {"consent": "NEVER_SUBSCRIBED", "suppression": [], "list_suppressions": []}
+    return {"email": {"marketing": free | marketing}, "sms": {"marketing": {"consent": "NEVER_SUBSCRIBED"}}}
+
+
+def test_nobody_objects_who_never_said_anything() -> None:
+    for channel in ("email", "sms"):
+        assert read_consent(email(), channel, "L") == Consent(False, ())
+
+
+def test_suppressions_object_whatever_their_reason_and_for_their_list_only() -> None:
+    entries = [{"reason": reason, "timestamp": WHEN} for reason in ("HARD_BOUNCE", "UNSUBSCRIBE", "NEW_ONE")]
+    consent = read_consent(email(consent="SUBSCRIBED", suppression=entries), "email", None)
+    assert [objection.what for objection in consent.objections] == [
+        "suppressed (HARD_BOUNCE)",
+        "suppressed (UNSUBSCRIBE)",
+        "suppressed (NEW_ONE)",
+    ]
+    assert [objection.is_older_than(AFTER) for objection in consent.objections] == [False, True, False]
+    listed = email(list_suppressions=[{"list_id": "L", "reason": "UNSUBSCRIBE", "timestamp": WHEN}])
+    assert len(read_consent(listed, "email", "L").objections) == 1
+    assert read_consent(listed, "email", "M").objections == ()
+    assert read_consent(listed, "email", None).objections == ()
+
+
+@pytest.mark.parametrize(
+    ("moments", "is_overruled"),
+    [
+        ({"consent_timestamp": WHEN}, True),
+        ({"last_updated": WHEN}, True),
+        ({"consent_timestamp": WHEN, "last_updated": "2026-03-05T00:00:00Z"}, False),
+        ({"consent_timestamp": "2026-03-01T12:00:00.000001"}, True),
+        ({"consent_timestamp": None}, False),
+        ({"consent_timestamp": "yesterday"}, False),
+        ({}, False),
+    ],
+    ids=str,
+)
+def test_newer_consent_must_be_newer_than_every_moment_that_is_known(
+    moments: dict[str, Any], is_overruled: bool
+) -> None:
+    (objection,) = read_consent(email(consent="UNSUBSCRIBED", **moments), "email", None).objections
+    assert objection.is_older_than(AFTER) is is_overruled
+    assert not objection.is_older_than(BEFORE)
+    assert not objection.is_older_than(None)
+
+
+@pytest.mark.parametrize(
+    "subscriptions",
+    [
+        None,
+        [],
+        {},
+        {"email": None},
+        {"email": {"marketing": None}},
+        {"email": {"marketing": {"suppression": [], "list_suppressions": []}}},
+        email(consent="subscribed"),
+        email(consent=True),
+        email(suppression=None),
+        email(suppression={"reason": "HARD_BOUNCE"}),
+        email(suppression=[None]),
+        email(list_suppressions=None),
+        email(list_suppressions=[{"list_id": 7, "reason": "UNSUBSCRIBE"}]),
+    ],
+    ids=repr,
+)
+def test_what_cannot_be_read_is_no_consent(subscriptions: object) -> None:
+    with pytest.raises(ConsentUnreadable):
+        read_consent(subscriptions, "email", "L")
+
+
+def test_sms_has_no_suppressions_in_the_schema_and_they_count_where_they_are() -> None:
+    told = {
+        "sms": {"marketing": {"consent": "SUBSCRIBED", "suppression": [{"reason": "X", "timestamp": WHEN}]}}
+    }
+    assert len(read_consent(told, "sms", None).objections) == 1
