@@ -3,7 +3,7 @@
 ::
 
     python tests/benchmarks/diff.py                       the diff, for 100,000, 1 million and 10 million rows
-    python tests/benchmarks/diff.py --engines --rows N    engines that could do the look-ups, side by side (needs duckdb)
+    python tests/benchmarks/diff.py --engines --rows N    engines for the look-ups, side by side (needs duckdb)
 
 Every size runs in a process of its own, and one row of a hundred has changed. Machines differ, so read the columns
 against each other. On 2026-11-26, on two shared cores that took 12.6 µs of CPU a row to stream and encode profiles and
