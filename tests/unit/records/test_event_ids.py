@@ -102,7 +102,7 @@ def test_keys_of_more_digits_than_python_calculates_with_stay_apart() -> None:
         (dt.datetime.min.replace(tzinfo=dt.timezone(dt.timedelta(hours=2))), "0001-01-01T00:00:00+02:00"),
         (memoryview(b"\xff"), "ff"),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__ if isinstance(value, memoryview) else repr(value),
 )
 def test_the_text_of_a_value(value: object, text: str) -> None:
     assert value_text(value) == text
