@@ -14,10 +14,13 @@ from airflow_provider_klaviyo.records.mapping import (
     find_all,
 )
 from airflow_provider_klaviyo.records.profile import FIELDS, PHONE_REGION, ProfileMapper, ProfileOptions
-from airflow_provider_klaviyo.records.record import Mapped, Record, Row
+from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
 
 LIST_FIELDS = (*IDENTIFIERS, PHONE_REGION)
 """What a mapping of a list sync may name."""
+
+
+_EMPTY = "empty, and nothing else that is mapped names this person"
 
 
 class ListMember(Record, gc=False):
@@ -31,19 +34,32 @@ class ListMemberMapper(ProfileMapper):
 
     :param columns: those of the query's result.
     :param mapping: ``{Klaviyo field: column}``; None finds the identifiers by the columns' names.
+    :param falls_back: whether a row without the identifier may be known by another one that is mapped, where
+        ``match_by`` chose none.
     :raises MappingError: when nothing identifies a person, or a field is mapped that no member has.
     """
 
     def __init__(
-        self, columns: Sequence[str], mapping: Mapping[str, str] | None, options: ProfileOptions
+        self,
+        columns: Sequence[str],
+        mapping: Mapping[str, str] | None,
+        options: ProfileOptions,
+        *,
+        falls_back: bool = False,
     ) -> None:
         fields = _fields(columns, mapping)
-        identifier = choose_identifier([name for name in fields if name != PHONE_REGION], options.match_by)
+        named = [name for name in IDENTIFIERS if name in fields]
+        identifier = choose_identifier(named, options.match_by)
         used = {identifier, *([PHONE_REGION] if identifier == "phone_number" else [])}
         self._column = fields[identifier]
         kept = {name: place for name, place in fields.items() if name in used}
-        self.left_alone = [name for place, name in enumerate(columns) if place not in kept.values()]
         super().__init__(kept, replace(options, match_by=identifier, clear_nulls=False))
+        others = named[1:] if falls_back and options.match_by is None else []
+        self._others = [
+            ListMemberMapper(columns, mapping, replace(options, match_by=name)) for name in others
+        ]
+        read = {*kept.values(), *(place for other in self._others for place in other._fields.values())}
+        self.left_alone = [name for place, name in enumerate(columns) if place not in read]
 
     def map(self, rows: Sequence[Row], first: int) -> Mapped:
         """Map rows, the first of which is number ``first`` of the result."""
@@ -51,7 +67,39 @@ class ListMemberMapper(ProfileMapper):
         if self.identifier == "klaviyo_id":
             for record in mapped.records:
                 record.body = b'{"type":"profile","id":"%s"}' % record.identity.encode()
-        return Mapped(self._members(mapped.records), mapped.rejected, mapped.warned)
+        mapped = Mapped(self._members(mapped.records), mapped.rejected, mapped.warned)
+        for other in self._others:
+            if mapped.rejected:
+                mapped = self._known_by_another(mapped, other)
+        return mapped
+
+    def _known_by_another(self, mapped: Mapped, other: ListMemberMapper) -> Mapped:
+        """Take in the rejected rows that another identifier names; an invalid value is a warning then."""
+        rejected = [flaw for flaw in mapped.rejected if self._may_fall_back(flaw)]
+        found = other.map([flaw.row for flaw in rejected], 0) if rejected else Mapped([], [], [])
+        records = []
+        warned = []
+        for record in found.records:
+            flaw = rejected[record.number]
+            record.number, record.identity = flaw.number, f"{other.identifier}\0{record.identity}"
+            records.append(record)
+            if invalid := _invalid(flaw):
+                warned.append(flaw._replace(problems=invalid))
+        known = {record.number for record in records}
+        more = {rejected[flaw.number].number: _invalid(flaw) for flaw in found.rejected}
+        return Mapped(
+            sorted([*mapped.records, *records], key=lambda record: record.number),
+            [
+                flaw._replace(problems=(*flaw.problems, *more.get(flaw.number, ())))
+                for flaw in mapped.rejected
+                if flaw.number not in known
+            ],
+            [*mapped.warned, *warned],
+        )
+
+    def _may_fall_back(self, flaw: Flawed) -> bool:
+        """With ``on_invalid="reject"`` an invalid value rejects its row, whatever else is mapped."""
+        return self._options.drop_invalid or not _invalid(flaw)
 
     def _members(self, records: Sequence[Record]) -> list[Record]:
         if self.identifier != "email":
@@ -70,7 +118,21 @@ class ListMemberMapper(ProfileMapper):
         ]
 
     def _missing(self) -> str:
-        return f"{self.identifier} is empty, and this sync knows people by nothing else"
+        return _EMPTY
+
+
+def _invalid(flaw: Flawed) -> tuple[Problem, ...]:
+    """What is wrong with a row beside identifiers that are not there."""
+    return tuple(problem for problem in flaw.problems if problem.reason != _EMPTY)
+
+
+def by_field(records: Sequence[Record], identifier: str) -> dict[str, list[Record]]:
+    """Records by what identifies them; an identity names it where it is another than the sync's, or state is kept."""
+    fields: dict[str, list[Record]] = {}
+    for record in records:
+        field, is_named, _ = record.identity.partition("\0")
+        fields.setdefault(field if is_named else identifier, []).append(record)
+    return fields
 
 
 def _fields(columns: Sequence[str], mapping: Mapping[str, str] | None) -> dict[str, int]:

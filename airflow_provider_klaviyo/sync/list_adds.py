@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from airflow_provider_klaviyo.client.endpoints import ADD_TO_LIST
 from airflow_provider_klaviyo.client.jobs import import_body
 from airflow_provider_klaviyo.client.lists import add_members, membership_body
+from airflow_provider_klaviyo.records.list_member import by_field
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.delivery import Doubt
 from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
@@ -40,11 +41,11 @@ class ListAddDelivery(ImportJobDelivery):
         self._by_id = RefusalHandler(ADD_TO_LIST.records, about_records=ABOUT_MEMBERS)
 
     def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
-        if self._identifier() != BY_ID:
-            super()._deliver(batch, doubt)
-            return
+        by_id, others = _sorted_out(batch, self._identifier())
+        if others:
+            super()._deliver(others, doubt)
         with self._refusals_noted(doubt) as refuse:
-            for part in in_parts(batch, ADD_TO_LIST.max_records):
+            for part in in_parts(by_id, ADD_TO_LIST.max_records):
                 self._by_id.deliver(part, lambda some: self._add(some, doubt), refuse)
 
     def _add(self, part: Sequence[Record], doubt: Doubt) -> None:
@@ -56,11 +57,17 @@ class ListAddDelivery(ImportJobDelivery):
 
 def add_bodies(batch: Sequence[Record], identifier: str, list_id: str) -> list[bytes]:
     """The requests that a batch would take."""
-    if identifier != BY_ID:
-        return [import_body([record.body for record in batch], list_id)]
-    return [
-        membership_body([record.body for record in part]) for part in in_parts(batch, ADD_TO_LIST.max_records)
-    ]
+    by_id, others = _sorted_out(batch, identifier)
+    imports = [import_body([record.body for record in others], list_id)] if others else []
+    parts = in_parts(by_id, ADD_TO_LIST.max_records)
+    return [*imports, *(membership_body([record.body for record in part]) for part in parts)]
+
+
+def _sorted_out(batch: Sequence[Record], identifier: str) -> tuple[Sequence[Record], Sequence[Record]]:
+    """Who is known by Klaviyo's id, and who is not."""
+    fields = by_field(batch, identifier)
+    by_id = fields.pop(BY_ID, [])
+    return by_id, [record for records in fields.values() for record in records]
 
 
 def in_parts(batch: Sequence[Record], size: int) -> list[Sequence[Record]]:

@@ -161,6 +161,7 @@ class MirrorList(AddToList):
     """
 
     mode = "mirror"
+    falls_back = False  # a person known by an address one night and by a number the next would be two
     keeps_state = True
     keeps_identity = True
 

@@ -10,7 +10,7 @@ from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILES, MAX_REQUE
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import membership_body, profile_reference
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.records.list_member import ListMemberMapper
+from airflow_provider_klaviyo.records.list_member import ListMemberMapper, by_field
 from airflow_provider_klaviyo.records.profile import ProfileOptions
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.ledger import Ledger
@@ -63,12 +63,15 @@ class ListSync(SyncType):
         self._is_preview = is_preview
         self._list_id = self._list.find(client) if is_preview else self._list.obtain(client)
 
+    falls_back = True
+    """Whether a row without the identifier may be known by another one."""
+
     def mapper(self, columns: Sequence[str]) -> ListMemberMapper:
         """The mapper for the columns of a result.
 
         :raises MappingError: when mapping and columns do not fit.
         """
-        mapper = ListMemberMapper(columns, self._mapping, self._options)
+        mapper = ListMemberMapper(columns, self._mapping, self._options, falls_back=self.falls_back)
         self._identifier = mapper.identifier
         left_alone = f" Left alone: {', '.join(mapper.left_alone)}." if mapper.left_alone else ""
         log.info(
@@ -143,7 +146,11 @@ class RemoveFromList(ListSync):
             self._report.removed = self._report.accepted
 
     def _find(self, batch: Sequence[Record]) -> Mapping[int, Sequence[str]]:
-        return MemberFinder(self._client, self._list_id or "").find(self._identifier, batch)
+        finder = MemberFinder(self._client, self._list_id or "")
+        found: dict[int, Sequence[str]] = {}
+        for field, records in by_field(batch, self._identifier).items():
+            found |= finder.find(field, records)
+        return found
 
 
 def _body(ids: Sequence[str]) -> bytes:

@@ -92,6 +92,67 @@ def test_nothing_but_the_identifier_is_written_and_the_log_says_what_is_left_alo
     assert "Left alone: key, phone, customer, klaviyo" in caplog.text
 
 
+ANY_IDENTIFIER = {
+    "klaviyo_id": "klaviyo",
+    "email": "email",
+    "phone_number": "phone",
+    "external_id": "customer",
+}
+
+
+def test_a_row_without_the_identifier_is_known_by_another_one_that_is_mapped(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    (known,) = add_people(klaviyo, {"email": "known@shop.io"})
+    warehouse.hold(
+        {"key": "a", "phone": "+14155552671"},
+        {"key": "b", "email": "ada@shop.io", "phone": "+14155552672"},
+        {"key": "c", "klaviyo": known, "email": "other@shop.io"},
+        {"key": "d", "email": "nobody", "customer": "C-7"},
+        {"key": "e"},
+        {"key": "f", "phone": "+14155552671"},
+    )
+
+    run = list_sync("add", sql=EVERY_COLUMN, mapping=ANY_IDENTIFIER, primary_key="key", max_rejected=1.0)
+
+    assert run.counts() == {"rows_read": 6, "accepted": 4, "skipped": 1, "rejected": 1}
+    assert {(line["key"], line["outcome"]) for line in run.rejects} == {
+        ("d", "warning"),
+        ("e", "rejected"),
+        ("f", "skipped"),
+    }
+    members = klaviyo.members(run.summary["list_id"])
+    told = [
+        {member[name] for name in ("email", "phone_number", "external_id") if member.get(name)}
+        for member in members
+    ]
+    assert sorted(told, key=str) == sorted(
+        [{"+14155552671"}, {"ada@shop.io"}, {"known@shop.io"}, {"C-7"}], key=str
+    )
+
+    again = list_sync("remove", sql=EVERY_COLUMN, mapping=ANY_IDENTIFIER, primary_key="key", max_rejected=1.0)
+    assert again.counts() == {"rows_read": 6, "accepted": 4, "skipped": 1, "rejected": 1}
+    assert klaviyo.members(run.summary["list_id"]) == []
+
+
+def test_what_match_by_names_is_the_only_thing_that_people_are_known_by(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    warehouse.hold({"key": "a", "phone": "+14155552671"}, {"key": "b", "email": "ada@shop.io"})
+    run = list_sync("add", sql=EVERY_COLUMN, mapping=ANY_IDENTIFIER, match_by="email", max_rejected=1.0)
+    assert run.counts() == {"rows_read": 2, "accepted": 1, "rejected": 1}
+
+
+def test_an_invalid_identifier_rejects_its_row_when_that_is_asked_for(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    warehouse.hold(
+        {"key": "a", "email": "nobody", "phone": "+14155552671"}, {"key": "b", "phone": "+14155552672"}
+    )
+    run = list_sync("add", sql=EVERY_COLUMN, mapping=ANY_IDENTIFIER, on_invalid="reject", max_rejected=1.0)
+    assert run.counts() == {"rows_read": 2, "accepted": 1, "rejected": 1}
+
+
 @pytest.mark.parametrize(
     ("mapping", "words"),
     [
