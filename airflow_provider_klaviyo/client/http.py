@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import ssl
 import threading
 import time
 from collections.abc import Mapping
@@ -34,7 +35,7 @@ class QueryMask(logging.Filter):
 
 
 def _without_query(argument: object) -> object:
-    if isinstance(argument, str) and argument.startswith("/api/") and "?" in argument:
+    if isinstance(argument, str) and "/api/" in argument and "?" in argument:
         return f"{argument.partition('?')[0]}?***"
     return argument
 
@@ -139,10 +140,20 @@ class HttpTransport:
 
 
 def _never_connected(error: BaseException) -> bool:
-    if isinstance(error, (requests.exceptions.ConnectTimeout, requests.exceptions.SSLError)):
+    if isinstance(error, requests.exceptions.ConnectTimeout):
         return True
+    if isinstance(error, requests.exceptions.SSLError):  # others may strike while the answer is read
+        return _is_about_certificate(error)
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return isinstance(reason, NewConnectionError)
+
+
+def _is_about_certificate(error: object) -> bool:
+    """Whether a refused certificate is what an error, or one inside of it, is about."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return True
+    inner = (getattr(error, "reason", None), *getattr(error, "args", ()))
+    return any(isinstance(each, BaseException) and _is_about_certificate(each) for each in inner)
 
 
 def _cause(error: BaseException) -> str:

@@ -102,17 +102,21 @@ class KlaviyoClient:
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
         read: Read[T] = read_document,  # type: ignore[assignment]
+        is_single_try: bool = False,
     ) -> T:
         """Send a request within Klaviyo's limits until it gets a verdict, and read the answer with ``read``.
 
         A request is repeated after 429, 5xx and lost answers where that is safe, until the client's deadline.
 
+        :param is_single_try: leave repeating to the caller, who must look at something before: ``wait_to_repeat``.
         :raises KlaviyoError: the error of the last try; see ``exceptions`` for what to do about which.
         """
         path = endpoint.path.replace("{id}", quote(resource_id, safe=""))
         started = self.clock.now()
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(lambda error: is_repeatable(endpoint, error)),
+            retry=tenacity.retry_if_exception(
+                lambda error: not is_single_try and is_repeatable(endpoint, error)
+            ),
             wait=lambda state: wait_before(_error(state), state.attempt_number),
             stop=lambda state: self._must_give_up(state, started),
             sleep=self.sleep,
@@ -134,6 +138,24 @@ class KlaviyoClient:
 
         result: T = retrying(attempt)
         return result
+
+    def wait_to_repeat(self, endpoint: Endpoint, error: KlaviyoError, tries: int, started: float) -> None:
+        """Wait as ``send`` does after so many tries, the first of which was at ``started`` by the client's clock.
+
+        :raises KlaviyoError: that error, when the request must not be repeated, or when it is time to give up.
+        """
+        wait = wait_before(error, tries)
+        now = self.clock.now()
+        is_late = self.deadline is not None and now + wait > self.deadline
+        elapsed = now + wait - started
+        if (
+            not is_repeatable(endpoint, error)
+            or is_late
+            or is_hopeless(error, tries=tries, elapsed=elapsed, was_reached=self._was_reached)
+        ):
+            raise error
+        log.warning("%s Try %d follows in %.1f s.", error, tries + 1, wait)
+        self.sleep(wait)
 
     def sleep(self, seconds: float) -> None:
         """Wait, by the client's clock, unless told to stop.

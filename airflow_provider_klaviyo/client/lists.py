@@ -35,6 +35,7 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoRateLimitError,
     KlaviyoRequestError,
     KlaviyoRetryableError,
+    KlaviyoServerError,
     KlaviyoTimeout,
 )
 
@@ -49,6 +50,8 @@ _PAUSES = (1.0, 2.0, 4.0)
 """Seconds between looks for a list whose creation may have succeeded: a new list may take a moment to be found."""
 
 _CREATIONS = next(rate.limit for rate in CREATE_LIST.rates if rate.seconds > 60)
+
+_MOST_CREATIONS = 3
 
 Lock = Callable[[], AbstractContextManager[object]]
 
@@ -113,12 +116,18 @@ def create_list(
     :param lock: held from the look for the name to the answer to the creation, to keep others from doing the same.
     :raises KlaviyoConfigurationError: when several lists have the name.
     :raises KlaviyoTimeout: when Klaviyo's 150 creations a day are used up.
+    :raises KlaviyoServerError: when the answer was lost again and again: each creation counts among the 150.
     """
-    while True:
+    for _ in range(_MOST_CREATIONS):
         with lock():
             found = find_list(client, name) or _create(client, name, opt_in_process)
         if found or (found := _appears(client, name)):
             return found
+    msg = (
+        f"Klaviyo was asked {_MOST_CREATIONS} times to create the list {name!r}, and the answer was lost each time. "
+        "A retry looks for the list before it asks again."
+    )
+    raise KlaviyoServerError(msg)
 
 
 def creation_body(name: str, opt_in_process: str | None = None) -> bytes:

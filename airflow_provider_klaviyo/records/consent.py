@@ -50,6 +50,9 @@ class Consent(NamedTuple):
     objections: tuple[Objection, ...]
 
 
+_NOTHING_TOLD = Consent(is_subscribed=False, objections=())
+
+
 def read_consent(subscriptions: object, channel: str, list_id: str | None) -> Consent:
     """Somebody's consent to marketing on a channel.
 
@@ -57,7 +60,10 @@ def read_consent(subscriptions: object, channel: str, list_id: str | None) -> Co
     :param list_id: the list whose suppressions count besides.
     :raises ConsentUnreadable: when anything is missing or not shaped as the schema says.
     """
-    marketing = _member(_member(_mapping(subscriptions, "subscriptions"), channel), "marketing")
+    told = _mapping(subscriptions, "subscriptions")
+    if channel in told and told[channel] is None:
+        return _NOTHING_TOLD  # the schema's null: this profile has nothing to do with the channel
+    marketing = _member(_member(told, channel), "marketing")
     consent = marketing.get("consent")
     if consent not in (SUBSCRIBED, UNSUBSCRIBED, NEVER_SUBSCRIBED):
         msg = f"its consent to {channel} is no word that this release knows"
@@ -118,7 +124,11 @@ def _mapping(value: object, name: str) -> Mapping[str, object]:
 
 
 def _entries(marketing: Mapping[str, object], name: str) -> list[Mapping[str, object]]:
+    """Suppressions. The schema allows null for none: of the global ones that counts where the profile can be mailed."""
     entries = marketing.get(name)
+    is_null = name in marketing and entries is None
+    if is_null and (name == "list_suppressions" or marketing.get("can_receive_email_marketing") is True):
+        return []
     if not isinstance(entries, list):
         msg = f"Klaviyo's answer has no {name} for it"
         raise ConsentUnreadable(msg)

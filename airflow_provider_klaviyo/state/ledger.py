@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import struct
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +40,7 @@ class Sent(NamedTuple):
 
 _NOBODY = Sent(0, 0, 0)
 _REHEARSAL = 1 << 40
+_TABLE = "state.sqlite"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ class Ledger:
         now: Callable[[], float],
         full_refresh: bool = False,
         is_read_only: bool = False,
+        may_change: Collection[str] = (),
     ) -> Ledger:
         """The state as the last acknowledged change left it.
 
@@ -111,19 +113,34 @@ class Ledger:
         :param scratch: a private folder of this run, for the table.
         :param target: what this is to be a state of: base URL, account, sync type and so on; None takes what is there.
         :param full_refresh: permits to start anew over a state of another target, or one that cannot be read.
+        :param may_change: parts of the target over whose change a full refresh keeps what the state remembers.
         :raises StateOfAnotherTarget: when the state is of another target; both are shown.
         :raises StateDamaged: when the log cannot be read to its end.
         """
-        path = scratch / "state.sqlite"
         try:
             chain = StateLog(folder, writer=writer, now=now)
-            if target is not None:
-                _check_target(chain.entries, target)
+            differing = _differing(chain.entries, target)
+            if differing and not (full_refresh and differing <= set(may_change)):
+                raise _of_another_target(chain.entries, target or {}, differing)
+            ledger = cls._of(chain, scratch, target, is_read_only=is_read_only)
         except (StateOfAnotherTarget, StateDamaged, StateUnreadable) as error:
             if not full_refresh:
                 raise
             log.warning("full_refresh starts a new state: %s", error)
-            chain = StateLog(folder, writer=writer, now=now, anew=True)
+        else:
+            if differing:
+                ledger.retarget(target or {})
+            return ledger
+        (scratch / _TABLE).unlink(missing_ok=True)
+        chain = StateLog(folder, writer=writer, now=now, anew=True)
+        return cls._of(chain, scratch, target, is_read_only=is_read_only)
+
+    @classmethod
+    def _of(
+        cls, chain: StateLog, scratch: Path, target: Mapping[str, str] | None, *, is_read_only: bool
+    ) -> Ledger:
+        """What a log adds up to."""
+        path = scratch / _TABLE
         base = chain.entries[0] if chain.entries else None
         if base and base.kind == "snapshot":
             chain.copy_payload(base, path)
@@ -162,6 +179,10 @@ class Ledger:
             return [
                 OpenImport(job, ticket, self._rows_of(ticket)) for ticket, job in self._chain.jobs.items()
             ]
+
+    def has_acknowledged(self) -> bool:
+        """Whether anything of this state was acknowledged, and still counts."""
+        return bool(self._table.counts().get(Status.ACKNOWLEDGED))
 
     def counts(self) -> Mapping[Status, int]:
         """How many keys the state holds, by status."""
@@ -211,25 +232,43 @@ class Ledger:
     def move(self, rows: Sequence[Sent], *, is_acknowledged: bool) -> None:
         """Note whom rows name now that are not sent, because another row or the list itself has the person already.
 
-        Rows that the state does not know stay unknown.
-
-        :param is_acknowledged: whether the people are on the list.
+        :param is_acknowledged: whether the people are on the list. Rows that the state does not know are entered then,
+            so that a row whose value is bad one day still stands for its person; otherwise they stay unknown.
         """
         keys = [row.key for row in rows]
         named = self._table.persons_of(keys)
         known = self._table.look_up(keys) if is_acknowledged else {}
         doubted = {key for key, found in known.items() if found.status is not Status.ACKNOWLEDGED}
-        moved = [row for row in rows if row.key in doubted or named.get(row.key, row.person) != row.person]
+        moved = [
+            row
+            for row in rows
+            if row.key in doubted
+            or (is_acknowledged and row.key not in named)
+            or named.get(row.key, row.person) != row.person
+        ]
         if moved:
             self._add("moved", {"rows": len(moved), "acknowledged": is_acknowledged}, _pack(moved))
 
-    def leave(self, persons: Sequence[int]) -> None:
-        """Note who is about to be taken off the list: who comes back from now on is put on it again."""
-        self._add("leaving", {"people": len(persons)}, _pack_keys(persons))
+    def leave(self, persons: Sequence[int]) -> set[int]:
+        """Note who is about to be taken off the list: who comes back from now on is put on it again.
+
+        :returns: those of them of whom an earlier run had noted the same.
+        """
+        with self._lock:
+            settled = self._table.people_with_settled_rows(persons)
+            self._add("leaving", {"people": len(persons)}, _pack_keys(persons))
+        return set(persons) - settled
 
     def remove(self, persons: Sequence[int]) -> None:
         """Note who is off the list, and keep nothing else of them."""
         self._add("removed", {"people": len(persons)}, _pack_keys(persons))
+
+    def retarget(self, target: Mapping[str, str]) -> None:
+        """Go on as the state of another target: what is remembered of people stays, rows count no longer."""
+        self._target = dict(target)
+        self._add("refresh", {"run": ""})
+        if not self._is_read_only:
+            self.compact()
 
     def restart(self) -> None:
         """Begin anew: nothing that was acknowledged so far counts, and nobody was put on a list."""
@@ -252,9 +291,14 @@ class Ledger:
     def record_run(self, facts: Mapping[str, Any]) -> None:
         """Remember a run and what it counted, and compact the log when it has grown."""
         self._add("run", facts)
-        if self._entries > _MOST_ENTRIES or self._bytes > max(
+        self.compact_if_grown()
+
+    def compact_if_grown(self) -> None:
+        """Compact a log that takes long to read; not while jobs are open, whose rows a snapshot would hold at once."""
+        has_grown = self._entries > _MOST_ENTRIES or self._bytes > max(
             _MOST_BYTES, _MOST_OF_SNAPSHOT * self._snapshot_bytes
-        ):
+        )
+        if has_grown and not self._chain.jobs:
             self.compact()
 
     def forget(self, keys: Sequence[int], persons: Sequence[int] = ()) -> None:
@@ -411,22 +455,29 @@ class Ledger:
         self._chain.runs = [*self._chain.runs, {**facts, "serial": number}][-_RUNS:]
 
 
-def _check_target(entries: Sequence[Entry], target: Mapping[str, str]) -> None:
-    if not entries:
-        return
+def _differing(entries: Sequence[Entry], target: Mapping[str, str] | None) -> set[str]:
+    """The parts of the target that are others than those of the state."""
+    if not entries or target is None:
+        return set()
     found: Mapping[str, str] = entries[0].facts["target"]
-    differing = [name for name in {**found, **target} if found.get(name) != target.get(name)]
-    if differing:
-        told = "; ".join(
-            f"{name} was {found.get(name) or 'none'} and is now {target.get(name) or 'none'}"
-            for name in differing
-        )
-        msg = (
-            f"The state kept under this state_key is of another target: {told}. Nothing was sent. If that is meant, "
-            "run once with full_refresh=True, which starts a new state for the new target and sends every row; "
-            "to keep both, give this sync a state_key of its own."
-        )
-        raise StateOfAnotherTarget(msg)
+    return {name for name in {**found, **target} if found.get(name) != target.get(name)}
+
+
+def _of_another_target(
+    entries: Sequence[Entry], target: Mapping[str, str], differing: Collection[str]
+) -> StateOfAnotherTarget:
+    found: Mapping[str, str] = entries[0].facts["target"]
+    told = "; ".join(
+        f"{name} was {found.get(name) or 'none'} and is now {target.get(name) or 'none'}"
+        for name in {**found, **target}
+        if name in differing
+    )
+    msg = (
+        f"The state kept under this state_key is of another target: {told}. Nothing was sent. If that is meant, "
+        "run once with full_refresh=True, which starts a new state for the new target and sends every row; "
+        "to keep both, give this sync a state_key of its own."
+    )
+    return StateOfAnotherTarget(msg)
 
 
 def _pack(rows: Sequence[Sent]) -> bytes:

@@ -89,6 +89,10 @@ class AskedPeople:
         if self._ledger and self._keeps_rows:
             self._ledger.fail([record.key for record in records])
 
+    def has_history(self) -> bool:
+        """Whether Klaviyo has taken anybody of this sync before."""
+        return self._ledger is not None and self._ledger.has_acknowledged()
+
     def acknowledge(self, records: Sequence[Record]) -> None:
         """What these rows ask for is so in Klaviyo."""
         if self._keeps_rows and records:

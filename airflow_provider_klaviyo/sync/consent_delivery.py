@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
+from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.retry import was_not_processed
 from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoRetryableError, KlaviyoTimeout
@@ -29,14 +30,14 @@ class Parts:
 
     :param state: remembers who is asked.
     :param post: sends one request.
-    :param records: JSON pointer of the array of records in the request.
+    :param endpoint: what the request goes to.
     :param seen: the addresses and numbers of this run, of which none is sent twice.
     """
 
     client: KlaviyoClient
     state: AskedPeople
     post: Post
-    records: str
+    endpoint: Endpoint
     seen: SeenPeople
 
 
@@ -50,7 +51,8 @@ class ConsentDelivery(PooledDelivery):
         super().__init__(parts.client, parts.state)
         self._asked = parts.state
         self._post = parts.post
-        self._refusals = RefusalHandler(parts.records)
+        self._refusals = RefusalHandler(parts.endpoint.records, has_history=parts.state.has_history)
+        self._endpoint = parts.endpoint
         self._seen = parts.seen
         self._remarks: dict[int, tuple[Problem, ...]] = {}
         self._lock = threading.Lock()
@@ -123,17 +125,26 @@ class ConsentDelivery(PooledDelivery):
             )
 
     def _send(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> None:
-        ticket = self._asked.send(people)
-        try:
-            left_out = self._post(people)
-        except KlaviyoError as error:
-            if not is_doubtful(error):
-                self._asked.withdraw(ticket)
-                raise
-            if not self.outcome_shows:
-                raise
-            self._put_off(people, doubt, error)
-            return
+        """Send a request until it has an answer; before it is repeated, everybody is checked anew."""
+        started, tries = self._client.clock.now(), 0
+        while people:
+            tries += 1
+            ticket = self._asked.send(people)
+            try:
+                left_out = self._post(people)
+            except KlaviyoError as error:
+                if not is_doubtful(error):
+                    self._asked.withdraw(ticket)
+                elif self.outcome_shows:
+                    self._put_off(people, doubt, error)
+                    return
+                self._client.wait_to_repeat(self._endpoint, error, tries, started)
+                people = self._check(people, doubt)
+            else:
+                self._take(people, ticket, left_out, doubt)
+                return
+
+    def _take(self, people: Sequence[SubscriptionRecord], ticket: int, left_out: str, doubt: Doubt) -> None:
         self._asked.settle(ticket)
         with self._lock:
             self.sent += len(people)

@@ -130,6 +130,7 @@ class SubscriptionsSync(SyncType):
     """
 
     name = "subscriptions"
+    may_change = ("channels", "key columns")  # who was asked, and where, is remembered by address
 
     def __init__(
         self,
@@ -216,7 +217,8 @@ class SubscriptionsSync(SyncType):
         endpoint = self._endpoint(self._terms, asks=self._asks)
 
         def post(batch: Sequence[Record]) -> str:
-            return means.client.send(endpoint, body=self._body(batch), read=read_accepted)
+            body = self._body(batch)
+            return means.client.send(endpoint, body=body, read=read_accepted, is_single_try=True)
 
         return self._made(means, post)
 
@@ -247,8 +249,8 @@ class SubscriptionsSync(SyncType):
 
     def _made(self, means: Means, post: Post) -> ConsentDelivery:
         terms, client = self._terms, means.client
-        records = self._endpoint(terms).records
-        parts = Parts(client, self._state(means), post, records, _addresses(means))
+        endpoint = self._endpoint(terms, asks=self._asks)
+        parts = Parts(client, self._state(means), post, endpoint, _addresses(means))
         if terms.subscribes:
             needs_profile = terms.globally and not terms.historical_import
             guard = Guard(client, self._list_id, terms.resubscribe, needs_profile=needs_profile)

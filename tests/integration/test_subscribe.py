@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.emulator.consent_audit import IncidentKind
 from tests.integration.conftest import StartEmulator
@@ -365,6 +366,52 @@ def without(*path: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "answer",
+    [profile(suppression=None, list_suppressions=None), profile(list_suppressions=None)],
+    ids=json.dumps,
+)
+def test_the_null_of_the_schema_is_no_suppression(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, answer: dict[str, Any]
+) -> None:
+    people.fill(2)
+    body = json.dumps({"data": [answer], "links": {"next": None}})
+    klaviyo.inject(Fault("not_json", operation="get_profiles", body=body, count=None))
+    assert consent_sync(list_id=vip).counts() == {"rows_read": 2, "accepted": 2}
+
+
+def test_who_opts_out_while_a_request_waits_to_be_repeated_is_not_sent(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.fill(2)
+    first, _ = klaviyo.add_profiles([{"email": email_of(1)}, {"email": email_of(2)}])
+    klaviyo.inject(Fault("status", SUBSCRIBE, status=503, body="html"))
+    wait = KlaviyoClient.wait_to_repeat
+
+    def meanwhile(*arguments: Any) -> None:
+        klaviyo.set_consent(first, "email", "UNSUBSCRIBED")
+        wait(*arguments)
+
+    monkeypatch.setattr(KlaviyoClient, "wait_to_repeat", meanwhile)
+    assert consent_sync(list_id=vip).counts() == {"rows_read": 2, "accepted": 1, "skipped": 1}
+    assert len(klaviyo.requests(SUBSCRIBE)) == 2
+
+
+def test_another_channel_and_a_full_refresh_ask_nobody_a_second_time(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync
+) -> None:
+    asking = klaviyo.add_list("Newsletter 2", opt_in_process="double_opt_in")
+    people.fill(3)
+    consent_sync(list_id=asking, mapping=BOTH)
+    again = consent_sync(list_id=asking, mapping=BOTH, channels=["email", "sms"])
+    assert "channels was email and is now email, sms" in str(again.error)
+    consent_sync(list_id=asking, mapping=BOTH, channels=["email", "sms"], full_refresh=True)
+    assert {(channel, count) for (_, channel, _), count in klaviyo.confirmations().items()} == {
+        ("email", 1),
+        ("sms", 1),
+    }
+
+
+@pytest.mark.parametrize(
+    "answer",
     [
         without("subscriptions"),
         without("subscriptions", "email"),
@@ -374,7 +421,7 @@ def without(*path: str) -> dict[str, Any]:
         without("subscriptions", "email", "marketing", "list_suppressions"),
         profile(consent="PROBABLY"),
         profile(consent=None),
-        profile(suppression=None),
+        profile(suppression=None, can_receive_email_marketing=False),
         profile(suppression={}),
         profile(suppression=["HARD_BOUNCE"]),
         profile(list_suppressions=[{"reason": "UNSUBSCRIBE"}]),
@@ -798,8 +845,8 @@ def test_a_key_without_the_scope_stops_at_once_and_names_all_of_them(
     people.fill(1)
     run = consent_sync(list_name="VIP")
     assert (
-        "needs a key with all of: lists:read, lists:write, profiles:read, profiles:write, subscriptions:write"
-        in str(run.error)
+        "needs a key with all of: accounts:read, lists:read, lists:write, profiles:read, profiles:write, "
+        "subscriptions:write" in str(run.error)
     )
 
 

@@ -8,7 +8,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.lists import remove_members
 from airflow_provider_klaviyo.emulator import Emulator, Fault
+from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from airflow_provider_klaviyo.sync import subscriptions, unsubscribe
 from tests.integration.consent import (
     BOTH,
@@ -360,3 +363,21 @@ def test_the_account_wide_setting_is_klaviyos_affair(
     people.fill(1)
     assert leave().counts() == {"rows_read": 1, "accepted": 1}
     assert klaviyo.consent(email=email_of(1))["email"] == "UNSUBSCRIBED"  # type: ignore[index]
+
+
+def test_who_leaves_the_list_while_a_request_waits_to_be_repeated_is_not_sent(
+    klaviyo: Emulator, people: People, club: Club, leave: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.fill(2)
+    klaviyo.inject(Fault("status", UNSUBSCRIBE, status=429, retry_after=1))
+    wait = KlaviyoClient.wait_to_repeat
+
+    def meanwhile(*arguments: Any) -> None:
+        with KlaviyoHook().get_client() as client:
+            remove_members(client, club.list_id, [club.ids[0]])
+        wait(*arguments)
+
+    monkeypatch.setattr(KlaviyoClient, "wait_to_repeat", meanwhile)
+    run = leave()
+    assert run.counts() == {"rows_read": 2, "accepted": 1, "skipped": 1}
+    assert klaviyo.consent(email=email_of(1))["email"] == "SUBSCRIBED"

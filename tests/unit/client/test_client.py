@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import ssl
 import traceback
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
+import requests
 
 from airflow_provider_klaviyo.client.account import check_account, get_account
 from airflow_provider_klaviyo.client.endpoints import CREATE_LIST, GET_PROFILES
 from airflow_provider_klaviyo.client.filters import any_of
+from airflow_provider_klaviyo.client.http import _never_connected, _without_query
 from airflow_provider_klaviyo.client.jobs import JobStatus, find_import_jobs, import_errors, start_import
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoAccountError,
@@ -332,3 +335,20 @@ def test_others_jobs_in_the_listing_may_be_of_any_kind(world: MakeWorld) -> None
     made = world(Scripted(200, document(data=listing, links={})))
     assert len(find_import_jobs(made.client, ["j0", "j1", "j2"])) == 3
     assert len(made.server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("cause", "may_have_arrived"),
+    [("certificate verify failed: self-signed certificate", False), ("record layer failure", True)],
+)
+def test_only_a_certificate_that_fails_says_that_nothing_was_sent(cause: str, may_have_arrived: bool) -> None:
+    kind = ssl.SSLCertVerificationError if not may_have_arrived else ssl.SSLError
+    error = requests.exceptions.SSLError(kind(1, cause))
+    assert _never_connected(error) is not may_have_arrived
+
+
+@pytest.mark.parametrize(
+    "path", ["/api/profiles", "/proxy/klaviyo/api/profiles", "http://a.klaviyo.com/api/profiles"]
+)
+def test_the_query_of_a_url_is_cut_out_of_logs_wherever_the_host_keeps_the_api(path: str) -> None:
+    assert _without_query(f'{path}?filter=any(email,["ada@shop.io"])') == f"{path}?***"

@@ -1,0 +1,75 @@
+"""What a full refresh makes of a state that cannot be read, or that is of another target."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.state.errors import StateOfAnotherTarget, StateUnreadable
+from airflow_provider_klaviyo.state.ledger import Ledger, Sent
+from airflow_provider_klaviyo.state.log import StateLog
+
+TARGET = {"account": "TEST", "channels": "email"}
+
+
+def opened(folder: Path, name: str, target: dict[str, str] = TARGET, **options: Any) -> Ledger:
+    scratch = folder / name
+    scratch.mkdir()
+    return Ledger.open(folder / "log", scratch, target, writer="test", now=lambda: 0.0, **options)
+
+
+def kept(folder: Path) -> None:
+    with closing(opened(folder, "first")) as ledger:
+        ledger.settle(ledger.send([Sent(1, 10, 100), Sent(2, 20, 200)]))
+        ledger.compact()
+
+
+def test_a_snapshot_of_another_release_is_named_and_a_full_refresh_starts_anew(tmp_path: Path) -> None:
+    kept(tmp_path)
+    old = tmp_path / "old.sqlite"
+    with closing(sqlite3.connect(old)) as database:
+        database.execute("PRAGMA user_version = 99")
+        database.execute("CREATE TABLE rows (key INTEGER)")
+    StateLog(tmp_path / "log", writer="test", now=lambda: 0.0).append_file(
+        "snapshot", {"target": TARGET, "runs": [], "refresh": {}, "open": []}, old
+    )
+    with pytest.raises(StateUnreadable, match="full_refresh"):
+        opened(tmp_path, "second")
+    with closing(opened(tmp_path, "third", full_refresh=True)) as ledger:
+        assert ledger.is_new
+    with closing(opened(tmp_path, "fourth")) as ledger:
+        assert ledger.is_new
+
+
+def test_over_a_change_that_may_be_a_full_refresh_keeps_what_is_remembered(tmp_path: Path) -> None:
+    kept(tmp_path)
+    both = TARGET | {"channels": "email, sms"}
+    with pytest.raises(StateOfAnotherTarget):
+        opened(tmp_path, "second", both, may_change=("channels",))
+    with closing(opened(tmp_path, "third", both, may_change=("channels",), full_refresh=True)) as ledger:
+        assert set(ledger.look_up([1, 2])) == {1, 2}
+        assert ledger.meet([1, 2]).acknowledged == {}
+    with closing(opened(tmp_path, "fourth", both)) as ledger:
+        assert ledger.target == both
+    other = both | {"account": "PROD"}
+    with closing(opened(tmp_path, "fifth", other, may_change=("channels",), full_refresh=True)) as ledger:
+        assert ledger.is_new
+
+
+def test_a_log_is_not_compacted_while_jobs_are_open(tmp_path: Path) -> None:
+    with closing(opened(tmp_path, "first")) as ledger:
+        ticket = ledger.send([Sent(1, 10, 100)])
+        ledger.start(ticket, "job")
+        for number in range(320):
+            ledger.fail([number + 10])
+        ledger.record_run({"run": "night", "succeeded": False})
+        kinds = {entry.kind for entry in StateLog(tmp_path / "log", writer="t", now=lambda: 0.0).entries}
+        assert "snapshot" not in kinds
+        ledger.settle(ticket)
+        ledger.compact_if_grown()
+    kinds = {entry.kind for entry in StateLog(tmp_path / "log", writer="t", now=lambda: 0.0).entries}
+    assert kinds == {"snapshot"}
