@@ -103,6 +103,11 @@ class KlaviyoHook(BaseHook):
         limiter = RateLimiter(self._windows(), account=config.quota_name, share=config.rate_limit_share)
         return KlaviyoClient(config, limiter, deadline=deadline, stop=stop)
 
+    @property
+    def names_account(self) -> bool:
+        """Whether the connection says which account its key must belong to."""
+        return bool(config_of(self.connection).account_id)
+
     def check_account(self, client: KlaviyoClient) -> None:
         """Make sure that the key belongs to the connection's ``account_id``, if there is one.
 
@@ -134,7 +139,8 @@ class KlaviyoHook(BaseHook):
                 return False, str(error)
             return False, (
                 "Klaviyo accepts the key, but the scope accounts:read is missing, so the account cannot be shown. "
-                "Syncs work without it unless account_id is set; scopes of a key cannot be changed, create a new key."
+                "Syncs that keep no state work without it, unless account_id is set; only_changes, mirrors and "
+                "subscriptions need it. Scopes of a key cannot be changed: create a new key."
             )
         except KlaviyoError as error:
             return False, str(error)

@@ -169,6 +169,7 @@ class KlaviyoSyncOperator(BaseOperator):
             KlaviyoConfigurationError,
             KlaviyoRequestError,
             KlaviyoSyncFailed,
+            mask,
         )
         from airflow_provider_klaviyo.operators.run import SyncRun
 
@@ -180,7 +181,7 @@ class KlaviyoSyncOperator(BaseOperator):
             if run and run.summary:
                 context["ti"].xcom_push(key="return_value", value=run.summary)
             if isinstance(error, (KlaviyoConfigurationError, KlaviyoRequestError, KlaviyoSyncFailed)):
-                raise AirflowFailException(str(error)) from error
+                raise AirflowFailException(mask(str(error))) from error
             raise
         if run.open_jobs:
             self._defer(run.open_jobs)

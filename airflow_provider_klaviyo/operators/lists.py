@@ -117,9 +117,9 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
 
     def _target(self) -> ListTarget:
         from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-        from airflow_provider_klaviyo.operators.options import flag, text
+        from airflow_provider_klaviyo.operators.options import flag, text_if_given
 
-        name, list_id = text("list_name", self.list_name), text("list_id", self.list_id)
+        name, list_id = text_if_given("list_name", self.list_name), text_if_given("list_id", self.list_id)
         if name and list_id:
             msg = "list_name and list_id are both given: use one of them."
             raise KlaviyoConfigurationError(msg)

@@ -130,6 +130,18 @@ def text(name: str, value: object) -> str | None:
     return value.strip()
 
 
+def text_if_given(name: str, value: object) -> str | None:
+    """A text, or None where the parameter was left out.
+
+    :raises KlaviyoConfigurationError: for one that a template rendered to nothing, which would mean something else.
+    """
+    given = text(name, value)
+    if value is not None and given is None:
+        msg = f"{name} was given, and is {value!r} now that it is rendered: check its template."
+        raise KlaviyoConfigurationError(msg)
+    return given
+
+
 def names(name: str, value: object) -> Sequence[str]:
     """One name or several, as a sequence; a template may have rendered them to the text of a list."""
     plain = _plain(value)

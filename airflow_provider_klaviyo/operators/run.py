@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_provider_klaviyo._compat import AirflowException
-from airflow_provider_klaviyo.client.endpoints import scopes_of
+from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, scopes_of
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoConfigurationError,
@@ -98,6 +98,7 @@ class SyncRun:
         with self._told(state_key) as (client, scratch, state):
             if state and not options.is_preview:
                 settle_open_imports(client, state.ledger, options.poll_interval)
+                state.ledger.compact_if_grown()
                 if options.full_refresh:
                     state.ledger.refresh(self._context["ti"].run_id)
             self._run(client, scratch, state, lambda: RowStream(source, query))
@@ -157,11 +158,19 @@ class SyncRun:
                     push_list_link(self._context["ti"], report.list_id)
                 if state_key is not None:
                     target = self._target(state_key, hook.account_id(client), client)
-                    opened = open_state(state_key, Path(folder), target, self._options, self._context)
+                    opened = open_state(
+                        state_key,
+                        Path(folder),
+                        target,
+                        self._options,
+                        self._context,
+                        self._sync_type.may_change,
+                    )
                     state = stack.enter_context(opened)
                 yield client, Path(folder), state
             except KlaviyoPermissionError as error:
-                report.error = mask(_with_scopes(error, self._sync_type.name))
+                more = GET_ACCOUNTS.scopes if state_key is not None or hook.names_account else ()
+                report.error = mask(_with_scopes(error, self._sync_type.name, more))
                 raise type(error)(report.error, status=error.status, errors=error.errors) from error
             except UnsuitableQuery as error:
                 report.error = mask(str(error))
@@ -327,5 +336,6 @@ def _judge(report: SyncReport, options: SyncOptions) -> None:
         raise KlaviyoSyncFailed(msg, report.as_dict())
 
 
-def _with_scopes(error: KlaviyoPermissionError, sync_type: str) -> str:
-    return f"{error} The {sync_type} sync needs a key with all of: {', '.join(scopes_of(sync_type))}."
+def _with_scopes(error: KlaviyoPermissionError, sync_type: str, more: Sequence[str]) -> str:
+    scopes = sorted({*scopes_of(sync_type), *more})
+    return f"{error} The {sync_type} sync needs a key with all of: {', '.join(scopes)}."

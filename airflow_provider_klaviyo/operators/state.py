@@ -7,7 +7,7 @@ import logging
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -60,9 +60,16 @@ def state_folder(state_key: str) -> Any:
 
 @contextmanager
 def open_state(
-    state_key: str, scratch: Path, target: Mapping[str, str], options: SyncOptions, context: Context
+    state_key: str,
+    scratch: Path,
+    target: Mapping[str, str],
+    options: SyncOptions,
+    context: Context,
+    may_change: Collection[str] = (),
 ) -> Iterator[OpenState]:
     """The state, locked while it is open; a preview only reads it.
+
+    :param may_change: parts of the target over whose change a full refresh keeps what the state remembers.
 
     :raises StateLocked: when another run writes it.
     :raises StateOfAnotherTarget: when it is the state of something else.
@@ -81,6 +88,7 @@ def open_state(
             now=time.time,
             full_refresh=options.full_refresh,
             is_read_only=options.is_preview,
+            may_change=may_change,
         )
         try:
             if ledger.is_new:

@@ -52,6 +52,7 @@ class ListMemberMapper(ProfileMapper):
         identifier = choose_identifier(named, options.match_by)
         used = {identifier, *([PHONE_REGION] if identifier == "phone_number" else [])}
         self._column = fields[identifier]
+        self.identifier_columns = {name: fields[name] for name in named}
         kept = {name: place for name, place in fields.items() if name in used}
         super().__init__(kept, replace(options, match_by=identifier, clear_nulls=False))
         others = named[1:] if falls_back and options.match_by is None else []

@@ -79,7 +79,7 @@ class StateLock:
         """
         found = self._read()
         if found and found.until > self._now() and not self._may_take_from(found):
-            raise StateLocked(_told(found))
+            raise StateLocked(_told(found, self._path))
         if found:
             log.info("The lock of %s is taken over.", found.holder)
         self.renew()
@@ -143,7 +143,7 @@ class StateLock:
             file.write(msgspec.json.encode(self._note))
 
 
-def _told(found: _Note) -> str:
+def _told(found: _Note, path: Any) -> str:
     since, until = (
         datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         for moment in (found.since, found.until)
@@ -151,7 +151,7 @@ def _told(found: _Note) -> str:
     waits = " and waits in the triggerer" if found.is_deferred else ""
     return (
         f"Another run of this sync is under way: {found.holder}, since {since}{waits}. Nothing was sent. "
-        f"If that run is dead, its lock ends at {until} by itself. "
+        f"If that run is dead, its lock ends at {until} by itself, or when you delete {path}. "
         "To keep runs from overlapping, set max_active_runs=1 for the Dag."
     )
 

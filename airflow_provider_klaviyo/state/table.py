@@ -227,6 +227,12 @@ class StateTable:
                     (serial, packed(part)),
                 )
 
+    def people_with_settled_rows(self, persons: Sequence[int]) -> set[int]:
+        """Those of these people whom a row names that counts, or is in doubt."""
+        with self._lock:
+            query = "SELECT DISTINCT person FROM rows WHERE status != 4 AND person IN"
+            return {person for (person,) in look_up(self._database, query, persons)}
+
     def clear(self) -> None:
         """Delete everything but what belongs to this run."""
         with self._lock:

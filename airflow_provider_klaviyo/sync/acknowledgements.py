@@ -24,6 +24,9 @@ class Acknowledgements(Protocol):
     def refuse(self, records: Sequence[Record]) -> None:
         """Klaviyo refused these."""
 
+    def has_history(self) -> bool:
+        """Whether Klaviyo has taken anything of this sync before."""
+
 
 class NoState:
     """Notes nothing: a sync that keeps no state sends its query again."""
@@ -40,6 +43,10 @@ class NoState:
 
     def refuse(self, records: Sequence[Record]) -> None:
         """Nothing to note."""
+
+    def has_history(self) -> bool:
+        """Nothing is known."""
+        return False
 
 
 class KeptState:
@@ -76,3 +83,7 @@ class KeptState:
     def refuse(self, records: Sequence[Record]) -> None:
         """Note who is to be tried again."""
         self._ledger.fail([record.key for record in records])
+
+    def has_history(self) -> bool:
+        """Whether the state holds anybody whom Klaviyo has taken."""
+        return self._ledger.has_acknowledged()

@@ -1,7 +1,7 @@
 """Deliveries: batches on their way to Klaviyo, several requests at once, and the verdicts that come back.
 
 ``PooledDelivery`` keeps the requests in flight; what a request is, and when a record of it has its verdict, is for
-its subclasses to say: ``AnsweredDelivery`` here, where the answer is the verdict, ``ImportJobDelivery`` for jobs.
+its subclasses to say.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.import_results import all_pending
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Settled, Verdict
-from airflow_provider_klaviyo.sync.refusals import RefusalHandler, Refuse
+from airflow_provider_klaviyo.sync.refusals import Refuse
 
 IN_FLIGHT = 4
 """Requests at once: a full body takes longer to send than the 0.4 s between two that Klaviyo allows."""
@@ -143,29 +143,3 @@ class PooledDelivery:
     def _deliver_batch(self, batch: Sequence[Record], doubt: Doubt) -> None:
         self._deliver(batch, doubt)
         self._doubts.pop(id(doubt), None)
-
-
-Post = Callable[[Sequence[Record]], Settled]
-"""Sends one request and returns what became of its records; raises ``KlaviyoRequestError`` when it is refused."""
-
-
-class AnsweredDelivery(PooledDelivery):
-    """Requests whose answer is the verdict on their records.
-
-    :param records: JSON pointer of the array of records in the request.
-    """
-
-    def __init__(self, client: KlaviyoClient, state: Acknowledgements, post: Post, records: str) -> None:
-        super().__init__(client, state)
-        self._post = post
-        self._refusals = RefusalHandler(records)
-
-    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
-        with self._refusals_noted(doubt) as refuse:
-            self._refusals.deliver(batch, lambda part: self._send(part, doubt), refuse)
-
-    def _send(self, part: Sequence[Record], doubt: Doubt) -> None:
-        ticket = self._state.send(part)
-        settled = self._post(part)
-        self._state.settle(ticket)
-        self._tell(settled, part, doubt)

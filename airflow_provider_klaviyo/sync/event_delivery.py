@@ -56,7 +56,9 @@ class EventDelivery(PooledDelivery):
 
     def __init__(self, client: KlaviyoClient, state: Acknowledgements) -> None:
         super().__init__(client, state)
-        self._refusals = RefusalHandler(CREATE_EVENTS.records, _located, self._recall, whole="event")
+        self._refusals = RefusalHandler(
+            CREATE_EVENTS.records, _located, self._recall, whole="event", has_history=state.has_history
+        )
         self._named_before: set[int] = set()
         self._kinds: Counter[bool] = Counter()
         self._lock = threading.Lock()

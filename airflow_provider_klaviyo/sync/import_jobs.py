@@ -76,8 +76,8 @@ class ImportJobDelivery(PooledDelivery):
         self._waits = waits
         self._poll_interval = poll_interval
         self._list_id = list_id
-        self._refusals = RefusalHandler(IMPORT_PROFILES.records)
-        self._singles = RefusalHandler(IMPORT_PROFILE.records)
+        self._refusals = RefusalHandler(IMPORT_PROFILES.records, has_history=state.has_history)
+        self._singles = RefusalHandler(IMPORT_PROFILE.records, has_history=state.has_history)
         self._jobs: dict[str, _OpenJob] = {}
         self._settling: dict[str, _OpenJob] = {}
         self._next_poll = 0.0

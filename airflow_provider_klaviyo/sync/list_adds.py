@@ -38,7 +38,9 @@ class ListAddDelivery(ImportJobDelivery):
             list_id=self._list,
         )
         self._identifier = identifier
-        self._by_id = RefusalHandler(ADD_TO_LIST.records, about_records=ABOUT_MEMBERS)
+        self._by_id = RefusalHandler(
+            ADD_TO_LIST.records, about_records=ABOUT_MEMBERS, has_history=self._state.has_history
+        )
 
     def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
         by_id, others = _sorted_out(batch, self._identifier())

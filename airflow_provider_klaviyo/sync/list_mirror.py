@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from airflow_provider_klaviyo.exceptions import KlaviyoSyncFailed
+from airflow_provider_klaviyo.exceptions import KlaviyoSyncFailed, mask
 from airflow_provider_klaviyo.records.list_member import ListMember
 from airflow_provider_klaviyo.records.profile import ProfileOptions
 from airflow_provider_klaviyo.records.record import Record, Row
@@ -324,7 +324,7 @@ class _Tally:
                 self.absent += verdict.outcome is Outcome.SKIPPED
                 if verdict.outcome is Outcome.REJECTED:
                     self._refused += 1
-                    self._reasons.append(verdict.problems[0].reason)
+                    self._reasons.append(mask(verdict.problems[0].reason))
 
     def judge(self) -> None:
         """Fail when somebody could not be removed.

@@ -89,7 +89,9 @@ class RemovalDelivery(PooledDelivery):
         super().__init__(client, state)
         self._find = find
         self._remove = remove
-        self._refusals = RefusalHandler(REMOVE_FROM_LIST.records, about_records=ABOUT_MEMBERS)
+        self._refusals = RefusalHandler(
+            REMOVE_FROM_LIST.records, about_records=ABOUT_MEMBERS, has_history=state.has_history
+        )
 
     def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
         ticket = self._state.send(batch)
@@ -100,7 +102,9 @@ class RemovalDelivery(PooledDelivery):
         with self._refusals_noted(doubt) as refuse:
             for part in in_parts(members, REMOVE_FROM_LIST.max_records):
                 self._refusals.deliver(part, lambda some: self._take_off(some, ids, doubt), refuse)
-        self._state.settle(ticket)
+        self._state.settle(
+            ticket, pending=[place for place, record in enumerate(batch) if record.number not in ids]
+        )
 
     def _take_off(self, part: Sequence[Record], ids: Mapping[int, Sequence[str]], doubt: Doubt) -> None:
         profiles = list(dict.fromkeys(each for record in part for each in ids[record.number]))
@@ -119,25 +123,37 @@ class Removals:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._lock = threading.Lock()
-        self._tickets: dict[int, list[int]] = {}
+        self._tickets: dict[int, tuple[list[int], set[int]]] = {}
         self._refused: set[int] = set()
+        self._last = 0
 
     def send(self, records: Sequence[Record]) -> int:
         """Before the request: who comes back meanwhile is to be put on the list again."""
         persons = [record.person for record in records]
-        self._ledger.leave(persons)
+        looked_for_before = self._ledger.leave(persons)
         with self._lock:
-            self._tickets[len(self._tickets)] = persons
-            return len(self._tickets) - 1
+            self._last += 1
+            self._tickets[self._last] = persons, looked_for_before
+            return self._last
 
     def start(self, ticket: int, job_id: str) -> None:
         """Removals are no jobs."""
 
     def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:  # noqa: ARG002
-        """After the answer: nothing is kept of who is off the list."""
+        """After the answer: nothing is kept of who is off the list.
+
+        :param pending: places of those who were not found on it. They may have joined a moment ago and not show yet,
+            so the next run looks for them once more.
+        """
         with self._lock:
-            persons = [person for person in self._tickets[ticket] if person not in self._refused]
-        self._ledger.remove(persons)
+            persons, looked_for_before = self._tickets.pop(ticket)
+            kept = {persons[place] for place in pending} - looked_for_before
+            gone = [person for person in persons if person not in self._refused | kept]
+        self._ledger.remove(gone)
+
+    def has_history(self) -> bool:
+        """Those who are to be removed were added by this sync."""
+        return True
 
     def refuse(self, records: Sequence[Record]) -> None:
         """Klaviyo would not take these off: they are tried again by the next run."""

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import Member, all_members
-from airflow_provider_klaviyo.records.list_member import ListMember
+from airflow_provider_klaviyo.records.list_member import ListMember, ListMemberMapper
 from airflow_provider_klaviyo.records.record import Record, Row
 from airflow_provider_klaviyo.state.keys import fingerprints, person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger, Sent
@@ -85,6 +85,21 @@ class RealMembers:
         self._database.execute(f"UPDATE members SET is_named = 1 {where}", (packed,))  # noqa: S608
         return named
 
+    def spare(self, field: str, values: Sequence[str]) -> None:
+        """Note that rows which cannot be sent name these, in whatever spelling: none of them is to leave."""
+        column = _COLUMNS[field]
+        if column != "id":
+            self._database.execute(f"CREATE INDEX IF NOT EXISTS by_{column} ON members ({column})")
+        spellings = {
+            spelling
+            for value in values
+            for spelling in (value, value.lower(), f"+{''.join(filter(str.isdigit, value))}")
+        }
+        self._database.execute(
+            f"UPDATE members SET is_named = 1 WHERE {column} IN (SELECT value FROM json_each(?))",  # noqa: S608 - as above
+            (msgspec.json.encode(sorted(spellings)).decode(),),
+        )
+
     def unnamed(self) -> Iterator[list[tuple[str, str | None]]]:
         """The members whom the query did not name, some thousand at a time: their ids, and what they are matched by."""
         last = ""
@@ -107,6 +122,7 @@ class StrictChanges(MirrorChanges):
         super().__init__(ledger, full_refresh=full_refresh)
         self._members = members
         self._on_list: set[str] = set()
+        self.identifier_columns: Mapping[str, int] = {}
 
     def describe(self, key_columns: Sequence[int], identifier: str) -> None:
         """Remember where the key is, and what identifies people."""
@@ -116,7 +132,17 @@ class StrictChanges(MirrorChanges):
     def keyed(self, rows: Sequence[Row], first: int, records: list[Record]) -> Keyed:
         """Sort out rows without a primary key, or with that of an earlier row: these name people, too."""
         self._on_list = self._members.name([record.identity for record in records])
+        if len(records) < len(rows):
+            good = {record.number - first for record in records}
+            self._spare([row for place, row in enumerate(rows) if place not in good])
         return super().keyed(rows, first, records)
+
+    def _spare(self, rows: Sequence[Row]) -> None:
+        """Rows that cannot be sent are present all the same: whoever they name by any identifier stays."""
+        for field, column in self.identifier_columns.items():
+            values = [str(row[column]).strip() for row in rows if row[column] is not None]
+            if values:
+                self._members.spare(field, values)
 
     def unsent(self, records: list[Record]) -> Unsent:
         """Those who are not on the list."""
@@ -138,6 +164,7 @@ class StrictMirrorList(MirrorList):
     """Adds who is not on the list, and in the end removes every member whom the query does not name."""
 
     _members: RealMembers | None = None
+    _changes: StrictChanges | None = None
 
     def begin(self, means: Means) -> None:
         """Read who is on the list."""
@@ -152,7 +179,15 @@ class StrictMirrorList(MirrorList):
         """What tells who is to be added."""
         if ledger is None or self._members is None:
             return super().changes(ledger, is_preview=is_preview)
-        return StrictChanges(ledger, self._members, full_refresh=self.rules.full_refresh)
+        self._changes = StrictChanges(ledger, self._members, full_refresh=self.rules.full_refresh)
+        return self._changes
+
+    def mapper(self, columns: Sequence[str]) -> ListMemberMapper:
+        """The mapper; rows that it rejects are known by all their identifiers."""
+        mapper = super().mapper(columns)
+        if self._changes:
+            self._changes.identifier_columns = mapper.identifier_columns
+        return mapper
 
     def _leaving(self, means: Means) -> Leaving:
         """The members whom no row names, but for those whom the state knows by a row of this run that was rejected."""

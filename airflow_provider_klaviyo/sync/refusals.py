@@ -54,6 +54,8 @@ class RefusalHandler:
     :param recall: is asked first about every refusal.
     :param whole: the field of a reason that is about a record and no field of it.
     :param about_records: statuses of refusals that may be about single records.
+    :param has_history: whether Klaviyo has taken records of this sync before: on a quiet day the one that is refused
+        may be the only one that is sent, and is to blame all the same.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class RefusalHandler:
         *,
         whole: str = WHOLE,
         about_records: Sequence[int] = ABOUT_RECORDS,
+        has_history: Callable[[], bool] = lambda: False,
     ) -> None:
         prefix = records.strip("/").split("/")
         self._locate = locate or (lambda part, pointer: _element(part, pointer, prefix))
         self._recall = recall
         self._whole = whole
         self._about_records = about_records
+        self._has_history = has_history
         self._was_taken = False
         self._delivering = 0
         self._undecided = 0
@@ -186,7 +190,9 @@ class RefusalHandler:
         if not suspects:
             return
         if suspects[0][1].status != _SIZE and not self._are_others_taken():
-            raise suspects[0][1]
+            is_one_of_many = len(suspects) < _ENOUGH_SINGLES and self._has_history()
+            if not is_one_of_many:
+                raise suspects[0][1]
         for suspect in suspects:
             _accuse(suspect, self._whole, refuse)
 

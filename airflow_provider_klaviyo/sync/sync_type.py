@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,9 @@ class SyncType:
 
     is_recorded_once = False
     """Whether what Klaviyo has acknowledged can no longer be changed, as an event."""
+
+    may_change: Collection[str] = ()
+    """Parts of the target over whose change a full refresh keeps what the state remembers of people."""
 
     @property
     def target(self) -> Mapping[str, str]:

@@ -85,13 +85,13 @@ def test_the_services_together_run_the_example_dag(
         started(compose, "airflow", tmp_path, airflow_environment(compose, airflow, klaviyo, shop, tmp_path)),
     ):
         eventually(lambda: ask(f"{klaviyo}/_emulator/stats"), 30, tmp_path / "emulator.log")
-        eventually(lambda: ask(f"{airflow}/api/v2/monitor/health"), 90, tmp_path / "airflow.log")
+        eventually(lambda: ask(f"{airflow}/api/v2/monitor/health"), 240, tmp_path / "airflow.log")
         key = str(ask(f"{airflow}/auth/token")["access_token"])
         dag = f"{airflow}/api/v2/dags/{DAG}"
         eventually(lambda: ask(dag, key=key), 60, tmp_path / "airflow.log")
         ask(dag, "PATCH", {"is_paused": False}, key=key)
         run = f"{dag}/dagRuns/{ask(f'{dag}/dagRuns', 'POST', {'logical_date': None}, key=key)['dag_run_id']}"
-        eventually(lambda: ask(run, key=key)["state"] in ("success", "failed"), 90, tmp_path / "airflow.log")
+        eventually(lambda: ask(run, key=key)["state"] in ("success", "failed"), 240, tmp_path / "airflow.log")
         assert ask(run, key=key)["state"] == "success", (tmp_path / "airflow.log").read_text()[-4000:]
         returned = f"{run}/taskInstances/sync_customers/xcomEntries/return_value?deserialize=true"
         summary = ask(returned, key=key)["value"]

@@ -551,3 +551,69 @@ def test_the_state_of_a_mirror_forgets_people_who_left(
     assert ledger.people.count() == 1
     assert sum(ledger.counts().values()) == 1
     ledger.close()
+
+
+def test_a_strict_mirror_removes_nobody_whose_row_is_bad_for_a_day(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str
+) -> None:
+    people = [f"p{n}@shop.io" for n in range(20)]
+    put(klaviyo, vips, *people)
+    warehouse.hold(*people)
+    assert mirror(strict=True).counts() == {"rows_read": 20, "unchanged": 20}
+    warehouse.hold(*people[1:])
+    warehouse.take({"key": "p0", "email": "p0@@shop.io"})
+
+    run = mirror(strict=True, max_rejected=1)
+
+    assert (run.error, run.summary["removed"]) == (None, 0)
+    assert emails(klaviyo, vips) == set(people)
+
+
+def test_a_strict_mirror_spares_whom_a_bad_row_names_by_another_identifier(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str
+) -> None:
+    put(klaviyo, vips, "ada@shop.io", "bob@shop.io")
+    warehouse.hold(
+        "ada@shop.io", {"key": "b", "phone": "+14155552671"}, {"key": "c", "email": None, "customer": "7"}
+    )
+    klaviyo.add_profiles([{"email": "bob@shop.io", "phone_number": "+14155552671"}])
+    run = mirror(
+        strict=True,
+        sql="SELECT key, email, phone FROM people ORDER BY place",
+        mapping={"email": "email", "phone_number": "phone"},
+        max_rejected=2,
+    )
+    assert (run.error, run.summary["removed"]) == (None, 0)
+
+
+def test_somebody_who_does_not_show_on_the_list_yet_is_looked_for_again(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str
+) -> None:
+    warehouse.hold("ada@shop.io", "bob@shop.io")
+    mirror()
+    warehouse.hold("ada@shop.io")
+    nobody = json.dumps({"data": [], "links": {"next": None}})
+    klaviyo.inject(Fault("not_json", FIND, body=nobody))
+    assert mirror().summary["removed"] == 0
+    assert mirror().summary["removed"] == 1
+    assert emails(klaviyo, vips) == {"ada@shop.io"}
+
+
+def test_klaviyos_words_about_a_person_are_masked_where_a_removal_fails(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str
+) -> None:
+    warehouse.hold("ada@shop.io", "bob@shop.io")
+    mirror()
+    warehouse.hold("ada@shop.io")
+    words = {
+        "status": 400,
+        "code": "invalid",
+        "title": "Invalid.",
+        "detail": "bob@shop.io +14155552671 is odd",
+    }
+    body = json.dumps({"errors": [{**words, "source": {"pointer": "/data/0/id"}}]})
+    klaviyo.inject(Fault("status", REMOVE, status=400, body=body, count=None))
+    run = mirror()
+    assert "is odd" in str(run.error)
+    assert "bob@" not in str(run.error)
+    assert "4155552671" not in str(run.error)

@@ -332,13 +332,44 @@ def test_a_preview_of_removals_reads_who_is_on_the_list_and_removes_nobody(
     assert len(klaviyo.members(vips)) == 2
 
 
-def test_only_changes_asks_for_nobody_twice(klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync) -> None:
+def test_only_changes_takes_nobody_off_twice_and_looks_again_for_who_was_not_on_the_list(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
     klaviyo.add_list("VIPs", klaviyo.add_profiles(PEOPLE))
     warehouse.hold("ada@shop.io", "new@shop.io")
     list_sync("remove", only_changes=True)
     warehouse.take("bob@shop.io")
     run = list_sync("remove", only_changes=True)
-    assert run.counts() == {"rows_read": 3, "accepted": 1, "unchanged": 2}
+    assert run.counts() == {"rows_read": 3, "accepted": 1, "unchanged": 1, "skipped": 1}
+
+
+@pytest.mark.parametrize("name", ["list_id", "list_name"])
+def test_a_list_that_a_template_rendered_to_nothing_is_no_other_list(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, name: str
+) -> None:
+    warehouse.hold("ada@shop.io")
+    run = list_sync("add", **({"list_name": None} | {name: "None"}))
+    assert f"{name} was given, and is 'None'" in str(run.error)
+    assert calls(klaviyo, "create_list", ADD) == {}
+
+
+def test_the_one_row_of_a_quiet_day_that_klaviyo_refuses_is_rejected(
+    start_emulator: StartEmulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    klaviyo = start_emulator(phone_regions=frozenset({"US"}), pointers="none")
+    by_phone = {"sql": EVERY_COLUMN, "mapping": {"phone_number": "phone"}, "primary_key": "key"}
+    warehouse.hold(*({"key": str(n), "phone": f"+1415555{n:04}"} for n in range(5)))
+    warehouse.take({"key": "x", "phone": "+4930901820"})
+    run = list_sync("mirror", max_rejected=0.5, **by_phone)
+    assert run.counts() == {"rows_read": 6, "accepted": 5, "rejected": 1}
+    warehouse.hold(*({"key": str(n), "phone": f"+1415555{n:04}"} for n in range(4)))
+    warehouse.take({"key": "x", "phone": "+4930901820"})
+
+    quiet = list_sync("mirror", max_rejected=0.5, **by_phone)
+
+    assert (quiet.error, quiet.counts()) == (None, {"rows_read": 5, "unchanged": 4, "rejected": 1})
+    assert quiet.summary["removed"] == 1
+    assert len(klaviyo.members(run.summary["list_id"])) == 4
 
 
 # --- faults -------------------------------------------------------------------------------------------------------
