@@ -36,6 +36,7 @@ class SubscribeDelivery(ConsentDelivery):
         super().__init__(parts)
         self._guard = guard
         self._ask_again_after = ask_again_after
+        self.perhaps_asked = 0
 
     def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
         """Those with a channel that is free, narrowed to it."""
@@ -63,6 +64,7 @@ class SubscribeDelivery(ConsentDelivery):
             known = asked.get(address)
             if known and findings[address.channel].standing is Standing.FREE and not self._is_over(known):
                 findings[address.channel] = Finding(Standing.ASKED, _asked(known))
+                self.perhaps_asked += not known.is_answered
         return findings
 
     def _is_over(self, asked: Asked) -> bool:

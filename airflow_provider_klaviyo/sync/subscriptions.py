@@ -239,6 +239,12 @@ class SubscriptionsSync(SyncType):
         sent = self._delivery.sent if self._delivery and not self._is_preview else 0
         if not self._terms.subscribes:
             return {"unsubscribed": sent}
+        if isinstance(self._delivery, SubscribeDelivery) and self._delivery.perhaps_asked:
+            log.warning(
+                "%s addresses were not asked: an earlier request for them had no clear answer, so they may have been "
+                "asked then. Set ask_again_after to ask them again when that time has passed.",
+                f"{self._delivery.perhaps_asked:,}",
+            )
         if self._asks and sent:
             log.info(
                 "%s people were asked for a confirmation; they are subscribed when they give it.", f"{sent:,}"

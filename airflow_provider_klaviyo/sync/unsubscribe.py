@@ -34,6 +34,11 @@ _SAME_PERSON = Problem(
     "", "another row of this run names the same member of the list, and the first one counts"
 )
 
+_LEFT_BEFORE = (
+    "not_on_list: not sent, since the person has left the list by another identifier, and Klaviyo would unsubscribe "
+    "whoever is not on it from everything"
+)
+
 Members = Mapping[str, Mapping[str, frozenset[str]]]
 """The ids of members by identifier and its value."""
 
@@ -53,6 +58,7 @@ class UnsubscribeDelivery(ConsentDelivery):
         self._patience = patience
         self._poll_interval = poll_interval
         self._claims: dict[int, int] = {}
+        self._unsent: dict[int, Sequence[str]] = {}
         self._waiting = Doubt()
         self._doubts[id(self._waiting)] = self._waiting
 
@@ -72,7 +78,9 @@ class UnsubscribeDelivery(ConsentDelivery):
         free = []
         for record, channels in placed:
             before = [address for address in record.addresses if address in asked]
-            if any(address.channel in (*channels, PROFILE) for address in before):
+            sent = {address.channel for address in before}
+            if sent & {*channels, PROFILE}:
+                self._unsent[record.number] = [channel for channel in record.channels if channel not in sent]
                 self._wait_for([record], doubt)
             elif not channels:
                 self._tell_of_absent(record, [asked[address] for address in before], doubt)
@@ -139,10 +147,20 @@ class UnsubscribeDelivery(ConsentDelivery):
         waiting = self._in_doubt()
         members = self._members(waiting)
         left = [record for record in waiting if not _placed(record, members)[1]]
-        if left:
-            self._asked.forget([address for record in left for address in record.addresses])
-            self._asked.acknowledge(left)
-            self._accept(left, self._waiting)
+        self._asked.forget([address for record in left for address in record.addresses])
+        taken = [record for record in left if not self._was_never_sent(record)]
+        self._asked.acknowledge(taken)
+        self._accept(taken, self._waiting)
+
+    def _was_never_sent(self, record: SubscriptionRecord) -> bool:
+        """Tell which channels were in no request, since the person left by another identifier; True when all."""
+        unsent = self._unsent.pop(record.number, ())
+        problems = [Problem(CHANNELS[channel], _LEFT_BEFORE) for channel in unsent]
+        if len(unsent) == len(record.channels):
+            self._verdict(record, Outcome.SKIPPED, problems, self._waiting)
+            return True
+        self._narrow(record, record.channels, problems)
+        return False
 
     # --- the list ---------------------------------------------------------------------------------------------
 

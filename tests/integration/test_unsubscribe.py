@@ -381,3 +381,23 @@ def test_who_leaves_the_list_while_a_request_waits_to_be_repeated_is_not_sent(
     run = leave()
     assert run.counts() == {"rows_read": 2, "accepted": 1, "skipped": 1}
     assert klaviyo.consent(email=email_of(1))["email"] == "SUBSCRIBED"
+
+
+def test_a_channel_that_was_in_no_request_is_not_called_unsubscribed(
+    klaviyo: Emulator, people: People, club: Club, leave: Any
+) -> None:
+    klaviyo.set(subscription_seconds=1.0)
+    wishes = BOTH | {"consent.email": "email_ok", "consent.sms": "sms_ok"}
+    person = {"id": 1, "email": email_of(1), "phone": phone_of(1), "email_ok": True}
+    people.add({**person, "sms_ok": False})
+    first = leave(channels=["email", "sms"], mapping=wishes)
+    assert first.counts() == {"rows_read": 1, "accepted": 1}
+    people.execute("UPDATE people SET sms_ok = TRUE")
+
+    again = leave(channels=["email", "sms"], mapping=wishes)
+
+    assert again.counts() == {"rows_read": 1, "accepted": 1}
+    (line,) = again.rejects
+    assert (line["outcome"], line["field"]) == ("warning", "phone_number")
+    assert "not_on_list" in line["reason"]
+    assert all("sms" not in str(body) for body in bodies(klaviyo, UNSUBSCRIBE))
