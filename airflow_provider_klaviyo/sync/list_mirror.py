@@ -215,6 +215,12 @@ class MirrorList(AddToList):
         leaving = self._left or self._leaving(means)
         gone = self._gone(leaving, _ledger(means))
         self._told = {"left_the_query": len(gone)}
+        if report.pending and not self._is_preview:
+            log.warning(
+                "%s people left the query. A retry removes them, once all rows have a verdict.",
+                f"{len(gone):,}",
+            )
+            return
         if reason := self._objection(report, len(gone), leaving.people):
             if not self._is_preview:
                 raise KlaviyoSyncFailed(reason, report.as_dict())
@@ -262,11 +268,6 @@ class MirrorList(AddToList):
         if not self.rules.allows(report.rejected, report.rows_read):
             log.warning(
                 "%s people left the query. Too many rows were rejected: nobody is removed.", f"{gone:,}"
-            )
-            return False
-        if report.pending:
-            log.warning(
-                "%s people left the query. A retry removes them, once all rows have a verdict.", f"{gone:,}"
             )
             return False
         return True
