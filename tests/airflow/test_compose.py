@@ -74,7 +74,7 @@ def test_ports_are_open_to_this_machine_alone(compose: dict[str, Any]) -> None:
     assert all(port.startswith("127.0.0.1:") for port in ports)
 
 
-@pytest.mark.slow
+@pytest.mark.scheduler
 def test_the_services_together_run_the_example_dag(
     compose: dict[str, Any], shop: dict[str, Any], tmp_path: Path
 ) -> None:

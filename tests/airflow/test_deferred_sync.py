@@ -245,6 +245,7 @@ class Airflow:
         pytest.fail(f"the task is {self.state()}, not one of {states}\n{logs}")
 
 
+@pytest.mark.scheduler
 @pytest.mark.timeout(600)
 def test_a_real_scheduler_and_a_triggerer_that_is_killed(
     klaviyo: Emulator, shop: Path, tmp_path: Path

@@ -172,6 +172,7 @@ def runs(home: Path) -> Counter[tuple[str, str]]:
         )
 
 
+@pytest.mark.scheduler
 @pytest.mark.timeout(600)
 def test_a_backfill_starts_no_flows_and_the_scheduled_run_beside_it_does(
     klaviyo: Emulator, shop: Path, tmp_path: Path
