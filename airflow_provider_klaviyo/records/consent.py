@@ -61,8 +61,8 @@ def read_consent(subscriptions: object, channel: str, list_id: str | None) -> Co
     :raises ConsentUnreadable: when anything is missing or not shaped as the schema says.
     """
     told = _mapping(subscriptions, "subscriptions")
-    if channel in told and told[channel] is None:
-        return _NOTHING_TOLD  # the schema's null: this profile has nothing to do with the channel
+    if channel == "sms" and "sms" in told and told["sms"] is None:
+        return _NOTHING_TOLD  # the schema's null, of a profile that has no number
     marketing = _member(_member(told, channel), "marketing")
     consent = marketing.get("consent")
     if consent not in (SUBSCRIBED, UNSUBSCRIBED, NEVER_SUBSCRIBED):

@@ -74,7 +74,6 @@ def test_newer_consent_must_be_newer_than_every_moment_that_is_known(
         email(suppression=None),
         email(suppression={"reason": "HARD_BOUNCE"}),
         email(suppression=[None]),
-        email(list_suppressions=None),
         email(list_suppressions=[{"list_id": 7, "reason": "UNSUBSCRIBE"}]),
     ],
     ids=repr,
@@ -82,6 +81,14 @@ def test_newer_consent_must_be_newer_than_every_moment_that_is_known(
 def test_what_cannot_be_read_is_no_consent(subscriptions: object) -> None:
     with pytest.raises(ConsentUnreadable):
         read_consent(subscriptions, "email", "L")
+
+
+def test_the_nulls_of_the_schema_are_nothing_that_stands_against_anybody() -> None:
+    mailable = email(suppression=None, list_suppressions=None, can_receive_email_marketing=True)
+    assert read_consent(mailable, "email", "L").objections == ()
+    assert read_consent({"sms": None}, "sms", "L") == (False, ())
+    with pytest.raises(ConsentUnreadable):
+        read_consent({}, "sms", "L")
 
 
 def test_sms_has_no_suppressions_in_the_schema_and_they_count_where_they_are() -> None:
