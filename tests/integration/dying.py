@@ -12,6 +12,9 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
+STRIDE = 1 if os.environ.get("KLAVIYO_TESTS_EVERY_STEP") else 3
+"""Each step of a profiles sync is died at; of the other syncs, every third unless all are asked for: minutes each."""
+
 # What a run imports late is imported here, once, by the process that the workers are forked from.
 _forking = multiprocessing.get_context("forkserver")
 _forking.set_forkserver_preload(

@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_klaviyo.emulator import Emulator
 from tests.integration.conftest import TaskInstance
 from tests.integration.consent import SQL, SUBSCRIBE, UNSUBSCRIBE, Judge, People, email_of, judge, people
-from tests.integration.dying import run_until
+from tests.integration.dying import STRIDE, run_until
 
 __all__ = ["judge", "people"]  # fixtures
 
@@ -81,7 +81,7 @@ def test_subscribing_killed_at_every_step(judge: Judge, people: People, tmp_path
     people.fill(COUNT)
     step, was_killed = 0, True
     while was_killed:
-        step += 1
+        step += STRIDE
         world = World(judge, tmp_path / str(step))
         world.summary.parent.mkdir()
         klaviyo = world.klaviyo
@@ -113,7 +113,7 @@ def test_unsubscribing_killed_at_every_step(judge: Judge, people: People, tmp_pa
     people.fill(COUNT + 1)
     step, was_killed = 0, True
     while was_killed:
-        step += 1
+        step += STRIDE
         world = World(judge, tmp_path / str(step))
         world.summary.parent.mkdir()
         klaviyo: Emulator = world.klaviyo

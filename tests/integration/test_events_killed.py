@@ -16,7 +16,7 @@ from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.table import Status
 from tests.integration.conftest import SQL, Shop, StartEmulator, TaskInstance
-from tests.integration.dying import run_until
+from tests.integration.dying import STRIDE, run_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -90,7 +90,7 @@ def test_killed_at_every_step(start_emulator: StartEmulator, shop: Shop, tmp_pat
     shop.fill_with_people(EVENTS)
     step = 0
     while True:
-        step += 1
+        step += STRIDE
         klaviyo.reset()
         folder = tmp_path / f"killed-{step}"
         shutil.copytree(yesterday, folder)

@@ -12,7 +12,7 @@ import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from tests.integration.conftest import LIST_SYNC, StartEmulator, TaskInstance, Warehouse, emails
-from tests.integration.dying import run_until
+from tests.integration.dying import STRIDE, run_until
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -105,7 +105,7 @@ def test_killed_at_every_step(
 
     step = 0
     while True:
-        step += 1
+        step += STRIDE
         today = world(f"killed-{step}")
         was_killed = today.run("today", 1, step)
         klaviyo.clear_faults()
@@ -128,7 +128,7 @@ def test_killed_at_every_step_and_the_query_goes_back(
     klaviyo = start_emulator(job_seconds=0.05, rate_limits="off")
     step = 0
     while True:
-        step += 1
+        step += STRIDE
         monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / f"killed-{step}"))
         today = World(warehouse, klaviyo, tmp_path, {"max_removals": None})
         today.prepare()
