@@ -71,6 +71,7 @@ def database(postgres_uri: str) -> Iterator[psycopg.Connection[Any]]:
 
 @pytest.fixture
 def people(database: psycopg.Connection[Any]) -> Iterator[str]:
+    database.execute("DROP TABLE IF EXISTS people")  # other modules have people of their own
     database.execute("CREATE TABLE people AS SELECT g AS id FROM generate_series(1, 3) g")
     yield "people"
     database.execute("DROP TABLE people")
