@@ -92,7 +92,7 @@ def test_a_row_is_sent_unless_klaviyo_has_acknowledged_it_as_it_is(  # noqa: C90
             for record in batch:
                 model.pop(record.row[0], None)
                 for key, (person, _) in list(model.items()):
-                    if person == record.identity:
+                    if person == record.row[1]:
                         del model[key]
             if fate == "killed after":
                 was_killed = True
