@@ -2,7 +2,8 @@
 
 An entry is a file ``<number>.entry``: a line of JSON, and behind it the payload. It is created exclusively, so that of
 two runs that write the same number one fails, and it names its parent by number and checksum, so that it counts only
-on top of what its writer had seen. Safety rests on that alone; the lock only tells the second run sooner.
+on top of what its writer had seen. Old entries are deleted oldest first, so as long as a parent is there its number's
+successor was never deleted. Safety rests on that alone; the lock only tells the second run sooner.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import hashlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from airflow_provider_klaviyo.state.errors import StateConflict, StateDamaged, StateUnreadable
-from airflow_provider_klaviyo.state.storage import StateFolder, blocks_of, create, listed
+from airflow_provider_klaviyo.state.storage import StateFolder, blocks_of, create, is_there, listed
 
 log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class StateLog:
         return self._add(kind, facts, lambda: blocks_of(path))
 
     def prune(self, *, keep_previous: bool = True) -> None:
-        """Delete entries that no longer count.
+        """Delete entries that no longer count, oldest first, up to one that cannot be deleted.
 
         :param keep_previous: keep the base before the newest and what follows it, to fall back on.
         """
@@ -136,6 +137,7 @@ class StateLog:
                     file.unlink()
                 except Exception as error:
                     log.warning("An old file of the state could not be deleted: %s: %s", file, error)
+                    return
 
     def _before(self, files: Mapping[int, Any], base: int) -> Entry | None:
         """The newest entry before a base that can be read."""
@@ -166,14 +168,24 @@ class StateLog:
             )
             line = b"%d " % FORMAT + msgspec.json.encode(header) + b"\n"
             file = self._folder / f"{number:08d}{_SUFFIX}"
-            if not create(self._folder, file.name, line, payload):
+            is_new = create(self._folder, file.name, line, payload)
+            if not is_new or self._is_overtaken(number, parent):
                 self._conflict = _conflict(number, file)
+                if is_new:
+                    with suppress(Exception):  # it does not count, and is below what will be deleted
+                        file.unlink()
                 raise StateConflict(self._conflict)
             entry = _entry(header, line, file)
             self._base = entry.base
             self.entries = [entry] if kind in _BASES else [*self.entries[:1], entry]
             self._next += 1
             return number
+
+    def _is_overtaken(self, number: int, parent: Entry | None) -> bool:
+        """Whether an entry that was just created fills the gap of one that was written and deleted since."""
+        if parent:
+            return not is_there(parent.file)
+        return any(other > number for other in _entry_files(self._folder))
 
 
 def _entry_files(folder: StateFolder) -> dict[int, Any]:

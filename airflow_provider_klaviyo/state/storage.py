@@ -28,11 +28,22 @@ class StateFolder(Protocol):
 
 
 def listed(folder: StateFolder) -> list[Any]:
-    """What is in a folder now; object stores' clients may remember an older listing."""
-    filesystem = getattr(folder, "fs", None)
+    """What is in a folder now."""
+    _look_anew(folder)
+    return list(folder.iterdir()) if folder.exists() else []
+
+
+def is_there(file: Any) -> bool:
+    """Whether a file is there now."""
+    _look_anew(file)
+    return bool(file.exists())
+
+
+def _look_anew(path: Any) -> None:
+    """Have an object store's client forget what it saw."""
+    filesystem = getattr(path, "fs", None)
     if filesystem is not None:
         filesystem.invalidate_cache()
-    return list(folder.iterdir()) if folder.exists() else []
 
 
 def blocks_of(file: Any, *, after_line: bool = False) -> Generator[bytes]:
@@ -112,9 +123,7 @@ def _fill(file: BinaryIO, line: bytes, payload: Callable[[], Iterator[bytes]]) -
 
 
 def _is_ours(path: Any, line: bytes) -> bool:
-    filesystem = getattr(path, "fs", None)
-    if filesystem is not None:
-        filesystem.invalidate_cache()
+    _look_anew(path)
     try:
         with path.open("rb") as file:
             return bool(file.readline() == line)

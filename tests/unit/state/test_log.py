@@ -157,6 +157,30 @@ def test_a_new_chain_begins_behind_damage(tmp_path: Path) -> None:
     assert notes(tmp_path) == [8]
 
 
+def test_a_writer_whose_number_was_used_and_deleted_meanwhile_is_told_so(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = begun(folder)
+    late = opened(folder, "a late run")
+    for payload in (b"first", b"second", b"third"):
+        snapshot(log, tmp_path, payload)
+    log.prune()
+    before = files(folder)
+    with pytest.raises(StateConflict, match="two runs of one sync overlap"):
+        late.append("note", {"n": 8})
+    assert files(folder) == before
+
+
+def test_a_beginning_whose_number_was_used_and_deleted_meanwhile_is_told_so(tmp_path: Path) -> None:
+    folder = tmp_path / "log"
+    log = begun(folder)
+    late = StateLog(folder, writer="a late run", now=lambda: 0.0, anew=True)
+    for payload in (b"first", b"second", b"third"):
+        snapshot(log, tmp_path, payload)
+    log.prune()
+    with pytest.raises(StateConflict):
+        late.begin({"target": {}})
+
+
 STEPS = st.lists(
     st.sampled_from(["a", "b", "reopen a", "reopen b", "kill", "snapshot a", "prune a"]), max_size=25
 )
