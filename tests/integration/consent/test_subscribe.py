@@ -13,24 +13,18 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.emulator.consent_audit import IncidentKind
 from tests.integration.conftest import StartEmulator
-from tests.integration.consent import (
+from tests.integration.consent.conftest import (
     BOTH,
     SUBSCRIBE,
     ConsentSync,
     Judge,
     People,
     bodies,
-    consent_sync,
     email_of,
-    judge,
-    klaviyo,
-    people,
     phone_of,
     reasons,
     writes,
 )
-
-__all__ = ["consent_sync", "judge", "klaviyo", "people"]  # fixtures
 
 pytestmark = pytest.mark.integration
 

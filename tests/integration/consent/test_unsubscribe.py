@@ -13,24 +13,18 @@ from airflow_provider_klaviyo.client.lists import remove_members
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from airflow_provider_klaviyo.sync import subscriptions, unsubscribe
-from tests.integration.consent import (
+from tests.integration.consent.conftest import (
     BOTH,
     UNSUBSCRIBE,
     ConsentSync,
     Judge,
     People,
     bodies,
-    consent_sync,
     email_of,
-    judge,
-    klaviyo,
-    people,
     phone_of,
     reasons,
     writes,
 )
-
-__all__ = ["consent_sync", "judge", "klaviyo", "people"]  # fixtures
 
 pytestmark = pytest.mark.integration
 

@@ -9,21 +9,16 @@ import pytest
 
 from airflow_provider_klaviyo.emulator import Fault
 from airflow_provider_klaviyo.sync import subscriptions
-from tests.integration.consent import (
+from tests.integration.consent.conftest import (
     BOTH,
     SUBSCRIBE,
     UNSUBSCRIBE,
     ConsentSync,
     Judge,
     People,
-    consent_sync,
     email_of,
-    judge,
-    people,
     phone_of,
 )
-
-__all__ = ["consent_sync", "judge", "people"]  # fixtures
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 

@@ -12,10 +12,15 @@ import pytest
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from tests.integration.conftest import TaskInstance
-from tests.integration.consent import SQL, SUBSCRIBE, UNSUBSCRIBE, Judge, People, email_of, judge, people
+from tests.integration.consent.conftest import (
+    SQL,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+    Judge,
+    People,
+    email_of,
+)
 from tests.integration.dying import STRIDE, run_until
-
-__all__ = ["judge", "people"]  # fixtures
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
