@@ -24,8 +24,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.benchmarks import profiles
-from tests.benchmarks.profiles import ROOT, WARM_UP, show
+from tests.benchmarks import profiles, serving
+from tests.benchmarks.profiles import WARM_UP, show
+from tests.benchmarks.serving import ROOT
 
 CEILING = 150
 """Bulk requests a minute of 1,000 events each (OpenAPI 2026-07-15, bulk_create_events)."""
@@ -105,7 +106,7 @@ def operator(rows: int, url: str) -> None:
         primary_key="order_id",
         mapping=MAPPING,
     )
-    summary = sync.execute({"ti": profiles._TaskInstance()})  # type: ignore[arg-type, typeddict-item]
+    summary = sync.execute({"ti": serving.TaskInstance()})  # type: ignore[arg-type, typeddict-item]
     if summary["accepted"] != rows:
         raise AssertionError(summary)
 
@@ -218,7 +219,7 @@ def reaches_the_ceiling() -> bool:
 
 def compare(rows: int, times: int) -> bool:
     """The operator beside the bare minimum and the SDK, against a server that takes everything at once."""
-    with profiles._server() as url:
+    with serving.started("tests.benchmarks.profiles") as url:
         ours = measure("operator", rows, url, times)
         minimum = measure("bare minimum", rows, url, times)
         show("bare minimum", minimum)
@@ -238,7 +239,7 @@ def compare(rows: int, times: int) -> bool:
 
 def is_flat(few: int, many: int) -> bool:
     """Whether the peak at many rows is within 15 % of the peak at few."""
-    with profiles._server() as url:
+    with serving.started("tests.benchmarks.profiles") as url:
         small, large = measure("operator", few, url), measure("operator", many, url)
     show("operator", small)
     show("operator", large)

@@ -19,22 +19,17 @@ import math
 import os
 import re
 import resource
-import subprocess
-import sys
 import tempfile
 import threading
 import time
 import urllib.request
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.benchmarks import serving
+from tests.benchmarks.serving import JsonHandler, TaskInstance
 
 SQL = """
 WITH RECURSIVE n(i) AS (SELECT {first} UNION ALL SELECT i + 1 FROM n WHERE i < {last})
@@ -45,11 +40,9 @@ SELECT i AS id, 'p' || i || '@shop.io' AS email FROM n WHERE {last} >= {first}
 # --- the server -----------------------------------------------------------------------------------------------
 
 
-class _OneList(BaseHTTPRequestHandler):
+class _OneList(JsonHandler):
     """A Klaviyo with one list; p7@shop.io has the id 7."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
     members: dict[int, None] = {}  # noqa: RUF012 - of this process
     order: list[int] = []  # noqa: RUF012
     jobs: dict[str, int] = {}  # noqa: RUF012
@@ -61,35 +54,35 @@ class _OneList(BaseHTTPRequestHandler):
         query = {name: values[0] for name, values in parse_qs(parts.query).items()}
         path = parts.path
         if path == "/calls":
-            self._answer(200, dict(self.calls))
+            self.answer(200, dict(self.calls))
         elif path == "/api/accounts":
-            self._answer(200, {"data": [{"id": "Bench1", "attributes": {}}]})
+            self.answer(200, {"data": [{"id": "Bench1", "attributes": {}}]})
         elif path == "/api/lists":
             self._count("get_lists")
-            self._answer(200, {"data": [{"type": "list", "id": "L1", "attributes": {"name": "VIPs"}}]})
+            self.answer(200, {"data": [{"type": "list", "id": "L1", "attributes": {"name": "VIPs"}}]})
         elif path.endswith("/profiles"):
             self._count("look up or page")
-            self._answer(200, self._members(query))
+            self.answer(200, self._members(query))
         else:
             self._count("ask for jobs")
             wanted = path.rpartition("/")[2]
             found: Any = (
                 self._job(wanted) if wanted in self.jobs else list(map(self._job, self.jobs))[:-101:-1]
             )
-            self._answer(200, {"data": found, "links": {"next": None}})
+            self.answer(200, {"data": found, "links": {"next": None}})
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.body()
         numbers = [int(each) for each in re.findall(rb"p(\d+)@", body)]
         self._count("import job")
         with self.lock:
             self.members.update(dict.fromkeys(numbers))
             job = f"job-{len(self.jobs)}"
             self.jobs[job] = len(numbers)
-        self._answer(202, {"data": self._job(job)})
+        self.answer(202, {"data": self._job(job)})
 
     def do_DELETE(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.body()
         self._count("removal")
         with self.lock:
             for each in re.findall(rb'"id":"(\d+)"', body):
@@ -118,48 +111,12 @@ class _OneList(BaseHTTPRequestHandler):
         with self.lock:
             self.calls[call] += 1
 
-    def _answer(self, status: int, document: object) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/vnd.api+json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
 
 def _profile(number: int) -> dict[str, Any]:
     return {"type": "profile", "id": str(number), "attributes": {"email": f"p{number}@shop.io"}}
 
 
-def serve() -> None:
-    """Print the port and serve until killed."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _OneList)
-    print(server.server_port, flush=True)
-    server.serve_forever()
-
-
-@contextmanager
-def _server() -> Iterator[str]:
-    command = [sys.executable, "-m", "tests.benchmarks.lists", "--serve"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as process:
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        finally:
-            process.kill()
-
-
 # --- measuring --------------------------------------------------------------------------------------------------
-
-
-class _TaskInstance:
-    task_id, dag_id, run_id, map_index, try_number = "benchmark", "benchmark", "benchmark", -1, 1
-
-    def xcom_push(self, key: str, value: object) -> None:
-        pass
 
 
 def sync(mode: str, first: int, last: int, **more: Any) -> dict[str, Any]:
@@ -178,7 +135,7 @@ def sync(mode: str, first: int, last: int, **more: Any) -> dict[str, Any]:
         allow_empty=True,
         **more,
     )
-    return operator.execute({"ti": _TaskInstance()})  # type: ignore[arg-type, typeddict-item]
+    return operator.execute({"ti": TaskInstance()})  # type: ignore[arg-type, typeddict-item]
 
 
 def fewest(joined: int, left: int, read: int = 0) -> int:
@@ -247,9 +204,9 @@ def main() -> None:
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.serve:
-        serve()
+        serving.serve(_OneList)
         return
-    with tempfile.TemporaryDirectory() as home, _server() as url:
+    with tempfile.TemporaryDirectory() as home, serving.started("tests.benchmarks.lists") as url:
         klaviyo = {"conn_type": "klaviyo", "password": "pk_benchmark", "host": url}
         os.environ |= {
             "AIRFLOW_HOME": home,

@@ -25,14 +25,13 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.benchmarks import serving
+from tests.benchmarks.serving import ROOT, JsonHandler, TaskInstance
+
 POSTGRES = os.environ.get("KLAVIYO_TESTS_POSTGRES") or "postgresql://postgres@127.0.0.1:5432"
 
 WARM_UP = 2_000
@@ -110,7 +109,7 @@ def operator(rows: int, url: str) -> None:
     sync = KlaviyoSyncProfilesOperator(
         task_id="benchmark", sql=SQL.format(rows=rows), sql_conn_id="shop", mapping=MAPPING, phone_region="US"
     )
-    summary = sync.execute({"ti": _TaskInstance()})  # type: ignore[arg-type, typeddict-item]
+    summary = sync.execute({"ti": TaskInstance()})  # type: ignore[arg-type, typeddict-item]
     if summary["accepted"] != rows:
         raise AssertionError(summary)
 
@@ -160,13 +159,6 @@ WAYS: dict[str, Callable[[int, str], None]] = {
 }
 
 
-class _TaskInstance:
-    task_id, dag_id, run_id, map_index, try_number = "benchmark", "benchmark", "benchmark", -1, 1
-
-    def xcom_push(self, key: str, value: object) -> None:
-        pass
-
-
 def _resource(n: int) -> dict[str, Any]:
     return {
         "type": "profile",
@@ -195,28 +187,26 @@ def _database_uri() -> str:
 # --- the server -------------------------------------------------------------------------------------------------
 
 
-class _TakesEverything(BaseHTTPRequestHandler):
+class _TakesEverything(JsonHandler):
     """Answers as Klaviyo does when all is well; keeps nothing."""
 
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True  # an answer of two writes would wait 40 ms for an acknowledgement
     jobs: dict[str, int] = {}  # noqa: RUF012 - of this process
     lock = threading.Lock()
 
     def do_POST(self) -> None:
-        body = self.rfile.read(int(self.headers["Content-Length"]))
+        body = self.body()
         if "bulk-import" not in self.path:
-            self._answer(201, {"data": {"type": "profile", "id": "01", "attributes": {}}})
+            self.answer(201, {"data": {"type": "profile", "id": "01", "attributes": {}}})
             return
         with self.lock:
             job = f"job-{len(self.jobs)}"
             self.jobs[job] = body.count(b'"type":"profile"') or body.count(b'"type": "profile"')
-        self._answer(202, {"data": self._job(job, "queued")})
+        self.answer(202, {"data": self._job(job, "queued")})
 
     def do_GET(self) -> None:
         wanted = urlsplit(self.path).path.rpartition("/")[2]
         if wanted in self.jobs:
-            self._answer(200, {"data": self._job(wanted, "complete")})
+            self.answer(200, {"data": self._job(wanted, "complete")})
             return
         newest = list(self.jobs)[::-1]
         start = int(self.path.partition("cursor%5D=")[2] or 0)
@@ -226,7 +216,7 @@ class _TakesEverything(BaseHTTPRequestHandler):
             else None
         )
         page = [self._job(job, "complete") for job in newest[start : start + 100]]
-        self._answer(200, {"data": page, "links": {"next": following}})
+        self.answer(200, {"data": page, "links": {"next": following}})
 
     def _job(self, job: str, status: str) -> dict[str, Any]:
         count = self.jobs[job]
@@ -237,39 +227,6 @@ class _TakesEverything(BaseHTTPRequestHandler):
             "id": job,
             "attributes": attributes | {"created_at": "2026-01-01T00:00:00Z"},
         }
-
-    def _answer(self, status: int, document: object) -> None:
-        body = json.dumps(document).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/vnd.api+json")
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def serve() -> None:
-    """Print the port and serve until killed."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _TakesEverything)
-    print(server.server_port, flush=True)
-    server.serve_forever()
-
-
-@contextmanager
-def _server() -> Iterator[str]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.benchmarks.profiles", "--serve"],
-        stdout=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    ) as process:
-        assert process.stdout is not None
-        try:
-            yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
-        finally:
-            process.kill()
 
 
 # --- measuring --------------------------------------------------------------------------------------------------
@@ -350,7 +307,7 @@ def show(way: str, figures: dict[str, float]) -> None:
 
 def compare_with_minimum(rows: int, times: int) -> bool:
     """The operator beside the bare minimum; whether the rule of 2.5 holds."""
-    with _server() as url:
+    with serving.started("tests.benchmarks.profiles") as url:
         minimum, ours = measure("bare minimum", rows, url, times), measure("operator", rows, url, times)
     show("bare minimum", minimum)
     show("operator", ours)
@@ -365,7 +322,7 @@ def compare_with_minimum(rows: int, times: int) -> bool:
 
 def is_flat(few: int, many: int) -> bool:
     """Whether the peak at many rows is within 15 % of the peak at few."""
-    with _server() as url:
+    with serving.started("tests.benchmarks.profiles") as url:
         small, large = measure("operator", few, url), measure("operator", many, url)
     show("operator", small)
     show("operator", large)
@@ -376,7 +333,7 @@ def is_flat(few: int, many: int) -> bool:
 
 def compare_with_peers(rows: int, times: int) -> bool:
     """The same rows by other ways; a peer that is not installed is named."""
-    with _server() as url:
+    with serving.started("tests.benchmarks.profiles") as url:
         ours = measure("operator", rows, url, times)
         show("operator", ours)
         for way, module in (("sdk", "klaviyo_api"), ("drt-core", "drt")):
@@ -406,7 +363,7 @@ def main() -> None:
     parser.add_argument("--url", default="", help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.serve:
-        serve()
+        serving.serve(_TakesEverything)
     elif asked.measure:
         measure_here(WAYS[asked.measure], asked.rows, asked.url)
     elif asked.flat:
