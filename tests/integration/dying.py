@@ -5,11 +5,13 @@ A step is a request about to leave, an answer just received, and each write of t
 
 from __future__ import annotations
 
+import json
 import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 STRIDE = 1 if os.environ.get("KLAVIYO_TESTS_EVERY_STEP") else 3
@@ -33,21 +35,48 @@ _forking.set_forkserver_preload(
 )
 
 
-def run_until(step: int, work: Callable[..., None], environment: Mapping[str, str], **arguments: Any) -> bool:
-    """Run ``work(**arguments)`` in a process that is killed at its n-th step; True when it was."""
-    process = _forking.Process(target=_live, args=(step, work, dict(environment), arguments))
-    process.start()
-    process.join(120)
-    assert process.exitcode in (0, -signal.SIGKILL), f"the worker ended with {process.exitcode}"
-    return process.exitcode == -signal.SIGKILL
+class Worker:
+    """Runs ``work`` in processes of its own, each of which may be killed.
+
+    :param work: returns the summary of its run.
+    :param folder: where the last summary is kept.
+    :param environment: what differs from this process's Airflow.
+    """
+
+    def __init__(self, work: Callable[..., dict[str, Any]], folder: Path, **environment: str) -> None:
+        self._work = work
+        self._told = folder / "summary.json"
+        self._environment = {
+            name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")
+        } | environment
+
+    def run(self, step: int = 0, **arguments: Any) -> bool:
+        """Run ``work(**arguments)`` until its n-th step, where it is killed; True when it was."""
+        self._told.unlink(missing_ok=True)
+        process = _forking.Process(
+            target=_live, args=(step, self._work, self._told, self._environment, arguments)
+        )
+        process.start()
+        process.join(120)
+        assert process.exitcode in (0, -signal.SIGKILL), f"the worker ended with {process.exitcode}"
+        return process.exitcode == -signal.SIGKILL
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """The summary of the last run, which was not killed."""
+        return json.loads(self._told.read_text())  # type: ignore[no-any-return]
 
 
 def _live(
-    step: int, work: Callable[..., None], environment: dict[str, str], arguments: dict[str, Any]
+    step: int,
+    work: Callable[..., dict[str, Any]],
+    told: Path,
+    environment: Mapping[str, str],
+    arguments: Mapping[str, Any],
 ) -> None:
     os.environ.update(environment)
     _die_at(step)
-    work(**arguments)
+    told.write_text(json.dumps(work(**arguments)))
 
 
 def _die_at(step: int) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,14 +15,14 @@ from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.table import Status
 from tests.integration.conftest import SQL, Shop, StartEmulator, TaskInstance
-from tests.integration.dying import STRIDE, run_until
+from tests.integration.dying import STRIDE, Worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
 EVENTS, BATCH = 5, 3
 
 
-def send_once(run_id: str, try_number: int) -> None:
+def send_once(run_id: str, try_number: int) -> dict[str, Any]:
     """What a worker does, in batches small enough that there are several."""
     from airflow_provider_klaviyo.operators.events import KlaviyoSyncEventsOperator
     from airflow_provider_klaviyo.sync.batching import BatchLimits
@@ -41,8 +40,7 @@ def send_once(run_id: str, try_number: int) -> None:
         timeout=60,
     )
     ti = TaskInstance("send_visits", try_number=try_number, run_id=run_id)
-    summary = operator.execute({"ti": ti})  # type: ignore[arg-type, typeddict-item]
-    Path(os.environ["SUMMARY"]).write_text(json.dumps(summary))
+    return operator.execute({"ti": ti})  # type: ignore[arg-type, typeddict-item, no-any-return]
 
 
 class World:
@@ -50,20 +48,14 @@ class World:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.summary = folder / "summary.json"
-        self.environment = {
-            name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")
-        } | {
-            "SUMMARY": str(self.summary),
-            "AIRFLOW__KLAVIYO__STORAGE_PATH": str(folder / "storage"),
-        }
+        self.worker = Worker(send_once, folder, AIRFLOW__KLAVIYO__STORAGE_PATH=str(folder / "storage"))
 
     def run(self, run_id: str, try_number: int, step: int = 0) -> bool:
         """Whether the worker was killed."""
-        return run_until(step, send_once, self.environment, run_id=run_id, try_number=try_number)
+        return self.worker.run(step, run_id=run_id, try_number=try_number)
 
     def counts(self) -> dict[str, int]:
-        told = json.loads(self.summary.read_text())
+        told = self.worker.summary
         names = ("rows_read", "accepted", "unchanged", "skipped", "rejected", "pending")
         assert told["rows_read"] == sum(told[name] for name in names[1:]), "the law is broken"
         return {name: told[name] for name in names if told[name]}

@@ -18,7 +18,7 @@ from airflow_provider_klaviyo.operators.state import state_folder
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.table import Status
 from tests.integration.conftest import MAPPING, SQL, Shop, StartEmulator, TaskInstance
-from tests.integration.dying import run_until
+from tests.integration.dying import Worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -27,7 +27,7 @@ BATCH, NEW = 8, 2
 REFUSED = "p3@shop.io"
 
 
-def sync_once(run_id: str, try_number: int, more: dict[str, Any]) -> None:
+def sync_once(run_id: str, try_number: int, more: dict[str, Any]) -> dict[str, Any]:
     """What a worker does, in batches small enough that there are several."""
     from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
     from airflow_provider_klaviyo.sync.batching import BatchLimits
@@ -47,8 +47,7 @@ def sync_once(run_id: str, try_number: int, more: dict[str, Any]) -> None:
         **more,
     )
     ti = TaskInstance("sync_customers", try_number=try_number, run_id=run_id)
-    summary = operator.execute({"ti": ti})  # type: ignore[arg-type, typeddict-item]
-    Path(os.environ["SUMMARY"]).write_text(json.dumps(summary))
+    return operator.execute({"ti": ti})  # type: ignore[arg-type, typeddict-item, no-any-return]
 
 
 class World:
@@ -60,10 +59,7 @@ class World:
         self.people_count, self.changed = size
         self.shop, self.klaviyo, self.folder, self.more = shop, klaviyo, folder, more
         self.storage = Path(os.environ["AIRFLOW__KLAVIYO__STORAGE_PATH"])
-        self.summary = folder / "summary.json"
-        self.environment = {
-            name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")
-        } | {"SUMMARY": str(self.summary)}
+        self.worker = Worker(sync_once, folder)
 
     def prepare(self) -> None:
         self.klaviyo.reset()
@@ -90,10 +86,7 @@ class World:
         self.klaviyo.inject(Fault("job_fails", match=REFUSED))
 
     def run(self, run_id: str, try_number: int, step: int = 0) -> bool:
-        self.summary.unlink(missing_ok=True)
-        return run_until(
-            step, sync_once, self.environment, run_id=run_id, try_number=try_number, more=self.more
-        )
+        return self.worker.run(step, run_id=run_id, try_number=try_number, more=self.more)
 
     def people(self) -> dict[str, Any]:
         return {
@@ -154,9 +147,8 @@ def test_killed_at_every_step(
         sent, in_doubt = today.sent(), today.in_doubt()
         klaviyo.clear_faults()
         assert not today.run("today", 2), "the retry was not to be killed"
-        summary = json.loads(today.summary.read_text())
 
-        assert summary["pending"] == 0
+        assert today.worker.summary["pending"] == 0
         assert today.people() == people, f"killed at step {step}"
         resent = today.sent() - (size[1] + NEW)
         assert resent <= in_doubt + 1, (  # whom Klaviyo refused is tried again

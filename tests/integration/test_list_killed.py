@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from tests.integration.conftest import LIST_SYNC, StartEmulator, TaskInstance, Warehouse, emails
-from tests.integration.dying import STRIDE, run_until
+from tests.integration.dying import STRIDE, Worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -26,7 +25,7 @@ TODAY: list[dict[str, object] | str] = [
 ]
 
 
-def mirror_once(run_id: str, try_number: int, more: dict[str, Any]) -> None:
+def mirror_once(run_id: str, try_number: int, more: dict[str, Any]) -> dict[str, Any]:
     """What a worker does, in batches small enough that there are several."""
     from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
     from airflow_provider_klaviyo.sync.batching import BatchLimits
@@ -35,8 +34,7 @@ def mirror_once(run_id: str, try_number: int, more: dict[str, Any]) -> None:
     MirrorList.limits = BatchLimits(2, 1_000_000)
     operator = KlaviyoSyncListOperator(task_id="sync_list", mode="mirror", **(LIST_SYNC | more))
     ti = TaskInstance("sync_list", try_number=try_number, run_id=run_id)
-    summary = operator.execute({"ti": ti})  # type: ignore[arg-type, typeddict-item]
-    Path(os.environ["SUMMARY"]).write_text(json.dumps(summary))
+    return operator.execute({"ti": ti})  # type: ignore[arg-type, typeddict-item, no-any-return]
 
 
 class World:
@@ -45,10 +43,7 @@ class World:
     def __init__(self, warehouse: Warehouse, klaviyo: Emulator, folder: Path, more: dict[str, Any]) -> None:
         self.warehouse, self.klaviyo, self.folder, self.more = warehouse, klaviyo, folder, more
         self.storage = Path(os.environ["AIRFLOW__KLAVIYO__STORAGE_PATH"])
-        self.summary = folder / "summary.json"
-        self.environment = {
-            name: value for name, value in os.environ.items() if name.startswith("AIRFLOW")
-        } | {"SUMMARY": str(self.summary)}
+        self.worker = Worker(mirror_once, folder)
 
     def prepare(self) -> None:
         self.klaviyo.reset()
@@ -67,10 +62,7 @@ class World:
         self.klaviyo.inject(Fault("job_fails", match="refused@shop.io"))
 
     def run(self, run_id: str, try_number: int, step: int = 0) -> bool:
-        self.summary.unlink(missing_ok=True)
-        return run_until(
-            step, mirror_once, self.environment, run_id=run_id, try_number=try_number, more=self.more
-        )
+        return self.worker.run(step, run_id=run_id, try_number=try_number, more=self.more)
 
     def members(self) -> set[str]:
         return emails(self.klaviyo, self.list_id)
@@ -110,8 +102,7 @@ def test_killed_at_every_step(
         was_killed = today.run("today", 1, step)
         klaviyo.clear_faults()
         assert not today.run("today", 2), "the retry was not to be killed"
-        summary = json.loads(today.summary.read_text())
-        assert summary["pending"] == 0
+        assert today.worker.summary["pending"] == 0
         assert today.members() == members, f"killed at step {step}"
         before = today.writes()
         assert not today.run("tomorrow", 1)
