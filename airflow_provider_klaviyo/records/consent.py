@@ -53,16 +53,16 @@ class Consent(NamedTuple):
 _NOTHING_TOLD = Consent(is_subscribed=False, objections=())
 
 
-def read_consent(subscriptions: object, channel: str, list_id: str | None) -> Consent:
+def read_consent(profile: Mapping[str, object], channel: str, list_id: str | None) -> Consent:
     """Somebody's consent to marketing on a channel.
 
-    :param subscriptions: as a profile has it.
+    :param profile: the attributes of a profile.
     :param list_id: the list whose suppressions count besides.
     :raises ConsentUnreadable: when anything is missing or not shaped as the schema says.
     """
-    told = _mapping(subscriptions, "subscriptions")
-    if channel == "sms" and "sms" in told and told["sms"] is None:
-        return _NOTHING_TOLD  # the schema's null, of a profile that has no number
+    told = _mapping(profile.get("subscriptions"), "subscriptions")
+    if _is_null(told, channel) and (channel == "sms" or not profile.get(CHANNELS[channel])):
+        return _NOTHING_TOLD  # the schema's null, of a profile that has no such address
     marketing = _member(_member(told, channel), "marketing")
     consent = marketing.get("consent")
     if consent not in (SUBSCRIBED, UNSUBSCRIBED, NEVER_SUBSCRIBED):
@@ -82,6 +82,16 @@ def read_consent(subscriptions: object, channel: str, list_id: str | None) -> Co
     return Consent(consent == SUBSCRIBED, tuple(objections))
 
 
+def _is_null(told: Mapping[str, object], channel: str) -> bool:
+    """Whether a channel, or its marketing, is there and null."""
+    if channel not in told:
+        return False
+    of_channel = told[channel]
+    return of_channel is None or (
+        isinstance(of_channel, Mapping) and "marketing" in of_channel and of_channel["marketing"] is None
+    )
+
+
 def _objection(entry: Mapping[str, object], what: str) -> Objection:
     reason = entry.get("reason")
     told = reason if isinstance(reason, str) else "no reason told"
@@ -97,9 +107,10 @@ def _list_of(entry: Mapping[str, object]) -> str:
 
 
 def _latest(marketing: Mapping[str, object]) -> datetime | None:
-    """When somebody unsubscribed: the later of the two moments that Klaviyo keeps."""
-    moments = [_moment(marketing.get(name)) for name in ("consent_timestamp", "last_updated")]
-    return max((moment for moment in moments if moment), default=None)
+    """When somebody unsubscribed: the later of the two moments that Klaviyo keeps; None when one cannot be read."""
+    told = [marketing.get(name) for name in ("consent_timestamp", "last_updated")]
+    moments = [_moment(value) for value in told if value is not None]
+    return None if None in moments else max((moment for moment in moments if moment), default=None)
 
 
 def _moment(value: object) -> datetime | None:

@@ -18,14 +18,20 @@ def email(**marketing: Any) -> dict[str, Any]:
     return {"email": {"marketing": free | marketing}, "sms": {"marketing": {"consent": "NEVER_SUBSCRIBED"}}}
 
 
+def read(
+    subscriptions: object, channel: str, list_id: str | None, address: str | None = "a@shop.io"
+) -> Consent:
+    return read_consent({"email": address, "subscriptions": subscriptions}, channel, list_id)
+
+
 def test_nobody_objects_who_never_said_anything() -> None:
     for channel in ("email", "sms"):
-        assert read_consent(email(), channel, "L") == Consent(False, ())
+        assert read(email(), channel, "L") == Consent(False, ())
 
 
 def test_suppressions_object_whatever_their_reason_and_for_their_list_only() -> None:
     entries = [{"reason": reason, "timestamp": WHEN} for reason in ("HARD_BOUNCE", "UNSUBSCRIBE", "NEW_ONE")]
-    consent = read_consent(email(consent="SUBSCRIBED", suppression=entries), "email", None)
+    consent = read(email(consent="SUBSCRIBED", suppression=entries), "email", None)
     assert [objection.what for objection in consent.objections] == [
         "suppressed (HARD_BOUNCE)",
         "suppressed (UNSUBSCRIBE)",
@@ -33,9 +39,9 @@ def test_suppressions_object_whatever_their_reason_and_for_their_list_only() -> 
     ]
     assert [objection.is_older_than(AFTER) for objection in consent.objections] == [False, True, False]
     listed = email(list_suppressions=[{"list_id": "L", "reason": "UNSUBSCRIBE", "timestamp": WHEN}])
-    assert len(read_consent(listed, "email", "L").objections) == 1
-    assert read_consent(listed, "email", "M").objections == ()
-    assert read_consent(listed, "email", None).objections == ()
+    assert len(read(listed, "email", "L").objections) == 1
+    assert read(listed, "email", "M").objections == ()
+    assert read(listed, "email", None).objections == ()
 
 
 @pytest.mark.parametrize(
@@ -47,6 +53,7 @@ def test_suppressions_object_whatever_their_reason_and_for_their_list_only() -> 
         ({"consent_timestamp": "2026-03-01T12:00:00.000001"}, True),
         ({"consent_timestamp": None}, False),
         ({"consent_timestamp": "yesterday"}, False),
+        ({"consent_timestamp": "yesterday", "last_updated": WHEN}, False),
         ({}, False),
     ],
     ids=str,
@@ -54,7 +61,7 @@ def test_suppressions_object_whatever_their_reason_and_for_their_list_only() -> 
 def test_newer_consent_must_be_newer_than_every_moment_that_is_known(
     moments: dict[str, Any], is_overruled: bool
 ) -> None:
-    (objection,) = read_consent(email(consent="UNSUBSCRIBED", **moments), "email", None).objections
+    (objection,) = read(email(consent="UNSUBSCRIBED", **moments), "email", None).objections
     assert objection.is_older_than(AFTER) is is_overruled
     assert not objection.is_older_than(BEFORE)
     assert not objection.is_older_than(None)
@@ -80,19 +87,24 @@ def test_newer_consent_must_be_newer_than_every_moment_that_is_known(
 )
 def test_what_cannot_be_read_is_no_consent(subscriptions: object) -> None:
     with pytest.raises(ConsentUnreadable):
-        read_consent(subscriptions, "email", "L")
+        read(subscriptions, "email", "L")
 
 
 def test_the_nulls_of_the_schema_are_nothing_that_stands_against_anybody() -> None:
     mailable = email(suppression=None, list_suppressions=None, can_receive_email_marketing=True)
-    assert read_consent(mailable, "email", "L").objections == ()
-    assert read_consent({"sms": None}, "sms", "L") == (False, ())
+    assert read(mailable, "email", "L").objections == ()
+    assert read({"sms": None}, "sms", "L") == (False, ())
+    assert read({"sms": {"marketing": None}}, "sms", "L") == (False, ())
+    for nothing in ({"email": None}, {"email": {"marketing": None}}):
+        assert read(nothing, "email", "L", address=None) == (False, ())
     with pytest.raises(ConsentUnreadable):
-        read_consent({}, "sms", "L")
+        read({}, "sms", "L")
+    with pytest.raises(ConsentUnreadable):
+        read({}, "email", "L", address=None)
 
 
 def test_sms_has_no_suppressions_in_the_schema_and_they_count_where_they_are() -> None:
     told = {
         "sms": {"marketing": {"consent": "SUBSCRIBED", "suppression": [{"reason": "X", "timestamp": WHEN}]}}
     }
-    assert len(read_consent(told, "sms", None).objections) == 1
+    assert len(read(told, "sms", None).objections) == 1
