@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from airflow_provider_klaviyo.client.answers import Document, attributes_of
 from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES
@@ -36,8 +36,9 @@ def find_on_list(client: KlaviyoClient, list_id: str, field: str, values: Sequen
 class _Search:
     """Looks values up, as many at a time as a filter holds.
 
-    A profile may show another address than the one that found it, as those with several do. Then every value of that
-    filter that found nobody is looked up on its own.
+    A profile may show another address than the one that found it, as those with several do. Where one shows none of the
+    values, each that found nobody is looked up on its own. One may even hide behind another address of the same filter,
+    so where consent is read, those that found nobody are looked up once more without the others.
     """
 
     def __init__(
@@ -45,31 +46,38 @@ class _Search:
     ) -> None:
         self._client = client
         self._field = field
+        self._is_thorough = field == "email" and not list_id
         self._query = {**query, "page[size]": str(MOST_VALUES)}
         self._list_id = list_id
 
     def of(self, values: Sequence[str]) -> Found:
         found: Found = {}
         for part in in_filters(values):
-            strangers = self._add(found, part, self._read(part))
-            missing = [value for value in part if self._key(value) not in found] if strangers else []
-            for value in missing:
+            shown, strangers = self._sort(part)
+            found |= shown
+            missing = [value for value in part if self._key(value) not in found]
+            if shown and missing and not strangers and self._is_thorough:
+                again, strangers = self._sort(missing)
+                found |= again
+                missing = [value for value in missing if self._key(value) not in found]
+            for value in missing if strangers else ():
                 if resources := list(self._read([value])):
                     found[self._key(value)] = resources
         return found
 
-    def _add(self, found: Found, part: Sequence[str], resources: Iterable[Document]) -> bool:
-        """Sort profiles by what found them; True when one of them shows none of the values."""
-        asked_for = {self._key(value) for value in part}
+    def _sort(self, values: Sequence[str]) -> tuple[Found, bool]:
+        """Profiles by what found them, and whether one of them shows none of the values."""
+        asked_for = {self._key(value) for value in values}
+        found: Found = {}
         strangers = False
-        for resource in resources:
+        for resource in self._read(values):
             shown = resource["id"] if self._field == "id" else attributes_of(resource).get(self._field)
             key = self._key(str(shown))
             if key in asked_for:
                 found.setdefault(key, []).append(resource)
             else:
                 strangers = True
-        return strangers
+        return found, strangers
 
     def _key(self, value: str) -> str:
         return value.lower() if self._field == "email" else value
