@@ -40,7 +40,8 @@ def _without_query(argument: object) -> object:
     return argument
 
 
-logging.getLogger("urllib3.connectionpool").addFilter(QueryMask())
+for _name in ("urllib3.connection", "urllib3.connectionpool"):
+    logging.getLogger(_name).addFilter(QueryMask())
 
 
 class KeyAuth(AuthBase):

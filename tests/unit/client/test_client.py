@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import ssl
 import traceback
 from datetime import UTC, datetime, timedelta
@@ -252,6 +253,14 @@ def test_no_key_and_no_person_is_in_an_error(world: MakeWorld, caplog: pytest.Lo
         told += "".join(traceback.format_exception(caught.value)) + repr(made.client.config) + caplog.text
     for secret in ("pk_secret123", "jane", "4155552671"):
         assert secret not in told
+
+
+@pytest.mark.parametrize("name", ["urllib3.connection", "urllib3.connectionpool"])
+def test_lines_of_urllib3_hold_no_filter(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    url = "https://a.klaviyo.com/api/profiles?filter=any(email,[%22jane@shop.io%22])"
+    logging.getLogger(name).warning("Failed to parse headers (url=%s): %s", url, "MissingHeaderBodySeparator")
+    assert "/api/profiles?***" in caplog.text
+    assert "jane" not in caplog.text
 
 
 def test_the_account_is_named_and_another_one_refused(world: MakeWorld, tmp_path: Path) -> None:
