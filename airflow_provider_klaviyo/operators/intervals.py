@@ -32,5 +32,13 @@ def _names_both(templates: object) -> bool:
 
 
 def _has_twice(rendered: object, moment: Any) -> bool:
-    """Whether a query has the moment that is both start and end, as ``str()`` or ``isoformat()`` write it, twice."""
-    return any(str(rendered).count(text) > 1 for text in (str(moment), moment.isoformat()))
+    """Whether a query has the moment that is both start and end twice, in one of the forms that moments have in SQL."""
+    forms = {
+        str(moment),
+        moment.isoformat(),
+        f"{moment:%Y-%m-%d %H:%M:%S}",
+        f"{moment:%Y-%m-%dT%H:%M:%S}",
+        f"{moment:%Y%m%dT%H%M%S}",
+        str(int(moment.timestamp())),
+    }
+    return any(str(rendered).count(text) > 1 for text in forms)

@@ -25,7 +25,7 @@ MAX_LIST = 4_000
 NOTHING_TO_CHECK = 2 * MAX_LIST
 """An event of fewer bytes holds neither a list nor a text that is too long."""
 
-_NUMBER = re.compile(r"[+-]?\d{1,300}(\.\d{1,300})?")
+_NUMBER = re.compile(r"[+-]?(\d{1,300}(\.\d{0,300})?|\.\d{1,300})([eE][+-]?\d{1,2})?")
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
 _NO_NUMBER = "not a number"

@@ -320,10 +320,20 @@ def test_what_makes_the_event_another_one_is_never_dropped(
 
 
 @pytest.mark.parametrize(
+    ("text", "number"),
+    [("12.50", b"12.50"), (" 7 ", b"7"), (".5", b"0.5"), ("5.", b"5"), ("-1e3", b"-1E+3"), ("+2", b"2")],
+)
+def test_text_that_is_a_number_is_an_amount(text: str, number: bytes) -> None:
+    assert b'"value":' + number + b"," in mapped({**PERSON, "value": text}).records[0].body + b","
+
+
+@pytest.mark.parametrize(
     ("field", "bad", "told"),
     [
         ("value", "twelve", "not a number"),
         ("value", "1,50", "not a number"),
+        ("value", ".", "not a number"),
+        ("value", "1e999", "not a number"),
         ("value", True, "number"),
         ("value", float("inf"), "NaN and Infinity"),
         ("value", "99999999999999999999", "64 bits"),
