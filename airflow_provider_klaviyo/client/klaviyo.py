@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import NoReturn, Self, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -36,6 +37,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Read = Callable[[Endpoint, Answer], T]
+Turn = Callable[[bytes, Read[str]], str]
+"""Sends one request with a body, at once and once, and reads the answer."""
 
 _STOP_CHECK = 1.0
 
@@ -90,7 +93,7 @@ class KlaviyoClient:
         """Every page of a collection, following ``links.next`` until there is none."""
         document = self.get(endpoint, resource_id=resource_id, query=query)
         yield document
-        while following := _next_query(document):
+        while following := _next_query(endpoint, document):
             document = self.get(endpoint, resource_id=resource_id, query=following)
             yield document
 
@@ -102,21 +105,17 @@ class KlaviyoClient:
         query: Mapping[str, str] | None = None,
         body: bytes | None = None,
         read: Read[T] = read_document,  # type: ignore[assignment]
-        is_single_try: bool = False,
     ) -> T:
         """Send a request within Klaviyo's limits until it gets a verdict, and read the answer with ``read``.
 
         A request is repeated after 429, 5xx and lost answers where that is safe, until the client's deadline.
 
-        :param is_single_try: leave repeating to the caller, who must look at something before: ``wait_to_repeat``.
         :raises KlaviyoError: the error of the last try; see ``exceptions`` for what to do about which.
         """
         path = endpoint.path.replace("{id}", quote(resource_id, safe=""))
         started = self.clock.now()
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception(
-                lambda error: not is_single_try and is_repeatable(endpoint, error)
-            ),
+            retry=tenacity.retry_if_exception(lambda error: is_repeatable(endpoint, error)),
             wait=lambda state: wait_before(_error(state), state.attempt_number),
             stop=lambda state: self._must_give_up(state, started),
             sleep=self.sleep,
@@ -128,7 +127,8 @@ class KlaviyoClient:
         def attempt() -> T:
             nonlocal doubtful
             try:
-                return self._try(endpoint, path, query or {}, body, read)
+                with self._place(endpoint):
+                    return self._try(endpoint, path, query or {}, body, read)
             except KlaviyoRequestError as error:
                 error.was_repeated = doubtful
                 raise
@@ -138,6 +138,17 @@ class KlaviyoClient:
 
         result: T = retrying(attempt)
         return result
+
+    @contextmanager
+    def turn(self, endpoint: Endpoint, *, hold: float) -> Iterator[Turn]:
+        """Wait until a request may be sent, for those who must look at something right before it leaves.
+
+        It is tried once; whoever repeats it waits for that with ``wait_to_repeat``, and then for another turn.
+
+        :param hold: seconds that it may take before the request leaves.
+        """
+        with self._place(endpoint, hold):
+            yield lambda body, read: self._try(endpoint, endpoint.path, {}, body, read)
 
     def wait_to_repeat(self, endpoint: Endpoint, error: KlaviyoError, tries: int, started: float) -> None:
         """Wait as ``send`` does after so many tries, the first of which was at ``started`` by the client's clock.
@@ -184,7 +195,9 @@ class KlaviyoClient:
     def _try(
         self, endpoint: Endpoint, path: str, query: Mapping[str, str], body: bytes | None, read: Read[T]
     ) -> T:
-        answer = self._exchange(endpoint, path, query, body)
+        with self._lock:
+            self.requests_sent += 1
+        answer = self._transport.exchange(endpoint, path, query, body)
         self._was_reached = True
         try:
             return read(endpoint, answer)
@@ -195,22 +208,21 @@ class KlaviyoClient:
             msg = f"The answer of {endpoint.name} is not shaped as Klaviyo documents it ({type(error).__name__})."
             raise KlaviyoResponseError(msg, status=answer.status, endpoint=endpoint.name) from None
 
-    def _exchange(
-        self, endpoint: Endpoint, path: str, query: Mapping[str, str], body: bytes | None
-    ) -> Answer:
+    @contextmanager
+    def _place(self, endpoint: Endpoint, hold: float = 0.0) -> Iterator[None]:
+        """Wait for a place in the endpoint's windows; it is kept for so many seconds longer than a request takes."""
         self.check_stop()
         try:
             with self._limiter.permit(
                 endpoint.name,
                 endpoint.rates,
-                hold=self.config.timeout + CONNECT_TIMEOUT,
+                hold=self.config.timeout + CONNECT_TIMEOUT + hold,
                 deadline=self.deadline,
                 stop=self._stop,
             ) as permit:
                 with self._lock:
-                    self.requests_sent += 1
                     self.seconds_waited += permit.waited
-                return self._transport.exchange(endpoint, path, query, body)
+                yield
         except RateLimitDeadline as error:
             msg = f"The time is up before Klaviyo's rate limit allows {endpoint.name} again."
             raise KlaviyoTimeout(msg, endpoint=endpoint.name) from error
@@ -247,8 +259,17 @@ def _log_wait(state: tenacity.RetryCallState) -> None:
     log.warning("%s Try %d follows in %.1f s.", _error(state), state.attempt_number + 1, state.upcoming_sleep)
 
 
-def _next_query(document: Document) -> dict[str, str]:
-    """The query of ``links.next``. Its host is left out: behind a proxy it would be another than the connection's."""
+def _next_query(endpoint: Endpoint, document: Document) -> dict[str, str]:
+    """The query of ``links.next``. Its host is left out: behind a proxy it would be another than the connection's.
+
+    :raises KlaviyoResponseError: when there is more to read, and where cannot be read: nobody may be overlooked.
+    """
     links = document.get("links")
-    following = links.get("next") if isinstance(links, Mapping) else None
-    return dict(parse_qsl(urlsplit(following).query)) if isinstance(following, str) else {}
+    following = links.get("next") if isinstance(links, Mapping) else links
+    if not following:
+        return {}
+    query = dict(parse_qsl(urlsplit(following).query)) if isinstance(following, str) else {}
+    if not query:
+        msg = f"The answer of {endpoint.name} has more pages and does not say where, as Klaviyo documents it."
+        raise KlaviyoResponseError(msg, endpoint=endpoint.name)
+    return query

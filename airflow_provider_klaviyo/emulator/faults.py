@@ -28,6 +28,8 @@ class FaultKind(StrEnum):
 
     STATUS = "status"
     """An answer with `status` instead of the real one; nothing is processed."""
+    STATUS_AFTER = "status_after"
+    """The same, but the request is processed."""
     RESET_BEFORE = "reset_before"
     """The connection is reset after the request was read, before it is processed."""
     RESET_AFTER = "reset_after"
@@ -74,10 +76,10 @@ class Fault:
     :param count: how many times; None until it is removed.
     :param skip: how many calls pass before.
     :param probability: chance of striking a call, drawn with `seed`.
-    :param status: status of `status`.
-    :param retry_after: `Retry-After` of `status`: seconds, or a text to send as it is; None leaves it out.
+    :param status: status of `status` and `status_after`.
+    :param retry_after: `Retry-After` of these: seconds, or a text to send as it is; None leaves it out.
     :param retry_as_date: write the seconds as an HTTP date.
-    :param body: body of `status` and `not_json`: `json`, `html`, `empty`, or a text to send as it is.
+    :param body: body of these and of `not_json`: `json`, `html`, `empty`, or a text to send as it is.
     :param errors: members of `errors` for a JSON body, in place of a plain one.
     :param headers: further headers of the answer; with kind `slow` and no seconds they come with a real answer.
     :param seconds: delay of `slow`; pause between bytes of `trickle`.

@@ -10,6 +10,7 @@ import threading
 import time
 import traceback
 from collections.abc import Mapping
+from dataclasses import replace
 from email.utils import formatdate
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -236,6 +237,14 @@ class Handler(BaseHTTPRequestHandler):
 
 def _status(handler: Handler, request: Request, _: tuple[Fault, ...], fault: Fault) -> Response:
     handler.count(request)
+    return _made_up(fault)
+
+
+def _status_after(handler: Handler, request: Request, struck: tuple[Fault, ...], fault: Fault) -> Response:
+    return replace(_made_up(fault), records=handler.real_answer(request, struck).records)
+
+
+def _made_up(fault: Fault) -> Response:
     headers: dict[str, str] = dict(fault.headers)
     if fault.retry_after is not None:
         headers["Retry-After"] = _retry_after(fault.retry_after, as_date=fault.retry_as_date)
@@ -294,6 +303,7 @@ def _not_json(handler: Handler, request: Request, struck: tuple[Fault, ...], fau
 
 _HANDLERS = {
     FaultKind.STATUS: _status,
+    FaultKind.STATUS_AFTER: _status_after,
     FaultKind.RESET_BEFORE: _reset_before,
     FaultKind.RESET_AFTER: _reset_after,
     FaultKind.SLOW: _slow,

@@ -91,10 +91,11 @@ class SubscriptionRecord(Record, gc=False):
         return self.spellings if field == "email" else (value,)
 
     def narrowed(self, channels: Sequence[str]) -> SubscriptionRecord:
-        """The same person with fewer channels."""
+        """The same person with fewer channels; what is acknowledged of it is not the row as it is."""
         needed = {self.matched_by, "klaviyo_id", *(CHANNELS[channel] for channel in channels)}
         fewer = {name: value for name, value in self.identifiers.items() if name in needed}
-        return self._with(channels=tuple(channels), identifiers=fewer)
+        born = self.born if "sms" in channels else None
+        return self._with(channels=tuple(channels), identifiers=fewer, born=born, fingerprint=0)
 
     def known_as(self, klaviyo_id: str) -> SubscriptionRecord:
         """The same person, named by Klaviyo's own id."""
@@ -305,7 +306,7 @@ class SubscriptionMapper:
         """Moments of consent; one without an offset, and a date, are read in the sync's time zone."""
         moments, reasons = EventTimes(self._options.timezone, self._options.now).read(column)
         for place, value in enumerate(column):
-            if value is None or value == "":
+            if value is None or (isinstance(value, str) and not value.strip()):
                 reasons.pop(place, None)
                 if self._options.is_historical:
                     reasons[place] = _NO_CONSENTED_AT

@@ -80,6 +80,10 @@ class AskedPeople:
         if self._ledger and self._sizes.pop(ticket, 0):
             self._ledger.settle(ticket, failed, pending)
 
+    def take(self, ticket: int, in_part: Sequence[int]) -> None:
+        """Klaviyo took the request of a ticket; rows at the places ``in_part`` not whole, so they are tried again."""
+        self.settle(ticket, in_part if self._rows_with_request else ())
+
     def withdraw(self, ticket: int) -> None:
         """Klaviyo certainly did not take the request of a ticket."""
         self.settle(ticket, range(self._sizes.get(ticket, 0)))

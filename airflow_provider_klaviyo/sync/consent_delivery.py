@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import cast
 
 from airflow_provider_klaviyo.client.endpoints import Endpoint
+from airflow_provider_klaviyo.client.filters import MOST_VALUES
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.retry import was_not_processed
-from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoRetryableError, KlaviyoTimeout
+from airflow_provider_klaviyo.exceptions import (
+    KlaviyoError,
+    KlaviyoRequestError,
+    KlaviyoRetryableError,
+    KlaviyoTimeout,
+)
 from airflow_provider_klaviyo.records.consent import CHANNELS
 from airflow_provider_klaviyo.records.record import Problem, Record
-from airflow_provider_klaviyo.records.subscription import SubscriptionRecord
+from airflow_provider_klaviyo.records.subscription import BORN, SubscriptionRecord
 from airflow_provider_klaviyo.sync.asked import AskedPeople
-from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery
+from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery, in_parts
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.people import SeenPeople
-from airflow_provider_klaviyo.sync.refusals import RefusalHandler
+from airflow_provider_klaviyo.sync.refusals import Instead, RefusalHandler, Refused
+
+log = logging.getLogger(__name__)
 
 Post = Callable[[Sequence[Record]], str]
 """Brings people to Klaviyo in one request, or shows it in a preview; returns a field that Klaviyo left out, if any."""
+
+CHECKED_FOR = 10.0
+"""Seconds for which a look at people counts, from its beginning; a longer one is made anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +42,18 @@ class Parts:
     """What every delivery of consent is made of.
 
     :param state: remembers who is asked.
-    :param post: sends one request.
+    :param turn: waits until a request may be sent, and gives what sends it.
     :param endpoint: what the request goes to.
     :param seen: the addresses and numbers of this run, of which none is sent twice.
+    :param drops_invalid: whether a person goes without a channel that Klaviyo refuses.
     """
 
     client: KlaviyoClient
     state: AskedPeople
-    post: Post
+    turn: Callable[[], AbstractContextManager[Post]]
     endpoint: Endpoint
     seen: SeenPeople
+    drops_invalid: bool
 
 
 class ConsentDelivery(PooledDelivery):
@@ -50,10 +65,13 @@ class ConsentDelivery(PooledDelivery):
     def __init__(self, parts: Parts) -> None:
         super().__init__(parts.client, parts.state)
         self._asked = parts.state
-        self._post = parts.post
-        self._refusals = RefusalHandler(parts.endpoint.records, has_history=parts.state.has_history)
+        self._turn = parts.turn
+        self._refusals = RefusalHandler(
+            parts.endpoint.records, mend=self._without_channel, has_history=parts.state.has_history
+        )
         self._endpoint = parts.endpoint
         self._seen = parts.seen
+        self._drops_invalid = parts.drops_invalid
         self._remarks: dict[int, tuple[Problem, ...]] = {}
         self._lock = threading.Lock()
         self.sent = 0
@@ -121,37 +139,75 @@ class ConsentDelivery(PooledDelivery):
                 batch,
                 post=lambda part: self._send(cast("Sequence[SubscriptionRecord]", part), doubt),
                 refuse=refuse,
-                check=lambda part: self._check(cast("Sequence[SubscriptionRecord]", part), doubt),
             )
 
-    def _send(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> None:
-        """Send a request until it has an answer; before it is repeated, everybody is checked anew."""
+    def _send(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> bool:
+        """Send a request until it has an answer; False when nobody may be sent.
+
+        Everybody is checked right before each try: when its turn has come, and nothing is waited for any more.
+
+        :raises Instead: when the check took so long that it no longer counts.
+        :raises Refused: when Klaviyo refuses whom the check has left.
+        """
         started, tries = self._client.clock.now(), 0
-        while people:
+        while True:
             tries += 1
-            ticket = self._asked.send(people)
-            try:
-                left_out = self._post(people)
-            except KlaviyoError as error:
-                if not is_doubtful(error):
-                    self._asked.withdraw(ticket)
-                elif self.outcome_shows:
-                    self._put_off(people, doubt, error)
-                    return
-                self._client.wait_to_repeat(self._endpoint, error, tries, started)
-                people = self._check(people, doubt)
-            else:
-                self._take(people, ticket, left_out, doubt)
-                return
+            with self._turn() as post:
+                people = self._checked(people, doubt)
+                if not people:
+                    return False
+                ticket = self._asked.send(people)
+                try:
+                    left_out = post(people)
+                except KlaviyoError as error:
+                    failure = error
+                else:
+                    self._take(people, ticket, left_out, doubt)
+                    return True
+            if not is_doubtful(failure):
+                self._asked.withdraw(ticket)
+            elif self.outcome_shows:
+                self._put_off(people, doubt, failure)
+                if isinstance(failure, KlaviyoRetryableError):
+                    return True
+            if isinstance(failure, KlaviyoRequestError):
+                raise Refused(people, failure)
+            self._client.wait_to_repeat(self._endpoint, failure, tries, started)
+
+    def _checked(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
+        began = self._client.clock.monotonic()
+        free = self._check(people, doubt)
+        took = self._client.clock.monotonic() - began
+        if not free or took <= CHECKED_FOR:
+            return free
+        log.warning(
+            "Looking at %s people took %.0f s, and counts for %.0f s: they are looked at again, fewer at a time. The "
+            "account's rate limits are used up, or rate_limit_share is small.",
+            f"{len(people):,}",
+            took,
+            CHECKED_FOR,
+        )
+        raise Instead(in_parts(free, max(MOST_VALUES, len(free) // 2 + 1)))
 
     def _take(self, people: Sequence[SubscriptionRecord], ticket: int, left_out: str, doubt: Doubt) -> None:
-        self._asked.settle(ticket)
+        without = [place for place, record in enumerate(people) if left_out in record.identifiers]
+        self._asked.take(ticket, without)
         with self._lock:
             self.sent += len(people)
-        for record in people:
-            if left_out in record.identifiers:
-                self._narrow(record, record.channels, [_left_out(left_out, len(people))])
+        for place in without:
+            record = people[place]
+            self._narrow(record, record.channels, [_left_out(left_out, len(people))])
         self._accept(people, doubt)
+
+    def _without_channel(self, record: Record, problem: Problem) -> Record | None:
+        """A person whose number Klaviyo refuses, or what goes with it, can still get e-mail, and the other way."""
+        person = cast("SubscriptionRecord", record)
+        lost = _channel_of(problem.field)
+        kept = [channel for channel in person.channels if channel != lost]
+        is_needed = lost is None or lost not in person.channels or CHANNELS[lost] == person.matched_by
+        if is_needed or not kept or not self._drops_invalid:
+            return None
+        return self._narrow(person, kept, [problem])
 
     def _without_repeated(
         self, record: SubscriptionRecord, repeated: set[tuple[int, str]]
@@ -181,15 +237,28 @@ class UncheckedDelivery(ConsentDelivery):
         return people
 
 
+def _channel_of(field: str) -> str | None:
+    """The channel that a field of the request is about."""
+    if field == BORN:
+        return "sms"
+    for channel, identifier in CHANNELS.items():
+        if field == identifier or field.startswith(f"subscriptions.{channel}"):
+            return channel
+    return None
+
+
 def _left_out(field: str, people: int) -> Problem:
     whose = "" if people == 1 else ", or of others in the same request: it does not say whose"
     return Problem(field, f"Klaviyo took the person without this field, so nothing may come of it{whose}")
 
 
 def is_doubtful(error: KlaviyoError) -> bool:
-    """Whether Klaviyo may have done what was asked although it did not say so."""
-    return (
-        isinstance(error, KlaviyoRetryableError)
-        and not isinstance(error, KlaviyoTimeout)
-        and not was_not_processed(error)
-    )
+    """Whether Klaviyo may have done what was asked although it did not say so.
+
+    What answers in another form than Klaviyo's is a proxy, which may have passed the request on.
+    """
+    if isinstance(error, (KlaviyoTimeout, KlaviyoRequestError)):
+        return False
+    if isinstance(error, KlaviyoRetryableError):
+        return not was_not_processed(error)
+    return error.status is not None and not error.errors

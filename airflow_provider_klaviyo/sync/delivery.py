@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.records.record import Problem, Record
@@ -18,6 +19,8 @@ from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.import_results import all_pending
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.refusals import Refuse
+
+R = TypeVar("R", bound=Record)
 
 IN_FLIGHT = 4
 """Requests at once: a full body takes longer to send than the 0.4 s between two that Klaviyo allows."""
@@ -143,3 +146,8 @@ class PooledDelivery:
     def _deliver_batch(self, batch: Sequence[Record], doubt: Doubt) -> None:
         self._deliver(batch, doubt)
         self._doubts.pop(id(doubt), None)
+
+
+def in_parts(batch: Sequence[R], size: int) -> list[Sequence[R]]:
+    """A batch in parts of at most so many records."""
+    return [batch[start : start + size] for start in range(0, len(batch), size)]

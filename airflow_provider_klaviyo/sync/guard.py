@@ -6,7 +6,7 @@ person whose consent cannot be read waits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from airflow_provider_klaviyo.client.answers import Document, attributes_of
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.people import Found, find_on_list, find_people
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.records.consent import ConsentUnreadable, Objection, read_consent
+from airflow_provider_klaviyo.records.consent import CHANNELS, ConsentUnreadable, Objection, read_consent
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS
 from airflow_provider_klaviyo.records.subscription import SubscriptionRecord
 from airflow_provider_klaviyo.records.truth import FALSE, TRUE
@@ -77,12 +77,25 @@ _UNKNOWN = Finding(
 class Judged(NamedTuple):
     """A person with what was found; the record names the profile where Klaviyo could not find it itself.
 
-    ``profile_id`` is the one profile that has all of the person's identifiers, if there is one.
+    ``owners`` are the profiles that have the addresses of channels, where there is one of each.
     """
 
     record: SubscriptionRecord
     findings: Findings
-    profile_id: str = ""
+    owners: Mapping[str, str] = {}
+
+    def done(self) -> list[str]:
+        """The channels on which the person is subscribed."""
+        return [channel for channel, finding in self.findings.items() if finding is _DONE]
+
+    def contact(self, channel: str) -> str:
+        """The identifier to look for the owner of a channel's address by; one serves both where they have one owner."""
+        is_same = self.owners.get("email") == self.owners[channel]
+        return "email" if is_same else CHANNELS[channel]
+
+    def freed(self, channels: Sequence[str]) -> Judged:
+        """The same with channels on which there is something left to do."""
+        return self._replace(findings=self.findings | dict.fromkeys(channels, _FREE))
 
 
 class Guard:
@@ -126,29 +139,27 @@ class Guard:
             return _all(record, _UNKNOWN)
         if self._resubscribe is Resubscribe.ALWAYS:
             return _all(record, _FREE)
-        profile_id = next(iter(everybody), "") if len(everybody) == 1 and all(found.values()) else ""
+        owners = {channel: owner for channel in record.channels if (owner := _owner(found, channel))}
         findings = {
-            channel: self._finding(record, channel, everybody.values(), is_one=bool(profile_id))
+            channel: self._finding(record, channel, everybody, owners.get(channel, ""))
             for channel in record.channels
         }
-        return Judged(record, findings, profile_id)
+        return Judged(record, findings, owners)
 
-    def _finding(
-        self, record: SubscriptionRecord, channel: str, everybody: Iterable[Document], *, is_one: bool
-    ) -> Finding:
+    def _finding(self, record: SubscriptionRecord, channel: str, everybody: Profiles, owner: str) -> Finding:
         """One profile that objects is enough: whom Klaviyo will take the identifiers for is not known."""
         try:
-            consents = [
-                read_consent(attributes_of(profile).get("subscriptions"), channel, self._list_id)
-                for profile in everybody
-            ]
+            consents = {
+                key: read_consent(attributes_of(profile), channel, self._list_id)
+                for key, profile in everybody.items()
+            }
         except ConsentUnreadable as problem:
             return _unreadable(str(problem))
-        objections = [objection for consent in consents for objection in consent.objections]
+        objections = [objection for consent in consents.values() for objection in consent.objections]
         if standing := [each for each in objections if not self._is_overruled(each, record)]:
             reasons = ", ".join(dict.fromkeys(each.what for each in standing))
             return Finding(Standing.OPTED_OUT, f"opted_out: {reasons}")
-        is_done = is_one and not objections and consents[0].is_subscribed
+        is_done = owner in consents and not objections and consents[owner].is_subscribed
         return _DONE if is_done else _FREE
 
     def _is_overruled(self, objection: Objection, record: SubscriptionRecord) -> bool:
@@ -156,23 +167,39 @@ class Guard:
 
     def _with_membership(self, judged: Sequence[Judged], list_id: str) -> list[Judged]:
         """Who is subscribed and not on the list is still to be put on it."""
-        done = [each for each in judged if _DONE in each.findings.values()]
-        members: set[str] = set()
-        for field in ("email", "phone_number"):
-            values = [
-                value
-                for each in done
-                if field == "email" or "email" not in each.record.identifiers
-                for value in each.record.lookups(field)
-            ]
-            found = find_on_list(self._client, list_id, field, values)
-            members.update(str(profile["id"]) for profiles in found.values() for profile in profiles)
+        wanted: dict[str, list[str]] = {name: [] for name in CHANNELS.values()}
+        for each in judged:
+            for name in {each.contact(channel) for channel in each.done()}:
+                wanted[name] += each.record.lookups(name)
+        members = {
+            name: {
+                str(profile["id"])
+                for profiles in find_on_list(
+                    self._client, list_id, name, list(dict.fromkeys(values))
+                ).values()
+                for profile in profiles
+            }
+            for name, values in wanted.items()
+        }
         return [
-            each
-            if each.profile_id in members
-            else each._replace(findings={c: _FREE if f is _DONE else f for c, f in each.findings.items()})
+            each.freed(
+                [
+                    channel
+                    for channel in each.done()
+                    if each.owners[channel] not in members[each.contact(channel)]
+                ]
+            )
             for each in judged
         ]
+
+
+def _owner(found: Mapping[str, Profiles], channel: str) -> str:
+    """The profile that has the address of a channel, when no identifier says that it is somebody else's."""
+    owners = list(found[CHANNELS[channel]])
+    is_one = len(owners) == 1 and all(
+        list(found[name]) == owners for name in ("klaviyo_id", "external_id") if name in found
+    )
+    return owners[0] if is_one else ""
 
 
 def _all(record: SubscriptionRecord, finding: Finding) -> Judged:

@@ -9,7 +9,7 @@ from airflow_provider_klaviyo.client.jobs import import_body
 from airflow_provider_klaviyo.client.lists import add_members, membership_body
 from airflow_provider_klaviyo.records.list_member import by_field
 from airflow_provider_klaviyo.records.record import Record
-from airflow_provider_klaviyo.sync.delivery import Doubt
+from airflow_provider_klaviyo.sync.delivery import Doubt, in_parts
 from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
 from airflow_provider_klaviyo.sync.outcomes import Settled
 from airflow_provider_klaviyo.sync.refusals import ABOUT_RECORDS, RefusalHandler
@@ -70,8 +70,3 @@ def _sorted_out(batch: Sequence[Record], identifier: str) -> tuple[Sequence[Reco
     fields = by_field(batch, identifier)
     by_id = fields.pop(BY_ID, [])
     return by_id, [record for records in fields.values() for record in records]
-
-
-def in_parts(batch: Sequence[Record], size: int) -> list[Sequence[Record]]:
-    """A batch in parts of at most so many records."""
-    return [batch[start : start + size] for start in range(0, len(batch), size)]

@@ -15,8 +15,8 @@ from airflow_provider_klaviyo.records.list_member import ListMember
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
-from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery
-from airflow_provider_klaviyo.sync.list_adds import ABOUT_MEMBERS, in_parts
+from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery, in_parts
+from airflow_provider_klaviyo.sync.list_adds import ABOUT_MEMBERS
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.refusals import RefusalHandler
 

@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from airflow_provider_klaviyo.exceptions import ApiError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.record import Problem, Record
 
-Post = Callable[[Sequence[Record]], None]
-Check = Callable[[Sequence[Record]], Sequence[Record]]
+Post = Callable[[Sequence[Record]], object]
+"""Sends some records in one request; returns False when none of them was to be sent after all."""
+
 Refuse = Callable[[Record, Problem], None]
 Suspect = tuple[Record, KlaviyoRequestError]
 Locate = Callable[[Sequence[Record], str], tuple[Sequence[int], str]]
@@ -22,6 +23,9 @@ Recall = Callable[[Sequence[Record], KlaviyoRequestError], Sequence[Sequence[Rec
 
 Such refusals are no culprits' and not counted: each has to bring the end nearer.
 """
+
+Mend = Callable[[Record, Problem], Record | None]
+"""What is left of a record without the field that Klaviyo refused; None where the record is rejected for it."""
 
 WHOLE = "profile"
 """Stands for a field where a pointer means a record and no field of it."""
@@ -41,6 +45,23 @@ _MOST_REFUSALS_PER_RECORD = 0.5
 _ELSEWHERE = {"relationships", "headers", "header", "revision", "page", "filter", "sort", "fields"}
 
 
+class Refused(Exception):
+    """Klaviyo refused a request that held other records than those to be posted: these are they."""
+
+    def __init__(self, records: Sequence[Record], error: KlaviyoRequestError) -> None:
+        super().__init__(str(error))
+        self.records = records
+        self.error = error
+
+
+class Instead(Exception):
+    """Nothing was posted: these parts are to be posted instead."""
+
+    def __init__(self, parts: Sequence[Sequence[Record]]) -> None:
+        super().__init__(f"{len(parts)} parts")
+        self.parts = parts
+
+
 class RefusalHandler:
     """Sends the records of a batch past their bad neighbours; shared by all batches of a run.
 
@@ -54,6 +75,7 @@ class RefusalHandler:
     :param recall: is asked first about every refusal.
     :param whole: the field of a reason that is about a record and no field of it.
     :param about_records: statuses of refusals that may be about single records.
+    :param mend: makes a named culprit fit to be sent after all.
     :param has_history: whether Klaviyo has taken records of this sync before: on a quiet day the one that is refused
         may be the only one that is sent, and is to blame all the same.
     """
@@ -66,6 +88,7 @@ class RefusalHandler:
         *,
         whole: str = WHOLE,
         about_records: Sequence[int] = ABOUT_RECORDS,
+        mend: Mend = lambda record, problem: None,  # noqa: ARG005 - as the type says
         has_history: Callable[[], bool] = lambda: False,
     ) -> None:
         prefix = records.strip("/").split("/")
@@ -73,56 +96,65 @@ class RefusalHandler:
         self._recall = recall
         self._whole = whole
         self._about_records = about_records
+        self._mend = mend
         self._has_history = has_history
         self._was_taken = False
         self._delivering = 0
         self._undecided = 0
         self._change = threading.Condition()
 
-    def deliver(
-        self, batch: Sequence[Record], post: Post, refuse: Refuse, check: Check | None = None
-    ) -> None:
+    def deliver(self, batch: Sequence[Record], post: Post, refuse: Refuse) -> None:
         """Post every record of the batch that Klaviyo takes, and name the others to ``refuse``.
 
-        :param check: what may be posted of some records at this moment; asked right before each request.
+        :param post: may raise ``Refused`` or ``Instead``.
         :raises KlaviyoRequestError: when the refusal is not about single records.
         """
-        self._deliver([batch], post, refuse, check)
+        self._deliver([batch], post, refuse)
 
     def deliver_each(self, records: Sequence[Record], post: Post, refuse: Refuse) -> None:
         """The same for records of which each takes a request of its own."""
         self._deliver([[record] for record in reversed(records)], post, refuse)
 
-    def _deliver(
-        self, waiting: list[Sequence[Record]], post: Post, refuse: Refuse, check: Check | None = None
-    ) -> None:
+    def _deliver(self, waiting: list[Sequence[Record]], post: Post, refuse: Refuse) -> None:
         suspects: list[Suspect] = []
         left = max(_MOST_REFUSALS, int(sum(map(len, waiting)) * _MOST_REFUSALS_PER_RECORD))
         probed: int | None = None
         with self._counted():
             while waiting:
-                part = check(waiting.pop()) if check else waiting.pop()
-                if not part:
+                refused = self._post_next(waiting, post)
+                if refused is None:
                     continue
-                try:
-                    post(part)
-                except KlaviyoRequestError as error:
-                    if self._recall and (instead := self._recall(part, error)) is not None:
-                        waiting += instead
-                        self._note_taken()
-                        continue
-                    left -= 1
-                    waiting += self._without_culprits(part, error, suspects, refuse)
-                    if left < 0:
-                        self._give_up(error, suspects, refuse)
-                    if self._may_be_shared(suspects) and probed is None:
-                        probed = len(suspects) + _PROBES
-                        waiting = _far_apart(waiting)
-                    elif self._may_be_shared(suspects) and len(suspects) >= (probed or 0):
-                        raise suspects[0][1] from None
-                else:
+                part, error = refused.records, refused.error
+                if self._recall and (instead := self._recall(part, error)) is not None:
+                    waiting += instead
                     self._note_taken()
+                    continue
+                left -= 1
+                waiting += self._without_culprits(part, error, suspects, refuse)
+                if left < 0:
+                    self._give_up(error, suspects, refuse)
+                if self._may_be_shared(suspects) and probed is None:
+                    probed = len(suspects) + _PROBES
+                    waiting = _far_apart(waiting)
+                elif self._may_be_shared(suspects) and len(suspects) >= (probed or 0):
+                    raise suspects[0][1] from None
             self._blame(suspects, refuse)
+
+    def _post_next(self, waiting: list[Sequence[Record]], post: Post) -> Refused | None:
+        """Post the last part that waits; what Klaviyo has against it, if anything."""
+        part = waiting.pop()
+        try:
+            was_posted = post(part)
+        except Instead as instead:
+            waiting += instead.parts
+        except Refused as refused:
+            return refused
+        except KlaviyoRequestError as error:
+            return Refused(part, error)
+        else:
+            if was_posted is not False:
+                self._note_taken()
+        return None
 
     @contextmanager
     def _counted(self) -> Iterator[None]:
@@ -147,9 +179,12 @@ class RefusalHandler:
         """What is to be sent instead of a refused part."""
         named = self._named(error.errors, part)
         if named:
+            mended = {place: self._mend(part[place], problem) for place, problem in named.items()}
             for place, problem in named.items():
-                refuse(part[place], problem)
-            rest = [record for place, record in enumerate(part) if place not in named]
+                if mended[place] is None:
+                    refuse(part[place], problem)
+            left = [mended.get(place, record) for place, record in enumerate(part)]
+            rest = [record for record in left if record is not None]
             return [rest] if rest else []
         if error.status not in self._about_records or any(
             is_elsewhere(entry.pointer) for entry in error.errors

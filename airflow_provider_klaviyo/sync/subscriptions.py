@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import msgspec
@@ -36,7 +37,13 @@ from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.sync.asked import AskedPeople
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.changes import Changes
-from airflow_provider_klaviyo.sync.consent_delivery import ConsentDelivery, Parts, Post, UncheckedDelivery
+from airflow_provider_klaviyo.sync.consent_delivery import (
+    CHECKED_FOR,
+    ConsentDelivery,
+    Parts,
+    Post,
+    UncheckedDelivery,
+)
 from airflow_provider_klaviyo.sync.guard import Guard, Resubscribe
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
@@ -216,11 +223,12 @@ class SubscriptionsSync(SyncType):
         """How batches reach Klaviyo."""
         endpoint = self._endpoint(self._terms, asks=self._asks)
 
-        def post(batch: Sequence[Record]) -> str:
-            body = self._body(batch)
-            return means.client.send(endpoint, body=body, read=read_accepted, is_single_try=True)
+        @contextmanager
+        def turn() -> Iterator[Post]:
+            with means.client.turn(endpoint, hold=CHECKED_FOR) as send:
+                yield lambda batch: send(self._body(batch), read_accepted)
 
-        return self._made(means, post)
+        return self._made(means, turn)
 
     def preview(self, path_of: PathOf) -> ConsentDelivery:
         """The same with its checks, which only read, and without requests that write."""
@@ -232,7 +240,7 @@ class SubscriptionsSync(SyncType):
             return ""
 
         self._is_preview = True
-        return self._made(self._means, post)
+        return self._made(self._means, lambda: nullcontext(post))
 
     def tell(self) -> Mapping[str, object]:
         """How many people are subscribed, and how many were asked for a confirmation and are not yet."""
@@ -253,10 +261,12 @@ class SubscriptionsSync(SyncType):
 
     # --- what a delivery is made of ---------------------------------------------------------------------------
 
-    def _made(self, means: Means, post: Post) -> ConsentDelivery:
+    def _made(self, means: Means, turn: Callable[[], AbstractContextManager[Post]]) -> ConsentDelivery:
         terms, client = self._terms, means.client
         endpoint = self._endpoint(terms, asks=self._asks)
-        parts = Parts(client, self._state(means), post, endpoint, _addresses(means))
+        parts = Parts(
+            client, self._state(means), turn, endpoint, _addresses(means), self._options.drop_invalid
+        )
         if terms.subscribes:
             needs_profile = terms.globally and not terms.historical_import
             guard = Guard(client, self._list_id, terms.resubscribe, needs_profile=needs_profile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -145,7 +146,8 @@ def start_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartEmulator]:
     started: list[Emulator] = []
 
     def start(key: str = "", extra: dict[str, object] | None = None, **settings: Any) -> Emulator:
-        emulator = Emulator(Settings(**({"job_seconds": 0.0} | settings)))
+        own = {"api_key": f"pk_{uuid.uuid4().hex}"}  # what hosts remember of a key is not another test's
+        emulator = Emulator(Settings(**({"job_seconds": 0.0} | own | settings)))
         emulator.__enter__()
         started.append(emulator)
         connection = {

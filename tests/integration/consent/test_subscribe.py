@@ -12,6 +12,8 @@ import pytest
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.emulator.consent_audit import IncidentKind
+from airflow_provider_klaviyo.sync import consent_delivery
+from airflow_provider_klaviyo.sync.guard import Guard
 from tests.integration.conftest import StartEmulator
 from tests.integration.consent.conftest import (
     BOTH,
@@ -196,17 +198,49 @@ def test_a_date_of_birth_goes_with_sms_where_the_account_asks_for_it(
     assert klaviyo.consent(phone_number=phone_of(1)) == {"email": NEVER, "sms": "SUBSCRIBED"}
 
 
-@pytest.mark.parametrize("pointers", ["all", "one", "none"])
-def test_a_number_outside_the_accounts_regions_is_refused_alone(
+@pytest.mark.parametrize("pointers", ["all", "one"])
+def test_beside_a_number_that_klaviyo_refuses_the_address_still_goes(
     klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, pointers: str
 ) -> None:
     klaviyo.set(sms_regions=frozenset({"US"}), pointers=pointers)
     people.fill(5)
     people.execute("UPDATE people SET phone = '+4915123456789' WHERE id = 3")
-    run = consent_sync(list_id=vip, channels=("email", "sms"), mapping=BOTH, max_rejected=1)
-    assert run.counts() == {"rows_read": 5, "accepted": 4, "rejected": 1}
-    assert ("Invalid input" if pointers == "none" else "region") in reasons(run)[email_of(3)]
+    run = consent_sync(list_id=vip, channels=("email", "sms"), mapping=BOTH)
+    assert run.counts() == {"rows_read": 5, "accepted": 5}
+    ((outcome, field, reason),) = [(each["outcome"], each["field"], each["reason"]) for each in run.rejects]
+    assert (outcome, field) == ("warning", "phone_number")
+    assert "region" in reason
+    assert klaviyo.consent(email=email_of(3)) == {"email": "SUBSCRIBED", "sms": NEVER}
     assert klaviyo.consent(phone_number=phone_of(4)) == {"email": "SUBSCRIBED", "sms": "SUBSCRIBED"}
+
+
+@pytest.mark.parametrize(
+    ("pointers", "parameters"),
+    [
+        ("none", {}),
+        ("all", {"on_invalid": "reject"}),
+        ("all", {"match_by": "phone_number"}),
+        ("all", {"channels": "sms"}),
+    ],
+    ids=["not told which", "on_invalid", "match_by", "sms only"],
+)
+def test_a_person_with_a_number_that_klaviyo_refuses_is_rejected_alone(
+    klaviyo: Emulator,
+    people: People,
+    consent_sync: ConsentSync,
+    vip: str,
+    pointers: str,
+    parameters: dict[str, Any],
+) -> None:
+    klaviyo.set(sms_regions=frozenset({"US"}), pointers=pointers)
+    people.fill(5)
+    people.execute("UPDATE people SET phone = '+4915123456789' WHERE id = 3")
+    settings = {"channels": ("email", "sms"), "mapping": BOTH, "max_rejected": 1} | parameters
+    run = consent_sync(list_id=vip, **settings)
+    assert run.counts() == {"rows_read": 5, "accepted": 4, "rejected": 1}
+    (reason,) = reasons(run).values()
+    assert ("Invalid input" if pointers == "none" else "region") in reason
+    assert klaviyo.consent(email=email_of(3)) is None
 
 
 def test_a_field_that_klaviyo_left_out_is_a_warning(
@@ -389,6 +423,51 @@ def test_who_opts_out_while_a_request_waits_to_be_repeated_is_not_sent(
     assert len(klaviyo.requests(SUBSCRIBE)) == 2
 
 
+def test_who_opts_out_while_a_request_waits_for_its_turn_is_not_sent(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.fill(2)
+    (first,) = klaviyo.add_profiles([{"email": email_of(1)}])
+    turn = KlaviyoClient.turn
+
+    def late(*arguments: Any, **more: Any) -> Any:
+        klaviyo.set_consent(first, "email", "UNSUBSCRIBED")
+        return turn(*arguments, **more)
+
+    monkeypatch.setattr(KlaviyoClient, "turn", late)
+    assert consent_sync(list_id=vip).counts() == {"rows_read": 2, "accepted": 1, "skipped": 1}
+
+
+def test_who_opts_out_while_others_are_looked_at_for_long_is_not_sent(
+    klaviyo: Emulator,
+    people: People,
+    consent_sync: ConsentSync,
+    vip: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The last of several look-ups is slow; whom the first one let through opts out meanwhile."""
+    people.fill(250)
+    (first,) = klaviyo.add_profiles([{"email": email_of(1)}])
+    klaviyo.inject(Fault("slow", "get_profiles", skip=2, seconds=0.6))
+    monkeypatch.setattr(consent_delivery, "CHECKED_FOR", 0.5)
+    judge_people = Guard.judge
+
+    def judged(*arguments: Any) -> Any:
+        found = judge_people(*arguments)
+        klaviyo.set_consent(first, "email", "UNSUBSCRIBED")
+        return found
+
+    monkeypatch.setattr(Guard, "judge", judged)
+    run = consent_sync(list_id=vip)
+    assert run.counts() == {"rows_read": 250, "accepted": 249, "skipped": 1}
+    assert "are looked at again" in caplog.text
+    assert [len(body["data"]["attributes"]["profiles"]["data"]) for body in bodies(klaviyo, SUBSCRIBE)] == [
+        124,
+        125,
+    ]
+
+
 def test_another_channel_and_a_full_refresh_ask_nobody_a_second_time(
     klaviyo: Emulator, people: People, consent_sync: ConsentSync
 ) -> None:
@@ -428,7 +507,7 @@ def test_consent_that_cannot_be_read_is_no_consent(
 ) -> None:
     people.fill(2)
     body = json.dumps({"data": [answer], "links": {"next": None}})
-    klaviyo.inject(Fault("not_json", operation="get_profiles", body=body, count=None))
+    klaviyo.inject(Fault("not_json", operation="get_profiles", body=body))
 
     run = consent_sync(list_id=vip)
 
@@ -458,6 +537,30 @@ def test_a_profile_that_shows_another_of_its_addresses_is_not_overlooked(
     body = json.dumps({"data": [stranger], "links": {"next": None}})
     klaviyo.inject(Fault("not_json", operation="get_profiles", body=body, count=None))
     assert consent_sync(list_id=vip).counts() == {"rows_read": 1, "skipped": 1}
+    assert writes(klaviyo) == 0
+
+
+def test_a_profile_that_hides_behind_another_of_its_addresses_is_not_overlooked(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str
+) -> None:
+    """Both rows find one profile, which shows the first one's address."""
+    people.fill(2)
+    body = json.dumps({"data": [profile(email_of(1), consent="UNSUBSCRIBED")], "links": {"next": None}})
+    klaviyo.inject(Fault("not_json", operation="get_profiles", body=body, count=None))
+    assert consent_sync(list_id=vip).counts() == {"rows_read": 2, "skipped": 2}
+    assert writes(klaviyo) == 0
+
+
+@pytest.mark.parametrize("following", [{"href": "https://a.klaviyo.com/?page[cursor]=x"}, True, "here"])
+def test_a_next_page_that_cannot_be_found_ends_the_run_and_nobody_is_sent(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, following: object
+) -> None:
+    people.fill(2)
+    body = json.dumps({"data": [], "links": {"next": following}})
+    klaviyo.inject(Fault("not_json", operation="get_profiles", body=body, count=None))
+    run = consent_sync(list_id=vip)
+    assert "more pages" in str(run.error)
+    assert run.counts() == {"rows_read": 2, "pending": 2}
     assert writes(klaviyo) == 0
 
 
@@ -584,6 +687,21 @@ def test_nobody_is_asked_twice_in_ten_runs(
     assert reasons(run)[email_of(2)].startswith("opted_out: ")
     assert reasons(run)[email_of(3)].startswith("already_asked: ")
     assert set(klaviyo.confirmations().values()) == {1}
+
+
+def test_who_is_subscribed_by_e_mail_is_asked_by_sms_only(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync
+) -> None:
+    people.fill(2)
+    members = klaviyo.add_profiles([{"email": email_of(n)} for n in (1, 2)])
+    (other,) = klaviyo.add_profiles([{"phone_number": phone_of(2)}])
+    for each in members:
+        klaviyo.set_consent(each, "email", "SUBSCRIBED")
+    klaviyo.set_consent(other, "sms", "SUBSCRIBED")
+    double = klaviyo.add_list("Asking", [*members, other], opt_in_process="double_opt_in")
+    run = consent_sync(list_id=double, channels=("email", "sms"), mapping=BOTH)
+    assert run.counts() == {"rows_read": 2, "accepted": 1, "unchanged": 1}
+    assert [(channel, count) for (_, channel, _), count in klaviyo.confirmations().items()] == [("sms", 1)]
 
 
 @pytest.mark.parametrize("has_key", [True, False])
@@ -732,6 +850,48 @@ def records(klaviyo: Emulator) -> list[Any]:
     return [
         each for body in bodies(klaviyo, SUBSCRIBE) for each in body["data"]["attributes"]["profiles"]["data"]
     ]
+
+
+def test_a_row_that_was_sent_in_part_is_tried_again(
+    judge: Judge, klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str
+) -> None:
+    """Only the number of somebody who had opted out of e-mail was sent."""
+    judge.permits_resubscriptions = True
+    people.fill(2)
+    first, _ = klaviyo.add_profiles([{"email": email_of(n)} for n in (1, 2)])
+    klaviyo.set_consent(first, "email", "UNSUBSCRIBED")
+    settings = {
+        "list_id": vip,
+        "channels": ("email", "sms"),
+        "mapping": BOTH,
+        "only_changes": True,
+        "primary_key": "id",
+    }
+    assert consent_sync(**settings).counts() == {"rows_read": 2, "accepted": 2}
+    assert consent_sync(**settings, run_id="next").counts() == {"rows_read": 2, "unchanged": 1, "skipped": 1}
+    again = consent_sync(**settings, run_id="last", resubscribe=True)
+    assert again.counts() == {"rows_read": 2, "accepted": 1, "unchanged": 1}
+    assert klaviyo.consent(email=email_of(1))["email"] == "SUBSCRIBED"  # type: ignore[index]
+
+
+def test_a_row_of_which_klaviyo_left_a_field_out_is_tried_again(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str
+) -> None:
+    people.fill(2)
+    people.execute("UPDATE people SET phone = NULL WHERE id = 2")
+    headers = {"X-Klaviyo-Partial-Failure": "phone_number"}
+    klaviyo.inject(Fault("slow", operation=SUBSCRIBE, headers=headers))
+    settings = {
+        "list_id": vip,
+        "channels": ("email", "sms"),
+        "mapping": BOTH,
+        "only_changes": True,
+        "primary_key": "id",
+        "resubscribe": True,
+    }
+    assert consent_sync(**settings).counts() == {"rows_read": 2, "accepted": 2}
+    again = consent_sync(**settings, run_id="next")
+    assert again.counts() == {"rows_read": 2, "accepted": 1, "unchanged": 1}
 
 
 def test_only_changes_costs_nothing_and_leaves_alone_who_opted_out_since(

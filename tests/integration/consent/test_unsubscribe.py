@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import time
 from typing import Any
 
 import pytest
+import requests
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import remove_members
@@ -230,6 +232,35 @@ def test_an_unsubscribe_that_was_processed_though_its_answer_was_lost(
     assert writes(klaviyo) == 1
 
 
+@pytest.mark.parametrize("status", [403, 404, 401, 410])
+def test_what_a_proxy_says_after_passing_it_on_is_no_leave_to_send_it_again(
+    klaviyo: Emulator, people: People, club: Club, leave: Any, status: int
+) -> None:
+    klaviyo.set(subscription_seconds=1.0)
+    klaviyo.inject(Fault("status_after", UNSUBSCRIBE, status=status, body="html"))
+    people.fill(5)
+    first = leave()
+    assert str(status) in str(first.error)
+    assert first.counts() == {"rows_read": 5, "pending": 5}
+    assert leave(run_id="next").counts() == {"rows_read": 5, "accepted": 5}
+    assert writes(klaviyo) == 1
+
+
+def test_who_leaves_the_list_while_a_request_waits_for_its_turn_is_not_sent(
+    klaviyo: Emulator, people: People, club: Club, leave: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people.fill(5)
+    turn = KlaviyoClient.turn
+
+    def late(*arguments: Any, **more: Any) -> Any:
+        with contextlib.suppress(requests.HTTPError):
+            remove(klaviyo, club.list_id, club.ids[1])
+        return turn(*arguments, **more)
+
+    monkeypatch.setattr(KlaviyoClient, "turn", late)
+    assert leave().counts() == {"rows_read": 5, "accepted": 4, "skipped": 1}
+
+
 @pytest.mark.parametrize("kind", ["reset_before", "status"])
 def test_one_that_may_yet_be_processed_is_not_sent_again(
     klaviyo: Emulator, people: People, club: Club, leave: Any, impatient: None, kind: str
@@ -292,9 +323,9 @@ def test_a_refused_member_is_rejected_alone_and_membership_is_read_again(
     klaviyo.inject(Fault("refuse_records", operation=UNSUBSCRIBE, match=email_of(2)))
     original = unsubscribe.UnsubscribeDelivery._send
 
-    def send(self: Any, part: Any, doubt: Any) -> None:
+    def send(self: Any, part: Any, doubt: Any) -> bool:
         try:
-            original(self, part, doubt)
+            return bool(original(self, part, doubt))
         except Exception:
             members = klaviyo.members(club.list_id)
             gone = next(member for member in members if member["email"] == email_of(4))
@@ -307,8 +338,6 @@ def test_a_refused_member_is_rejected_alone_and_membership_is_read_again(
 
 
 def remove(klaviyo: Emulator, list_id: str, profile_id: str) -> None:
-    import requests
-
     requests.delete(
         f"{klaviyo.url}/api/lists/{list_id}/relationships/profiles",
         json={"data": [{"type": "profile", "id": profile_id}]},
