@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.emulator import Fault
 from airflow_provider_klaviyo.sync import subscriptions
 from tests.integration.consent.conftest import (
@@ -24,7 +25,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 COUNT, STEPS = 12, 14
 REASONS = ("HARD_BOUNCE", "INVALID_EMAIL", "SPAM_COMPLAINT", "UNSUBSCRIBE", "USER_SUPPRESSED")
-FAULTS = ("reset_after", "reset_before", "status", "not_json", "slow")
+FAULTS = ("reset_after", "reset_before", "status", "status_after", "not_json", "slow")
 READS = ("get_profiles", "get_profiles_for_list")
 
 
@@ -85,7 +86,16 @@ class History:
         operation = self.random.choice((SUBSCRIBE, UNSUBSCRIBE, *READS))
         if operation in READS and kind == "not_json":
             kind = "reset_before"
-        self.klaviyo.inject(Fault(kind, operation=operation, skip=self.random.randrange(3), seconds=0.05))
+        answer: dict[str, Any] = {"status": 404, "body": "html"} if kind == "status_after" else {}
+        self.klaviyo.inject(
+            Fault(kind, operation=operation, skip=self.random.randrange(3), seconds=0.05, **answer)
+        )
+
+    def opt_out_late(self) -> None:
+        """Somebody opts out while a request waits for its turn."""
+        each = self.random.choice(self.ids) if self.ids else None
+        if each and not self._objects(each) and self.random.random() < 0.5:
+            self.klaviyo.set_consent(each, "email", "UNSUBSCRIBED")
 
     def step(self) -> None:
         for each in self.random.sample(self.ids, min(2, len(self.ids))):
@@ -129,5 +139,12 @@ def test_no_history_breaks_a_rule(
 ) -> None:
     monkeypatch.setattr(subscriptions, "PATIENCE", 0.5)
     history = History(seed, judge, people, consent_sync)
+    turn = KlaviyoClient.turn
+
+    def late(*arguments: Any, **more: Any) -> Any:
+        history.opt_out_late()
+        return turn(*arguments, **more)
+
+    monkeypatch.setattr(KlaviyoClient, "turn", late)
     for _ in range(STEPS):
         history.step()
