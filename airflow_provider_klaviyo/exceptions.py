@@ -58,12 +58,17 @@ class ApiError:
 class KlaviyoError(Exception):
     """Root of all errors of this package.
 
+    ``was_repeated`` is True when an earlier try of the same request had no clear answer: what Klaviyo says now may not
+    be true of that one.
+
     :param message: what happened, where, and what to do; logged, so it must hold no address and no key.
     :param status: HTTP status of the answer, if there was one.
     :param endpoint: Klaviyo's operation, such as ``bulk_import_profiles``.
     :param errors: the ``errors`` of the answer.
     :param request_id: Klaviyo's id of the answer, for its support.
     """
+
+    was_repeated: bool = False
 
     def __init__(
         self,
@@ -138,13 +143,7 @@ class KlaviyoTimeout(KlaviyoRetryableError):
 
 
 class KlaviyoRequestError(KlaviyoError):
-    """Klaviyo refused what was sent; sending it again unchanged would be refused again.
-
-    ``was_repeated`` is True when an earlier try of the same request had no clear answer: what is refused now may
-    have been done then.
-    """
-
-    was_repeated: bool = False
+    """Klaviyo refused what was sent; sending it again unchanged would be refused again."""
 
 
 class KlaviyoStopped(KlaviyoError):

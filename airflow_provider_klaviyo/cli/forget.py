@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_klaviyo.records.email import check_emails
+from airflow_provider_klaviyo.records.phone import PhoneNumbers
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.sync.rejects import make_private
+
+_NUMBER = re.compile(r"\+?[\d\s().\[\]/-]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A person, by as many identifiers as are known: ``{"email": …, "external_id": …}``."""
+    """A person, by as many identifiers as are known: ``{"email": …, "external_id": …}``, in any spelling."""
 
     identifiers: Mapping[str, str]
 
     def digests(self) -> list[int]:
         """How the state may know this person."""
         return [
-            person_hash(f"{field}\0{value.strip().lower() if field == 'email' else value.strip()}")
+            person_hash(f"{field}\0{_as_kept(field, value.strip())}")
             for field, value in self.identifiers.items()
         ]
 
@@ -30,9 +35,20 @@ class Person:
             return any(self.is_named_by(inner) for inner in value.values())
         if isinstance(value, list):
             return any(self.is_named_by(inner) for inner in value)
-        return value is not None and _plain(str(value)) in {
-            _plain(known) for known in self.identifiers.values()
-        }
+        if value is None:
+            return False
+        number = _digits(self.identifiers.get("phone_number", ""))
+        is_number = bool(number) and _digits(str(value)) == number
+        return is_number or _plain(str(value)) in {_plain(known) for known in self.identifiers.values()}
+
+
+def _as_kept(field: str, value: str) -> str:
+    """An identifier in the spelling that records have; as it is, where it is none that a record could have."""
+    if field == "email":
+        return check_emails([value])[0][0] or value.lower()
+    if field == "phone_number":
+        return PhoneNumbers(None).check([value])[0][0] or value
+    return value
 
 
 def forget_in_files(root: Any, person: Person) -> tuple[int, int]:
@@ -78,3 +94,8 @@ def _shows(file: Any, person: Person) -> bool:
 
 def _plain(text: str) -> str:
     return "".join(text.split()).lower()
+
+
+def _digits(text: str) -> str:
+    """The digits of what is written like a phone number."""
+    return "".join(filter(str.isdigit, text)) if _NUMBER.fullmatch(text) else ""

@@ -35,6 +35,11 @@ _NAMES = {
 }
 _IDENTIFIERS = ("email", "phone_number", "external_id", "klaviyo_id")
 
+_NOBODY = (
+    "Nothing was found. A state knows people by the identifier that its sync matches by: give every identifier you "
+    "know, phone numbers with their country code (+14155550101), or the primary key of the row (--key)."
+)
+
 Ask = Callable[[str], str]
 
 
@@ -110,15 +115,20 @@ def _forget(options: argparse.Namespace, ask: Ask) -> int:
     ):
         print("Nothing was deleted.")
         return 1
+    found = 0
     for state_key in keys:
         count = _forget_in_state(state_key, person, options.key)
         print(f"{count:,} rows forgotten in the state {state_key}")
+        found += count
     lines, files = forget_in_files(storage_path(), person)
     print(f"{lines:,} lines deleted in files of rejected rows, and {files:,} previews")
+    if not found + lines + files:
+        print(_NOBODY)
     return 0
 
 
 def _forget_in_state(state_key: str, person: Person, key: Sequence[str]) -> int:
+    """Forget a person; also one whom the state does not know any more, since older files of it still may."""
     with _locked(_folder(state_key)), _opened(state_key, is_read_only=False) as ledger:
         digests = person.digests()
         found = {row for digest in digests for row in ledger.keys_of_person(digest)}
@@ -127,9 +137,8 @@ def _forget_in_state(state_key: str, person: Person, key: Sequence[str]) -> int:
             found.update(
                 digest for digest in key_hashes([tuple(key)]) if digest is not None and ledger.knows(digest)
             )
-        if found or on_list:
-            ledger.forget(sorted(found), on_list)
-        return len(found)
+        ledger.forget(sorted(found), on_list)
+        return len(found) or len(on_list)
 
 
 # --- where states are -------------------------------------------------------------------------------------------

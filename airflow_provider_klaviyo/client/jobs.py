@@ -23,6 +23,9 @@ _NOT_FOUND = (400, 404)  # Klaviyo answers 400 to an id that is not shaped as it
 _FEW = 2
 """So many jobs are asked for one by one; more of them by listing, a hundred in a request."""
 
+_HIDDEN = 60.0
+"""Seconds that a job which Klaviyo does not know may only be too new to be known everywhere."""
+
 _SPARE_PAGES = 5
 """Pages read beyond what our own jobs fill: other integrations start jobs too."""
 
@@ -60,6 +63,18 @@ class ImportJob:
     def is_clean(self, size: int) -> bool:
         """Whether every one of the profiles that were sent was taken."""
         return self.status is JobStatus.COMPLETE and self.failed == 0 and self.adds_up_to(size, 0)
+
+    def is_settled(self, seconds: float) -> bool:
+        """Whether the job will not change any more.
+
+        :param seconds: how long it has been waited for.
+        """
+        may_yet_appear = self.status is JobStatus.UNKNOWN and seconds < _HIDDEN
+        return self.status.is_terminal and not may_yet_appear
+
+    def refused_all(self, size: int) -> bool:
+        """Whether not one of the profiles that were sent was taken."""
+        return self.status is JobStatus.COMPLETE and self.failed == size and self.adds_up_to(size, size)
 
     def adds_up_to(self, size: int, failed: int) -> bool:
         """Whether the job accounts for every one of the profiles that were sent, ``failed`` of which it refused.

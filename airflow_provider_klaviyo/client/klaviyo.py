@@ -26,7 +26,6 @@ from airflow_provider_klaviyo.client.retry import is_hopeless, is_repeatable, wa
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoError,
     KlaviyoRateLimitError,
-    KlaviyoRequestError,
     KlaviyoResponseError,
     KlaviyoRetryableError,
     KlaviyoStopped,
@@ -129,11 +128,10 @@ class KlaviyoClient:
             try:
                 with self._place(endpoint):
                     return self._try(endpoint, path, query or {}, body, read)
-            except KlaviyoRequestError as error:
+            except KlaviyoError as error:
                 error.was_repeated = doubtful
-                raise
-            except KlaviyoRetryableError as error:
-                doubtful = doubtful or not was_not_processed(error)
+                if isinstance(error, KlaviyoRetryableError):
+                    doubtful = doubtful or not was_not_processed(error)
                 raise
 
         result: T = retrying(attempt)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import msgspec
 
@@ -53,8 +53,6 @@ _CREATIONS = next(rate.limit for rate in CREATE_LIST.rates if rate.seconds > 60)
 
 _MOST_CREATIONS = 3
 
-Lock = Callable[[], AbstractContextManager[object]]
-
 
 class Member(NamedTuple):
     """A profile that is on a list."""
@@ -65,11 +63,46 @@ class Member(NamedTuple):
     external_id: str | None
 
 
+class Creation(Protocol):
+    """What keeps several from creating one list."""
+
+    def held(self) -> AbstractContextManager[object]:
+        """From the look for the name to the answer to the creation nobody else does the same."""
+
+    def recall(self) -> str | None:
+        """The id, if the list was created a moment ago, and Klaviyo's listing does not show it yet."""
+
+    def remember(self, list_id: str) -> None:
+        """Note a creation for the others."""
+
+
+class CreationAlone:
+    """The creation of a list by one who shares nothing with others."""
+
+    def held(self) -> AbstractContextManager[object]:
+        """Nobody to wait for."""
+        return nullcontext()
+
+    def recall(self) -> str | None:
+        """Nobody has created anything."""
+
+    def remember(self, list_id: str) -> None:
+        """Nobody to tell."""
+
+
+_ALONE = CreationAlone()
+
+
 def find_list(client: KlaviyoClient, name: str) -> str | None:
-    """The id of the list of exactly this name.
+    """The id of the list of exactly this name; else of the one that is named so without the blanks around it.
 
     :raises KlaviyoConfigurationError: when several lists have it; all ids are named.
     """
+    spellings = dict.fromkeys((name, name.strip()))
+    return next((found for spelling in spellings if (found := _find_exactly(client, spelling))), None)
+
+
+def _find_exactly(client: KlaviyoClient, name: str) -> str | None:
     pages = client.pages(GET_LISTS, query={"filter": equals("name", name)})
     ids = [
         str(found["id"])
@@ -107,20 +140,21 @@ def count_members(client: KlaviyoClient, list_id: str) -> int:
 
 
 def create_list(
-    client: KlaviyoClient, name: str, opt_in_process: str | None = None, *, lock: Lock = nullcontext
+    client: KlaviyoClient, name: str, opt_in_process: str | None = None, creation: Creation = _ALONE
 ) -> str:
     """The id of the list of this name, created if there is none.
 
     A creation whose answer was lost is looked for before it is repeated.
 
-    :param lock: held from the look for the name to the answer to the creation, to keep others from doing the same.
     :raises KlaviyoConfigurationError: when several lists have the name.
     :raises KlaviyoTimeout: when Klaviyo's 150 creations a day are used up.
     :raises KlaviyoServerError: when the answer was lost again and again: each creation counts among the 150.
     """
     for _ in range(_MOST_CREATIONS):
-        with lock():
-            found = find_list(client, name) or _create(client, name, opt_in_process)
+        with creation.held():
+            found = find_list(client, name) or creation.recall()
+            if not found and (found := _create(client, name, opt_in_process)):
+                creation.remember(found)
         if found or (found := _appears(client, name)):
             return found
     msg = (

@@ -7,9 +7,12 @@ import random
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoConnectionError,
+    KlaviyoError,
     KlaviyoRateLimitError,
+    KlaviyoRequestError,
     KlaviyoResponseError,
     KlaviyoRetryableError,
+    KlaviyoStopped,
     KlaviyoTimeout,
 )
 
@@ -38,6 +41,20 @@ def was_not_processed(error: KlaviyoRetryableError) -> bool:
     return isinstance(error, KlaviyoRateLimitError) or (
         isinstance(error, KlaviyoConnectionError) and not error.sent
     )
+
+
+def may_be_done(error: KlaviyoError) -> bool:
+    """Whether Klaviyo may have done what was asked although it did not say so.
+
+    What answers in another form than Klaviyo's is a proxy, which may have passed the request on.
+    """
+    if error.was_repeated or isinstance(error, KlaviyoStopped):
+        return True
+    if isinstance(error, (KlaviyoTimeout, KlaviyoRequestError)):
+        return False
+    if isinstance(error, KlaviyoRetryableError):
+        return not was_not_processed(error)
+    return error.status is not None and not error.errors
 
 
 def wait_before(error: BaseException, tries: int) -> float:

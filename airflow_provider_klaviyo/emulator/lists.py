@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_klaviyo.emulator import documents
 from airflow_provider_klaviyo.emulator.documents import object_problems, resource_of
 from airflow_provider_klaviyo.emulator.errors import ApiError, Problem, invalid, not_found, pointer_to
-from airflow_provider_klaviyo.emulator.filters import Filterable
+from airflow_provider_klaviyo.emulator.filters import Comparison, Filterable
 from airflow_provider_klaviyo.emulator.list_store import OPT_IN_PROCESSES, OptIn, ProfileList
 from airflow_provider_klaviyo.emulator.operations import XS, Answer, Call, L, M, Operation, timestamp
 from airflow_provider_klaviyo.emulator.profile_resources import (
@@ -167,15 +167,16 @@ def _members(call: Call, profile_list: ProfileList) -> Iterator[tuple[int, Profi
     """(place, profile, joined) of the members that fulfil the filter, in the order of joining."""
     for number, (place, joined) in profile_list.members.items():
         profile = call.account.profiles[number]
-        if all(each.matches(_value(profile, joined, each.field)) for each in call.query.filter):
+        if all(_fulfils(call, profile, joined, each) for each in call.query.filter):
             yield place, profile, joined
 
 
-def _value(profile: Profile, joined: float, field: str) -> str | float | None:
-    if field == "joined_group_at":
-        return joined
-    value: str | None = getattr(profile, field)
-    return value
+def _fulfils(call: Call, profile: Profile, joined: float, condition: Comparison) -> bool:
+    if condition.field == "joined_group_at":
+        return condition.matches(joined)
+    if condition.field == "email":
+        return any(map(condition.matches, call.account.profiles.emails(profile)))
+    return condition.matches(getattr(profile, condition.field))
 
 
 def _add_profiles(call: Call) -> Answer:

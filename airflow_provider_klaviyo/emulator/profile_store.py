@@ -55,6 +55,7 @@ class ProfileStore:
         self._by_phone_number: dict[str, int] = {}
         self._by_external_id: dict[str, int] = {}
         self._odd_case: dict[str, int] = {}
+        self._further_emails: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._profiles)
@@ -84,13 +85,25 @@ class ProfileStore:
         if field == "id":
             return self.with_id(value)
         number = self._index(field).get(value)
+        if number is None and field == "email":
+            number = self._further_emails.get(value)
         return None if number is None else self._profiles[number]
+
+    def add_email(self, profile: Profile, email: str) -> None:
+        """Give a profile a further address: it is found by it, and goes on showing its main one."""
+        self._further_emails[email] = profile.number
+
+    def emails(self, profile: Profile) -> list[str]:
+        """All addresses of a profile, the one that it shows first."""
+        further = [email for email, number in self._further_emails.items() if number == profile.number]
+        return further if profile.email is None else [profile.email, *further]
 
     def holder(self, field: str, value: str) -> Profile | None:
         """The profile that a write with an identifier is about: there the letter case of addresses does not count."""
         if field != "email":
             return self.with_identifier(field, value)
-        number = self._by_email.get(value.lower(), self._odd_case.get(value.lower()))
+        low = value.lower()
+        number = self._by_email.get(low, self._odd_case.get(low, self._further_emails.get(low)))
         return None if number is None else self._profiles[number]
 
     def owner(self, change: Change) -> Profile | None:
@@ -104,7 +117,8 @@ class ProfileStore:
             if found is None:
                 detail = f"A profile with id {change.id} does not exist."
                 raise Conflict(detail, "id")
-        emails = self._odd_case if change.email not in self._by_email else self._by_email
+        indexes = (self._by_email, self._odd_case, self._further_emails)
+        emails = next((index for index in indexes if change.email in index), self._by_email)
         for index, value in (
             (emails, change.email),
             (self._by_phone_number, change.phone_number),
@@ -138,6 +152,8 @@ class ProfileStore:
     def update(self, profile: Profile, change: Change, now: float) -> None:
         """Apply a change to the profile that it is about; all of it or, with a `Conflict`, nothing."""
         values = {name: _value_after(profile, change, name) for name in IDENTIFIERS}
+        if values["email"] in self._further_emails:
+            values["email"] = profile.email
         if not any(values.values()):
             raise Conflict(NO_IDENTIFIER)
         details = merged(profile.details, change)

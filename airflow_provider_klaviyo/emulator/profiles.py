@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import re
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
@@ -11,7 +12,14 @@ import msgspec
 
 from airflow_provider_klaviyo.emulator import documents
 from airflow_provider_klaviyo.emulator.account import Account
-from airflow_provider_klaviyo.emulator.errors import ApiError, Problem, duplicate_profile, invalid, not_found
+from airflow_provider_klaviyo.emulator.errors import (
+    ApiError,
+    Problem,
+    duplicate_profile,
+    invalid,
+    invalid_parameter,
+    not_found,
+)
 from airflow_provider_klaviyo.emulator.filters import Comparison, Filterable
 from airflow_provider_klaviyo.emulator.operations import XS, Answer, Call, L, Operation
 from airflow_provider_klaviyo.emulator.profile_resources import (
@@ -47,6 +55,7 @@ _FILTERS = {
     "updated": Filterable(("greater-than", "less-than"), "datetime"),
     **FILTERS,
 }
+_ID = re.compile("[0-9A-Z]{26}")
 _IN_ORDER = ("id", "created")
 _SORTS = ("created", "-created", "email", "-email", "id", "-id", "updated", "-updated")
 
@@ -58,6 +67,8 @@ def _get_profiles(call: Call) -> Answer:
     account = call.account
     with account.lock:
         account.settle()
+        if account.settings.checks_ids:
+            _check_ids(call.query.filter)
         sort = call.query.sort or "id"
         after = _cursor(call)
         # In the order of creation what lies before the cursor need not be looked at.
@@ -67,6 +78,13 @@ def _get_profiles(call: Call) -> Answer:
         last = msgspec.json.encode(_key(sort)(shown[-1])).decode() if len(found) > len(shown) else None
         links = {"self": call.self_link, "next": call.next_link(last), "prev": None}
         return Answer(200, {"data": [profile_resource(call, profile) for profile in shown], "links": links})
+
+
+def _check_ids(conditions: Iterable[Comparison]) -> None:
+    values = [str(value) for each in conditions if each.field == "id" for value in each.values]
+    if not all(map(_ID.fullmatch, values)):
+        detail = "Invalid filter provided"
+        raise invalid_parameter(detail, "filter")
 
 
 def _cursor(call: Call) -> tuple[Any, int] | None:
@@ -93,15 +111,16 @@ def _matching(account: Account, conditions: tuple[Comparison, ...], first: int) 
     for profile in candidates:
         if suppression and not suppression.matches(account.consents, profile.number):
             continue
-        if all(each.matches(_value(account, profile, each.field)) for each in conditions):
+        if all(_fulfils(account, profile, each) for each in conditions):
             yield profile
 
 
-def _value(account: Account, profile: Profile, field: str) -> str | float | None:
-    if field == "id":
-        return account.profiles.id_of(profile)
-    value: str | float | None = getattr(profile, field)
-    return value
+def _fulfils(account: Account, profile: Profile, condition: Comparison) -> bool:
+    if condition.field == "id":
+        return condition.matches(account.profiles.id_of(profile))
+    if condition.field == "email":
+        return any(map(condition.matches, account.profiles.emails(profile)))
+    return condition.matches(getattr(profile, condition.field))
 
 
 def _key(sort: str) -> Callable[[Profile], tuple[Any, int]]:

@@ -98,6 +98,7 @@ class Settings:
     :param revisions: the API revisions that are answered; the shapes are those of 2026-07-15.
     :param retired_before: revisions before this one answer 410.
     :param max_any_values: how many values a filter's `any` may hold; Klaviyo names no limit, its clients use 100.
+    :param checks_ids: a filter with a profile id that is not shaped as one is a 400; what Klaviyo does is not known.
     :param max_url_bytes: longest request target; Klaviyo names no limit.
     :param keep_bodies: how many of the last request bodies the log keeps.
     :param seed: seed of the ids that the emulator makes up.
@@ -128,6 +129,7 @@ class Settings:
     revisions: tuple[str, ...] = ("2026-07-15", "2026-10-15")
     retired_before: str = "2024-10-15"
     max_any_values: int = 100
+    checks_ids: bool = False
     max_url_bytes: int = 8_192
     keep_bodies: int = 0
     seed: int = 0

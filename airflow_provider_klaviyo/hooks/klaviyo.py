@@ -172,7 +172,7 @@ class KlaviyoHook(BaseHook):
             return request(client, method, path, query, json)
 
     def find_list(self, name: str) -> str | None:
-        """The id of the list of exactly this name, None when there is none.
+        """The id of the list of exactly this name, else of the one without the blanks around it; None where neither is.
 
         :raises KlaviyoConfigurationError: when several lists have that name; their ids are named.
         """

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_klaviyo._compat import AirflowFailException, default_deferrable
+from airflow_provider_klaviyo._compat import default_deferrable
+from airflow_provider_klaviyo.operators.failures import no_retry_in_vain
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -165,24 +166,16 @@ class KlaviyoSyncOperator(BaseOperator):
         return None if is_file else self._templates
 
     def _finish(self, context: Context, work: Callable[[SyncRun], None]) -> dict[str, Any]:
-        from airflow_provider_klaviyo.exceptions import (
-            KlaviyoConfigurationError,
-            KlaviyoRequestError,
-            KlaviyoSyncFailed,
-            mask,
-        )
         from airflow_provider_klaviyo.operators.run import SyncRun
 
-        run: SyncRun | None = None
-        try:
+        with no_retry_in_vain():
             run = SyncRun(self, context, lambda: self._is_killed)
-            work(run)
-        except BaseException as error:
-            if run and run.summary:
-                context["ti"].xcom_push(key="return_value", value=run.summary)
-            if isinstance(error, (KlaviyoConfigurationError, KlaviyoRequestError, KlaviyoSyncFailed)):
-                raise AirflowFailException(mask(str(error))) from error
-            raise
+            try:
+                work(run)
+            except BaseException:
+                if run.summary:
+                    context["ti"].xcom_push(key="return_value", value=run.summary)
+                raise
         if run.open_jobs:
             self._defer(run.open_jobs)
         return run.summary

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_klaviyo._compat import AirflowFailException
 from airflow_provider_klaviyo.links.klaviyo import KlaviyoListLink, push_list_link
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
+from airflow_provider_klaviyo.operators.failures import no_retry_in_vain
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -30,7 +30,7 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
 
     :param mode: ``add``; ``remove``; or ``mirror``, which adds who is in the query and in the end removes whom this
         sync once added and who left it (templated).
-    :param list_name: the list's name; None is the task's id (templated).
+    :param list_name: the list's name, exactly; None is the task's id (templated).
     :param list_id: the list's id, in place of its name (templated).
     :param create_list: create the list where there is none of that name.
     :param opt_in_process: of a list that is created: ``single_opt_in`` or ``double_opt_in``; None is the account's
@@ -117,9 +117,10 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
 
     def _target(self) -> ListTarget:
         from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-        from airflow_provider_klaviyo.operators.options import flag, text_if_given
+        from airflow_provider_klaviyo.operators.options import exact_text_if_given, flag, text_if_given
 
-        name, list_id = text_if_given("list_name", self.list_name), text_if_given("list_id", self.list_id)
+        name = exact_text_if_given("list_name", self.list_name)
+        list_id = text_if_given("list_id", self.list_id)
         if name and list_id:
             msg = "list_name and list_id are both given: use one of them."
             raise KlaviyoConfigurationError(msg)
@@ -171,12 +172,8 @@ class KlaviyoCreateListOperator(BaseOperator):
 
         :raises AirflowFailException: when a retry would not help.
         """
-        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoRequestError
-
-        try:
+        with no_retry_in_vain():
             list_id = self._obtain()
-        except (KlaviyoConfigurationError, KlaviyoRequestError) as error:
-            raise AirflowFailException(str(error)) from error
         push_list_link(context["ti"], list_id)
         return list_id
 
@@ -185,22 +182,23 @@ class KlaviyoCreateListOperator(BaseOperator):
 
         from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
         from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
-        from airflow_provider_klaviyo.operators.options import choice, text
+        from airflow_provider_klaviyo.operators.options import choice, exact_text, positive
 
-        name = text("list_name", self.list_name)
+        name = exact_text("list_name", self.list_name)
         if not name:
             msg = "list_name is empty: give the list a name."
             raise KlaviyoConfigurationError(msg)
         target = _list_target(name, None, creates=True, opt_in_process=self.opt_in_process)
         may_exist = choice("if_exists", self.if_exists, ("use", "fail")) == "use"
+        deadline = time.time() + positive("timeout", self.timeout)
         hook = KlaviyoHook(self.klaviyo_conn_id)
-        with hook.get_client(deadline=time.time() + self.timeout) as client:
+        with hook.get_client(deadline=deadline) as client:
             hook.check_account(client)
             found = target.find(client)
             if found and not may_exist:
                 msg = f"There is a list named {name!r} already: {found}. To use it, set if_exists='use'."
                 raise KlaviyoConfigurationError(msg)
-            return found or target.obtain(client)
+            return found or target.create(client)
 
 
 def _profile_options(options: SyncOptions) -> Any:

@@ -66,8 +66,8 @@ class SyncOptions:
             max_rejected=_max_rejected(operator.max_rejected),
             is_preview=flag("preview", operator.preview),
             waits=flag("wait_for_completion", operator.wait_for_completion),
-            poll_interval=_positive("poll_interval", operator.poll_interval),
-            timeout=_positive("timeout", operator.timeout),
+            poll_interval=positive("poll_interval", operator.poll_interval),
+            timeout=positive("timeout", operator.timeout),
             is_deferrable=flag("deferrable", operator.deferrable),
             is_backfill_run=_is_backfill_run(context or {}),
         )
@@ -140,6 +140,19 @@ def text_if_given(name: str, value: object) -> str | None:
         msg = f"{name} was given, and is {value!r} now that it is rendered: check its template."
         raise KlaviyoConfigurationError(msg)
     return given
+
+
+def exact_text(name: str, value: object) -> str | None:
+    """A text with the blanks around it, or None for what a template renders to nothing."""
+    return None if text(name, value) is None else str(value)
+
+
+def exact_text_if_given(name: str, value: object) -> str | None:
+    """A text with the blanks around it, or None where the parameter was left out.
+
+    :raises KlaviyoConfigurationError: for one that a template rendered to nothing.
+    """
+    return None if text_if_given(name, value) is None else str(value)
 
 
 def names(name: str, value: object) -> Sequence[str]:
@@ -261,14 +274,30 @@ def not_negative(name: str, value: object) -> float:
     return float(value)
 
 
-def _is_backfill_run(context: Mapping[str, Any]) -> bool:
-    """Whether ``airflow backfill create`` made this Dag run."""
-    run_type = getattr(context.get("dag_run"), "run_type", "")
-    return str(getattr(run_type, "value", run_type)) == "backfill"
+def whole_number(name: str, value: object) -> int:
+    """How many of something, also as a template renders it.
+
+    :raises KlaviyoConfigurationError: for anything that cannot be counted to.
+    """
+    digits = str(value).strip()
+    if not isinstance(value, (int, str)) or isinstance(value, bool) or not digits.isdecimal():
+        msg = f"{name} must be a whole number, 0 or more, not {value!r}."
+        raise KlaviyoConfigurationError(msg)
+    return int(digits)
 
 
-def _positive(name: str, value: object) -> float:
+def positive(name: str, value: object) -> float:
+    """Seconds, but for none at all.
+
+    :raises KlaviyoConfigurationError: for anything else.
+    """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
         msg = f"{name} must be above 0 seconds, not {value!r}."
         raise KlaviyoConfigurationError(msg)
     return float(value)
+
+
+def _is_backfill_run(context: Mapping[str, Any]) -> bool:
+    """Whether ``airflow backfill create`` made this Dag run."""
+    run_type = getattr(context.get("dag_run"), "run_type", "")
+    return str(getattr(run_type, "value", run_type)) == "backfill"

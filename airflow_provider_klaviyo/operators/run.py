@@ -31,7 +31,7 @@ from airflow_provider_klaviyo.operators.storage import RunFiles
 from airflow_provider_klaviyo.records.mapping import Columns, find_all
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.changes import Changes
-from airflow_provider_klaviyo.sync.engine import Mapper, Sync
+from airflow_provider_klaviyo.sync.engine import Delivery, Mapper, Sync
 from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.query import Query, UnsuitableQuery
@@ -95,12 +95,12 @@ class SyncRun:
         report.error = "the run has not come to its end"
         report.report_path = self._files.write_report(report.details())
         report.error = None
-        with self._told(state_key) as (client, scratch, state):
+        with self._told(state_key, self._look) as (client, scratch, state):
             if state and not options.is_preview:
                 settle_open_imports(client, state.ledger, options.poll_interval)
                 state.ledger.compact_if_grown()
-                if options.full_refresh:
-                    state.ledger.refresh(self._context["ti"].run_id)
+            if state and options.full_refresh:
+                state.ledger.refresh(self._context["ti"].run_id)
             self._run(client, scratch, state, lambda: RowStream(source, query))
         if not self.open_jobs:
             _judge(report, options)
@@ -120,7 +120,8 @@ class SyncRun:
         report.rejects.describe(note.columns, note.key)
         report.rejects.resume()
         self._deadline = max(note.deadline, time.time() + _SETTLE_SECONDS)
-        with self._told(state_key) as (client, scratch, state):
+        sent_to = note.counts["list_id"]
+        with self._told(state_key, lambda _: self._sync_type.use_list(sent_to)) as (client, scratch, state):
             means = self._means(client, scratch, state, waits=True)
             self._sync_type.recall(note.remembered)
             delivery = self._sync_type.delivery(means)
@@ -139,8 +140,13 @@ class SyncRun:
                 deferral.delete(note.jobs)
         _judge(report, options)
 
+    def _look(self, client: KlaviyoClient) -> None:
+        self._sync_type.prepare(client, is_preview=self._options.is_preview)
+
     @contextmanager
-    def _told(self, state_key: str | None) -> Iterator[tuple[KlaviyoClient, Path, OpenState | None]]:
+    def _told(
+        self, state_key: str | None, prepare: Callable[[KlaviyoClient], None]
+    ) -> Iterator[tuple[KlaviyoClient, Path, OpenState | None]]:
         """Everything that a run needs; what happens with it is written into the report, and into the state."""
         report, hook = self._report, self._operator.hook
         requests, seconds = report.requests, report.seconds_waited
@@ -152,10 +158,8 @@ class SyncRun:
             state: OpenState | None = None
             try:
                 hook.check_account(client)
-                self._sync_type.prepare(client, is_preview=self._options.is_preview)
-                report.list_id = self._sync_type.list_id
-                if report.list_id or self._operator.operator_extra_links:
-                    push_list_link(self._context["ti"], report.list_id)
+                prepare(client)
+                self._show_list()
                 if state_key is not None:
                     target = self._target(state_key, hook.account_id(client), client)
                     opened = open_state(
@@ -184,6 +188,12 @@ class SyncRun:
                 self._sync_type.close()
                 self._conclude(state)
 
+    def _show_list(self) -> None:
+        report = self._report
+        report.list_id = self._sync_type.list_id
+        if report.list_id or self._operator.operator_extra_links:
+            push_list_link(self._context["ti"], report.list_id)
+
     def _target(self, state_key: str, account_id: str, client: KlaviyoClient) -> dict[str, str]:
         """What the state is a state of; if any of it differs, it is not the state of this sync."""
         return {
@@ -208,31 +218,47 @@ class SyncRun:
         defers = options.waits and options.is_deferrable and not options.is_preview
         means = self._means(client, scratch, state, waits=options.waits and not defers)
         sync_type.begin(means)
-        delivery = sync_type.preview(self._files.preview) if options.is_preview else sync_type.delivery(means)
         changes = sync_type.changes(ledger, is_preview=options.is_preview)
         people = SeenPeople(scratch)
+        sync = Sync(
+            rows=rows,
+            compile_mapper=lambda columns: self._compiled(columns, changes),
+            batcher=Batcher(sync_type.limits),
+            open_delivery=lambda: self._delivery(means),
+            people=people,
+            changes=changes,
+            report=report,
+            duplicate=sync_type.duplicate,
+            check_stop=client.check_stop,
+        )
         try:
-            Sync(
-                rows=rows,
-                compile_mapper=lambda columns: self._compiled(columns, changes),
-                batcher=Batcher(sync_type.limits),
-                delivery=delivery,
-                people=people,
-                changes=changes,
-                report=report,
-                duplicate=sync_type.duplicate,
-                check_stop=client.check_stop,
-            ).run()
+            sync.run()
         finally:
             people.close()
-        if defers and isinstance(delivery, ImportJobDelivery) and delivery.open_jobs:
+        if defers and isinstance(sync.delivery, ImportJobDelivery) and sync.delivery.open_jobs:
             self.open_jobs = Deferral(self._files).save(
-                report, delivery.handed_over(), self._deadline, sync_type.remember(means)
+                report, sync.delivery.handed_over(), self._deadline, sync_type.remember(means)
             )
             if state and state.lock:
                 state.lock.hold_until(self._deadline + _SETTLE_SECONDS)
-        else:
-            sync_type.conclude(means)
+            return
+        sync_type.conclude(means)
+        if not options.is_preview and options.allows(report.rejected, report.rows_read):
+            self._open(means)  # who waits for the list's id gets it, also when there was nobody to send
+
+    def _delivery(self, means: Means) -> Delivery:
+        if self._options.is_preview:
+            return self._sync_type.preview(self._files.preview)
+        self._open(means)
+        return self._sync_type.delivery(means)
+
+    def _open(self, means: Means) -> None:
+        """Have what is sent to made, where it is not there yet; the state is that of it from then on."""
+        self._sync_type.open(means.client)
+        if self._report.list_id != self._sync_type.list_id:
+            self._show_list()
+        if means.ledger:
+            means.ledger.become({**means.ledger.target, **self._sync_type.target})
 
     def _means(self, client: KlaviyoClient, scratch: Path, state: OpenState | None, *, waits: bool) -> Means:
         return Means(
@@ -328,9 +354,10 @@ def _judge(report: SyncReport, options: SyncOptions) -> None:
     if not options.allows(report.rejected, report.rows_read):
         reasons = [reason for reason in report.reasons.most_common() if reason[0][0] == "rejected"]
         worst = "; ".join(f"{field}: {reason} ({rows:,} rows)" for (_, field, reason), rows in reasons[:3])
+        others = "would be" if options.is_preview else "were"
         msg = (
             f"{report.rejected:,} of {report.rows_read:,} rows were rejected, and max_rejected={options.max_rejected} "
-            f"allows {options.most_rejected(report.rows_read):,}. All other rows were sent. Most: {worst}. "
+            f"allows {options.most_rejected(report.rows_read):,}. All other rows {others} sent. Most: {worst}. "
             f"The rejected rows and their reasons are in {report.rejects.written_to}."
         )
         raise KlaviyoSyncFailed(msg, report.as_dict())

@@ -17,6 +17,7 @@ from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.operators.storage import is_default_storage, safe_name, storage_path
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.lock import Holder, StateLock
+from airflow_provider_klaviyo.state.storage import usable
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -71,14 +72,17 @@ def open_state(
 
     :param may_change: parts of the target over whose change a full refresh keeps what the state remembers.
 
+    :raises KlaviyoConfigurationError: when nothing can be kept in its folder.
     :raises StateLocked: when another run writes it.
     :raises StateOfAnotherTarget: when it is the state of something else.
     """
     folder = state_folder(state_key)
     holder = _holder(context)
     lock = None if options.is_preview else StateLock(folder / "lock.json", holder, now=time.time)
-    if lock:
-        lock.acquire()
+    with usable(folder, "The state cannot be kept in", "the state_key"):
+        folder.exists()
+        if lock:
+            lock.acquire()
     try:
         ledger = Ledger.open(
             folder,

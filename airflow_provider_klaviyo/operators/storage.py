@@ -15,6 +15,7 @@ import msgspec
 
 from airflow_provider_klaviyo._compat import conf
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.state.storage import usable
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -66,35 +67,33 @@ class RunFiles:
         :raises KlaviyoConfigurationError: when nothing can be written under ``storage_path``.
         """
         content = msgspec.json.format(msgspec.json.encode(details, enc_hook=str), indent=2) + b"\n"
-        try:
+        with usable(
+            self.report, "The report cannot be written to", "the ids of the Dag, the task or the run"
+        ):
             self.folder.mkdir(parents=True, exist_ok=True)
             with self.report.open("wb") as file:
                 file.write(content)
-        except (
-            FileNotFoundError,
-            NotADirectoryError,
-            IsADirectoryError,
-            PermissionError,
-            ImportError,
-        ) as error:
-            msg = f"The report cannot be written to {self.report} ({error}). Check [klaviyo] storage_path."
-            raise KlaviyoConfigurationError(msg) from error
         return str(self.report)
 
     def prune(self) -> None:
-        """Delete this task's files that are older than ``keep_days``; a failure to do so is only logged."""
+        """Delete this task's files that are older than ``keep_days``, and what its earlier tries left when deferred.
+
+        A new try means that nobody comes back to settle those. A failure to delete is only logged.
+        """
         oldest = time.time() - conf.getint(_SECTION, "keep_days", fallback=30) * _DAY
         try:
-            for file in self._older_than(oldest):
+            for file in self._outdated(oldest):
                 file.unlink()
         except Exception as error:
             log.warning("Old reports in %s could not be deleted: %s", self.folder, error)
 
-    def _older_than(self, moment: float) -> Iterator[Any]:
-        if self.folder.exists():
-            for file in self.folder.iterdir():
-                if file.name.endswith((".json", ".jsonl")) and file.stat().st_mtime < moment:
-                    yield file
+    def _outdated(self, moment: float) -> Iterator[Any]:
+        tries = self.stem.rpartition(".try")[0] + ".try"
+        for file in list(self.folder.iterdir()) if self.folder.exists() else ():
+            is_of_try = file.name.startswith(tries) and ".deferred" in file.name.removeprefix(tries)
+            is_ours = file.name.endswith((".json", ".jsonl"))
+            if is_ours and (is_of_try or file.stat().st_mtime < moment):
+                yield file
 
 
 def storage_path() -> Any:

@@ -76,7 +76,14 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
         """The subscriptions sync with this operator's terms."""
         import datetime as dt
 
-        from airflow_provider_klaviyo.operators.options import flag, names, not_negative, text, text_if_given
+        from airflow_provider_klaviyo.operators.options import (
+            exact_text_if_given,
+            flag,
+            names,
+            not_negative,
+            text,
+            text_if_given,
+        )
         from airflow_provider_klaviyo.records.subscription import SubscriptionOptions
         from airflow_provider_klaviyo.sync.guard import Resubscribe
         from airflow_provider_klaviyo.sync.subscriptions import SubscriptionsSync, Terms
@@ -84,10 +91,10 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
         terms = Terms(
             mode=text("mode", self.mode) or "",
             channels=names("channels", self.channels),
-            list_name=text_if_given("list_name", self.list_name),
+            list_name=exact_text_if_given("list_name", self.list_name),
             list_id=text_if_given("list_id", self.list_id),
             historical_import=flag("historical_import", self.historical_import),
-            custom_source=text("custom_source", self.custom_source),
+            custom_source=text_if_given("custom_source", self.custom_source),
             resubscribe=Resubscribe.of(self.resubscribe),
             ask_again_after=(
                 None

@@ -26,6 +26,12 @@ Reader = Callable[[Sequence[object]], Read]
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z]{4})?([-_]([A-Za-z]{2}|\d{3}))?")
 _KLAVIYO_ID = re.compile(r"[0-9A-Za-z]+")
 
+_NO_LOCALE = "not a locale like en-US (language, then region)"
+_NO_KLAVIYO_ID = (
+    "not a Klaviyo profile id (letters and digits only); an id of your own belongs into external_id"
+)
+_NUL = "it holds a NUL character, which cannot be part of an id: remove that in SQL"
+
 
 def reader(name: str, timezone: tzinfo) -> Reader:
     """What reads the column of a field; a phone number is only read here, not checked.
@@ -48,29 +54,30 @@ def _after(read: Read, check: Callable[[Values], Read]) -> Read:
 
 
 def _check_klaviyo_ids(values: Values) -> Read:
-    checked, _ = _check_external_ids(values)
-    reason = "not a Klaviyo profile id (letters and digits only); an id of your own belongs into external_id"
-    reasons = {
-        place: reason for place, value in enumerate(checked) if value and not _KLAVIYO_ID.fullmatch(value)
-    }
-    for place in reasons:
-        checked[place] = None
-    return checked, reasons
+    return _checked(_trimmed(values), _KLAVIYO_ID.fullmatch, _NO_KLAVIYO_ID)
 
 
 def _check_external_ids(values: Values) -> Read:
-    """Blank ones name nobody; padding, as of a CHAR column, is not part of an id."""
-    return [value and (value.strip() or None) for value in values], {}
+    return _checked(_trimmed(values), lambda value: "\0" not in value, _NUL)
+
+
+def _trimmed(values: Values) -> Values:
+    """Empty and blank ids name nobody; padding, as of a CHAR column, is not part of an id."""
+    return [value.strip() or None if value else None for value in values]
 
 
 def _check_locales(values: Values) -> Read:
     """BCP 47, such as ``en-US``; databases often hold ``en_US``."""
-    reason = "not a locale like en-US (language, then region)"
-    bad = {place: reason for place, value in enumerate(values) if value and not _LOCALE.fullmatch(value)}
-    checked = [value.replace("_", "-") if value else None for value in values]
-    for place in bad:
-        checked[place] = None
-    return checked, bad
+    checked, reasons = _checked(values, _LOCALE.fullmatch, _NO_LOCALE)
+    return [value.replace("_", "-") if value else None for value in checked], reasons
+
+
+def _checked(values: Values, is_good: Callable[[str], object], reason: str) -> Read:
+    """The values without the bad ones, for which there is one reason."""
+    reasons = {place: reason for place, value in enumerate(values) if value and not is_good(value)}
+    if not reasons:
+        return values, {}
+    return [None if place in reasons else value for place, value in enumerate(values)], reasons
 
 
 _CHECKS: Mapping[str, Callable[[Values], Read]] = {

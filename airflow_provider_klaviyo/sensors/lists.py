@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseSensorOperator, PokeReturnValue
+from airflow.sdk import PokeReturnValue
 
-from airflow_provider_klaviyo._compat import AirflowFailException, AirflowSensorTimeout, default_deferrable
+from airflow_provider_klaviyo._compat import AirflowSensorTimeout
+from airflow_provider_klaviyo.sensors.base import KlaviyoSensor, check_event
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -18,7 +19,7 @@ _GRACE = timedelta(minutes=5)
 """The trigger knows when the time is up; Airflow's own timeout is for one that is lost."""
 
 
-class KlaviyoListSensor(BaseSensorOperator):
+class KlaviyoListSensor(KlaviyoSensor):
     """Succeeds when a list exists, and holds enough profiles if that is asked for; returns the list's id.
 
     :param list_name: the list's name (templated).
@@ -37,55 +38,36 @@ class KlaviyoListSensor(BaseSensorOperator):
         list_name: str | None = None,
         list_id: str | None = None,
         min_profiles: int | None = None,
-        klaviyo_conn_id: str = "klaviyo_default",
-        deferrable: bool | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.list_name = list_name
         self.list_id = list_id
         self.min_profiles = min_profiles
-        self.klaviyo_conn_id = klaviyo_conn_id
-        self.deferrable = default_deferrable() if deferrable is None else deferrable
 
     def execute(self, context: Context) -> Any:
         """Wait in the way that was asked for; returns the list's id.
 
         :raises AirflowSensorTimeout: when the time is up; the list is named.
+        :raises AirflowFailException: when a retry would not help.
         """
-        if self.deferrable:
-            self._defer()
         try:
             return super().execute(context)
         except AirflowSensorTimeout as error:
             msg = f"{self._what()} did not appear in time. {error}"
             raise AirflowSensorTimeout(msg) from error
 
-    def poke(self, context: Context) -> PokeReturnValue:  # noqa: ARG002 - Airflow's signature
+    def poke(self, context: Context) -> PokeReturnValue:
         """Look for the list once."""
-        from airflow_provider_klaviyo.exceptions import (
-            KlaviyoConfigurationError,
-            KlaviyoRequestError,
-            KlaviyoRetryableError,
-        )
-        from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
-        from airflow_provider_klaviyo.triggers.lists import look_at_list
-
-        try:
-            look = look_at_list(KlaviyoHook(self.klaviyo_conn_id), *self._target(), self.min_profiles)
-        except KlaviyoRetryableError as error:  # the sensor's own timeout bounds how long an outage may last
-            self.log.warning("Klaviyo cannot be looked at now: %s", error)
+        look = self._look_if_possible(context)
+        if look is None:
             return PokeReturnValue(is_done=False)
-        except (KlaviyoConfigurationError, KlaviyoRequestError) as error:
-            raise AirflowFailException(str(error)) from error
         self.log.info("%s", self._seen(look))
         return PokeReturnValue(is_done=look["is_settled"], xcom_value=look["list_id"])
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:  # noqa: ARG002
         """Come back from the triggerer."""
-        if event and event.get("error"):
-            msg = f"Waiting for {self._what()} failed: {event['error']}"
-            raise AirflowFailException(msg)
+        check_event(event, self._what())
         if not event or not event["is_settled"]:
             seen = self._seen(event) if event else "Klaviyo could not be looked at last."
             msg = f"{self._what()} did not appear in time, within {self.timeout:g} seconds. {seen}"
@@ -96,11 +78,11 @@ class KlaviyoListSensor(BaseSensorOperator):
     def _defer(self) -> None:
         from airflow_provider_klaviyo.triggers.lists import KlaviyoListTrigger
 
-        name, list_id = self._target()
+        name, list_id, least = self._target()
         trigger = KlaviyoListTrigger(
             list_name=name,
             list_id=list_id,
-            min_profiles=self.min_profiles,
+            min_profiles=least,
             klaviyo_conn_id=self.klaviyo_conn_id,
             poll_interval=self.poke_interval,
             until=time.time() + self.timeout,
@@ -111,22 +93,27 @@ class KlaviyoListSensor(BaseSensorOperator):
             timeout=timedelta(seconds=self.timeout) + _GRACE,
         )
 
-    def _target(self) -> tuple[str | None, str | None]:
-        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-        from airflow_provider_klaviyo.operators.options import text
+    def _look(self, context: Context) -> dict[str, Any]:  # noqa: ARG002 - for those who need it
+        from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
+        from airflow_provider_klaviyo.triggers.lists import look_at_list
 
-        try:
-            name, list_id = text("list_name", self.list_name), text("list_id", self.list_id)
-        except KlaviyoConfigurationError as error:
-            raise AirflowFailException(str(error)) from error
+        return look_at_list(KlaviyoHook(self.klaviyo_conn_id), *self._target())
+
+    def _target(self) -> tuple[str | None, str | None, int | None]:
+        """The name or the id, and how many profiles are asked for."""
+        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+        from airflow_provider_klaviyo.operators.options import exact_text, text, whole_number
+
+        name, list_id = exact_text("list_name", self.list_name), text("list_id", self.list_id)
         if bool(name) == bool(list_id):
             msg = "Give list_name or list_id, one of them."
-            raise AirflowFailException(msg)
-        return name, list_id
+            raise KlaviyoConfigurationError(msg)
+        least = None if self.min_profiles is None else whole_number("min_profiles", self.min_profiles)
+        return name, list_id, least
 
     def _what(self) -> str:
         what = f"The list {self.list_name!r}" if self.list_name else f"The list with the id {self.list_id}"
-        return what if self.min_profiles is None else f"{what} with {self.min_profiles:,} profiles"
+        return what if self.min_profiles is None else f"{what} with {self._target()[2]:,} profiles"
 
     def _seen(self, look: dict[str, Any]) -> str:
         if not look["list_id"]:

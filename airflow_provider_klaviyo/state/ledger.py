@@ -119,17 +119,14 @@ class Ledger:
         """
         try:
             chain = StateLog(folder, writer=writer, now=now)
-            differing = _differing(chain.entries, target)
-            if differing and not (full_refresh and differing <= set(may_change)):
-                raise _of_another_target(chain.entries, target or {}, differing)
             ledger = cls._of(chain, scratch, target, is_read_only=is_read_only)
+            if target is not None:
+                ledger.aim(target, may_change if full_refresh else ())
         except (StateOfAnotherTarget, StateDamaged, StateUnreadable) as error:
             if not full_refresh:
                 raise
             log.warning("full_refresh starts a new state: %s", error)
         else:
-            if differing:
-                ledger.retarget(target or {})
             return ledger
         (scratch / _TABLE).unlink(missing_ok=True)
         chain = StateLog(folder, writer=writer, now=now, anew=True)
@@ -155,12 +152,36 @@ class Ledger:
             unless_whole.pop_all()
         return ledger
 
+    def aim(self, target: Mapping[str, str], may_change: Collection[str]) -> None:
+        """Make sure that this is the state of a target.
+
+        :raises StateOfAnotherTarget: when it holds anything of another one, in more than what may change.
+        """
+        differing = {
+            name for name in {**self._target, **target} if self._target.get(name) != target.get(name)
+        }
+        if not differing:
+            return
+        if self.holds_nothing:
+            self._table.clear()
+            self.become(target)
+        elif differing <= set(may_change):
+            self.retarget(target)
+        else:
+            self.close()
+            raise _of_another_target(self._target, target, differing)
+
     # --- what is known ----------------------------------------------------------------------------------------
 
     @property
     def is_new(self) -> bool:
         """Whether nothing was ever acknowledged under this name."""
         return not self._chain.runs and self._table.is_empty()
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether nothing is here that was sent, no row, no person and no job: such a state is good for any target."""
+        return not self._chain.jobs and not self.people.count() and self.counts().keys() <= {Status.STALE}
 
     @property
     def target(self) -> Mapping[str, str]:
@@ -232,20 +253,15 @@ class Ledger:
     def move(self, rows: Sequence[Sent], *, is_acknowledged: bool) -> None:
         """Note whom rows name now that are not sent, because another row or the list itself has the person already.
 
-        :param is_acknowledged: whether the people are on the list. Rows that the state does not know are entered then,
-            so that a row whose value is bad one day still stands for its person; otherwise they stay unknown.
+        A row whose value is bad one day still stands for its person, so rows that the state does not know are entered.
+
+        :param is_acknowledged: whether the people are on the list; otherwise the rows count as stale.
         """
         keys = [row.key for row in rows]
         named = self._table.persons_of(keys)
         known = self._table.look_up(keys) if is_acknowledged else {}
         doubted = {key for key, found in known.items() if found.status is not Status.ACKNOWLEDGED}
-        moved = [
-            row
-            for row in rows
-            if row.key in doubted
-            or (is_acknowledged and row.key not in named)
-            or named.get(row.key, row.person) != row.person
-        ]
+        moved = [row for row in rows if row.key in doubted or named.get(row.key) != row.person]
         if moved:
             self._add("moved", {"rows": len(moved), "acknowledged": is_acknowledged}, _pack(moved))
 
@@ -265,8 +281,14 @@ class Ledger:
 
     def retarget(self, target: Mapping[str, str]) -> None:
         """Go on as the state of another target: what is remembered of people stays, rows count no longer."""
-        self._target = dict(target)
         self._add("refresh", {"run": ""})
+        self.become(target)
+
+    def become(self, target: Mapping[str, str]) -> None:
+        """Go on as the state of another target with all that is remembered."""
+        if target == self._target:
+            return
+        self._target = dict(target)
         if not self._is_read_only:
             self.compact()
 
@@ -455,18 +477,9 @@ class Ledger:
         self._chain.runs = [*self._chain.runs, {**facts, "serial": number}][-_RUNS:]
 
 
-def _differing(entries: Sequence[Entry], target: Mapping[str, str] | None) -> set[str]:
-    """The parts of the target that are others than those of the state."""
-    if not entries or target is None:
-        return set()
-    found: Mapping[str, str] = entries[0].facts["target"]
-    return {name for name in {**found, **target} if found.get(name) != target.get(name)}
-
-
 def _of_another_target(
-    entries: Sequence[Entry], target: Mapping[str, str], differing: Collection[str]
+    found: Mapping[str, str], target: Mapping[str, str], differing: Collection[str]
 ) -> StateOfAnotherTarget:
-    found: Mapping[str, str] = entries[0].facts["target"]
     told = "; ".join(
         f"{name} was {found.get(name) or 'none'} and is now {target.get(name) or 'none'}"
         for name in {**found, **target}

@@ -6,11 +6,21 @@ import errno
 import os
 import uuid
 from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, Self
 
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+
 _BLOCK = 1 << 20
+_UNUSABLE = (
+    FileExistsError,
+    FileNotFoundError,
+    ImportError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
 
 
@@ -25,6 +35,28 @@ class StateFolder(Protocol):
     def iterdir(self) -> Iterator[Self]: ...
     def open(self, mode: str) -> BinaryIO: ...
     def unlink(self) -> None: ...
+
+
+@contextmanager
+def usable(
+    path: Any, what: str = "Nothing can be kept in", names: str = "the ids of Dag and task"
+) -> Iterator[None]:
+    """Say in words that a place cannot be written to, where another try would end the same way.
+
+    :param what: cannot be done, before the path.
+    :param names: what the path is named after.
+    :raises KlaviyoConfigurationError: naming what to change.
+    """
+    try:
+        yield
+    except _UNUSABLE as error:
+        msg = f"{what} {path} ({error}). Check [klaviyo] storage_path."
+        raise KlaviyoConfigurationError(msg) from error
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        msg = f"{what} {path}: its name is too long. Shorten {names}, or set another [klaviyo] storage_path."
+        raise KlaviyoConfigurationError(msg) from error
 
 
 def listed(folder: StateFolder) -> list[Any]:

@@ -140,6 +140,34 @@ class TrackedPeople:
                     held.setdefault(person, []).append(key)
         return [Absent(person, tuple(held.get(person, ()))) for person in persons if person not in named]
 
+    def named_among(self, persons: Sequence[int]) -> set[int]:
+        """Those of these people whom a row of this run names, none of whom is among those who left.
+
+        Whoever is tracked and did not leave is named; that is known also to a worker that did not read the query.
+        """
+        absent = {each.person for each in self.unnamed(persons)}
+        return (set(persons) - absent) | self.identities(persons).keys()
+
+    def newest(self) -> int:
+        """The number of the last entry that said something of a row."""
+        with self._lock:
+            return int(self._database.execute("SELECT COALESCE(MAX(serial), 0) FROM rows").fetchone()[0])
+
+    def sent_since(self, serial: int) -> Iterator[list[str]]:
+        """The identities of those whose row was sent after an entry, some thousand at a time."""
+        last = -(1 << 63)
+        query = (
+            "SELECT r.key, a.identity FROM rows r CROSS JOIN added a USING (person) "
+            "WHERE r.key > ? AND r.serial > ? AND r.status != 4 ORDER BY r.key LIMIT ?"
+        )
+        while True:
+            with self._lock:
+                found = self._database.execute(query, (last, serial, PART)).fetchall()
+            if not found:
+                return
+            yield [identity for _, identity in found]
+            last = found[-1][0]
+
     def replaced(self, keys: Sequence[int]) -> set[int]:
         """The rows of which Klaviyo has acknowledged whom they name now, be it by another row."""
         query = (

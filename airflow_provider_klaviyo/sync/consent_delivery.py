@@ -12,12 +12,11 @@ from typing import cast
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.filters import MOST_VALUES
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.retry import was_not_processed
+from airflow_provider_klaviyo.client.retry import may_be_done
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoError,
     KlaviyoRequestError,
     KlaviyoRetryableError,
-    KlaviyoTimeout,
 )
 from airflow_provider_klaviyo.records.consent import CHANNELS
 from airflow_provider_klaviyo.records.record import Problem, Record
@@ -164,7 +163,7 @@ class ConsentDelivery(PooledDelivery):
                 else:
                     self._take(people, ticket, left_out, doubt)
                     return True
-            if not is_doubtful(failure):
+            if not may_be_done(failure):
                 self._asked.withdraw(ticket)
             elif self.outcome_shows:
                 self._put_off(people, doubt, failure)
@@ -250,15 +249,3 @@ def _channel_of(field: str) -> str | None:
 def _left_out(field: str, people: int) -> Problem:
     whose = "" if people == 1 else ", or of others in the same request: it does not say whose"
     return Problem(field, f"Klaviyo took the person without this field, so nothing may come of it{whose}")
-
-
-def is_doubtful(error: KlaviyoError) -> bool:
-    """Whether Klaviyo may have done what was asked although it did not say so.
-
-    What answers in another form than Klaviyo's is a proxy, which may have passed the request on.
-    """
-    if isinstance(error, (KlaviyoTimeout, KlaviyoRequestError)):
-        return False
-    if isinstance(error, KlaviyoRetryableError):
-        return not was_not_processed(error)
-    return error.status is not None and not error.errors

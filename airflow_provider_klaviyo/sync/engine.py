@@ -58,11 +58,45 @@ class Delivery(Protocol):
     def close(self) -> None: ...
 
 
+class NothingSent:
+    """What stands in for a delivery until there is something to send."""
+
+    open_jobs: Sequence[OpenJob] = ()
+
+    def send(self, batch: Sequence[Record]) -> None:  # noqa: ARG002 - as the deliveries
+        """Refuse: a delivery is to be opened first."""
+        msg = "The delivery is not open."
+        raise TypeError(msg)
+
+    def knows(self, batch: Sequence[Record]) -> bool:  # noqa: ARG002 - as the deliveries
+        """No batch came this far."""
+        return False
+
+    def settled(self) -> Iterator[Settled]:
+        """Nothing."""
+        return iter(())
+
+    def finish(self) -> Iterator[Settled]:
+        """Nothing to wait for."""
+        return iter(())
+
+    def abandon(self, reason: str) -> Iterator[Settled]:  # noqa: ARG002 - as the deliveries
+        """Nothing is in doubt."""
+        return iter(())
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
 class Sync:
     """One run of a sync.
 
+    ``delivery`` is what the run sent by.
+
     :param rows: opens the query's result.
     :param compile_mapper: makes the mapper for the result's columns, or raises when they do not fit.
+    :param open_delivery: makes the delivery; asked once, before the first batch is sent, when the query has run and
+        its columns fit.
     :param duplicate: why a record is skipped whose ``once`` occurred before.
     :param check_stop: raises when the run is to stop.
     """
@@ -72,7 +106,7 @@ class Sync:
         rows: Callable[[], AbstractContextManager[Rows]],
         compile_mapper: Callable[[Sequence[str]], Mapper],
         batcher: Batcher,
-        delivery: Delivery,
+        open_delivery: Callable[[], Delivery],
         people: SeenPeople,
         changes: Changes,
         report: SyncReport,
@@ -82,7 +116,8 @@ class Sync:
         self._rows = rows
         self._compile_mapper = compile_mapper
         self._batcher = batcher
-        self._delivery = delivery
+        self._open_delivery: Callable[[], Delivery] | None = open_delivery
+        self.delivery: Delivery = NothingSent()
         self._people = people
         self._changes = changes
         self._report = report
@@ -106,8 +141,8 @@ class Sync:
             self._abandon(error)
             raise
         finally:
-            self._delivery.close()
-            self._report.open_jobs = list(self._delivery.open_jobs)
+            self.delivery.close()
+            self._report.open_jobs = list(self.delivery.open_jobs)
 
     def _read_and_finish(self) -> None:
         try:
@@ -121,7 +156,7 @@ class Sync:
         if last := self._batcher.rest():
             self._outbox.append(last)
             self._send(())
-        self._verdicts.take(self._delivery.finish())
+        self._verdicts.take(self.delivery.finish())
 
     def _read_all(self) -> None:
         with self._rows() as rows:
@@ -186,9 +221,14 @@ class Sync:
         self._outbox.extend(self._batcher.add(records))
         self._in_hand = (0, ())
         while self._outbox:
-            self._delivery.send(self._outbox[0])
+            self._opened().send(self._outbox[0])
             self._outbox.popleft()
-        self._verdicts.take(self._delivery.settled())
+        self._verdicts.take(self.delivery.settled())
+
+    def _opened(self) -> Delivery:
+        if self._open_delivery:
+            self.delivery, self._open_delivery = self._open_delivery(), None
+        return self.delivery
 
     def _refuse(self, flaws: Sequence[Flawed], outcome: Outcome) -> None:
         for flaw in flaws:
@@ -206,11 +246,11 @@ class Sync:
             self._told_in_hand.add(last.number)
         self._verdicts.count()
         cause = f"{type(error).__name__}: {mask(str(error))}"
-        self._verdicts.take(self._delivery.abandon(stopped(error)))
+        self._verdicts.take(self.delivery.abandon(stopped(error)))
         first, rows = self._in_hand
         unsent = [(number, row) for number, row in enumerate(rows, first) if number not in self._told_in_hand]
         for batch in (*self._outbox, self._batcher.rest()):
-            if batch and not self._delivery.knows(batch):
+            if batch and not self.delivery.knows(batch):
                 unsent += [(record.number, record.row) for record in batch]
         problem = (Problem("", f"not sent: the run stopped ({cause})"),)
         for number, row in unsent:

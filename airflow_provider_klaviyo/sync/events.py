@@ -87,9 +87,7 @@ class EventsSync(SyncType):
 
     def tell(self) -> Mapping[str, object]:
         """How many events may start flows, and how many are history."""
-        if self._delivery is None:
-            return {}
-        live, backfill = self._delivery.kinds
+        live, backfill = self._delivery.kinds if self._delivery else (0, 0)
         log.info(
             "%s events may start flows; %s are history (backfill) and may not.", f"{live:,}", f"{backfill:,}"
         )

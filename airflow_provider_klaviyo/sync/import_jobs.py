@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILE, IMPORT_PROFILES
-from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, find_import_jobs, start_import
+from airflow_provider_klaviyo.client.jobs import ImportJob, find_import_jobs, start_import
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
 from airflow_provider_klaviyo.records.record import Record
@@ -28,7 +28,6 @@ _SINGLES = 50
 
 _FIRST_POLL = 0.5
 _SAY_INTERVAL = 30.0
-_YOUNG = 60.0
 
 
 class HandedOver(NamedTuple):
@@ -194,13 +193,9 @@ class ImportJobDelivery(PooledDelivery):
             )
 
     def _terminal_jobs(self) -> list[ImportJob]:
+        now = self._client.clock.now()
         jobs = find_import_jobs(self._client, list(self._jobs))
-        return [job for job in jobs.values() if job.status.is_terminal and not self._may_yet_appear(job)]
-
-    def _may_yet_appear(self, job: ImportJob) -> bool:
-        """Whether a job that Klaviyo does not know is only too young to be known everywhere."""
-        age = self._client.clock.now() - self._jobs[job.id].started
-        return job.status is JobStatus.UNKNOWN and age < _YOUNG
+        return [job for job in jobs.values() if job.is_settled(now - self._jobs[job.id].started)]
 
     def _settle(self, job: ImportJob) -> None:
         opened = self._settling[job.id]

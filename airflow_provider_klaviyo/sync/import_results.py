@@ -33,9 +33,11 @@ def verdicts_of(
     """Who was taken and who was not.
 
     A cancelled job, or one whose counts do not add up, acknowledges nobody: whom its errors name is rejected,
-    everybody else is pending.
+    everybody else is pending. Where everybody failed, errors need not name anybody.
     """
     problems, unplaced = _by_place(len(kept), errors, place_of or _Places(kept))
+    if job.refused_all(len(kept)):
+        problems, unplaced = _for_all(len(kept), problems, unplaced), set()
     doubt = _doubt(job, len(kept), len(problems), unplaced)
     verdicts = [
         Verdict(kept[place][0], kept[place][2], Outcome.REJECTED, tuple(found))
@@ -109,6 +111,16 @@ def _by_place(
         else:
             problems.setdefault(place, []).append(Problem(field, f"Klaviyo rejected it: {error.words}"))
     return problems, unplaced
+
+
+def _for_all(
+    size: int, problems: Mapping[int, list[Problem]], unplaced: Collection[str]
+) -> dict[int, list[Problem]]:
+    """A reason for everybody: the own one, or what the errors say that name nobody."""
+    words = "; ".join(sorted(unplaced)[:_SHOWN]) or "no reason given"
+    return {
+        place: problems.get(place) or [Problem("", f"Klaviyo rejected it: {words}")] for place in range(size)
+    }
 
 
 class _Places:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from airflow_provider_klaviyo.client.endpoints import ADD_TO_LIST
 from airflow_provider_klaviyo.client.jobs import import_body
 from airflow_provider_klaviyo.client.lists import add_members, membership_body
+from airflow_provider_klaviyo.client.retry import may_be_done
+from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.list_member import by_field
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.delivery import Doubt, in_parts
 from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
+from airflow_provider_klaviyo.sync.list_members import MemberFinder
+from airflow_provider_klaviyo.sync.list_removals import ABOUT_MEMBERS
 from airflow_provider_klaviyo.sync.outcomes import Settled
-from airflow_provider_klaviyo.sync.refusals import ABOUT_RECORDS, RefusalHandler
+from airflow_provider_klaviyo.sync.refusals import Instead, RefusalHandler
 from airflow_provider_klaviyo.sync.sync_type import Means, SyncType
 
 BY_ID = "klaviyo_id"
-
-ABOUT_MEMBERS = (*ABOUT_RECORDS, 404)
-"""What Klaviyo answers when one of many ids is nobody's is not documented."""
 
 
 class ListAddDelivery(ImportJobDelivery):
@@ -38,6 +40,7 @@ class ListAddDelivery(ImportJobDelivery):
             list_id=self._list,
         )
         self._identifier = identifier
+        self._tracked = means.ledger.people if means.ledger and sync_type.keeps_identity else None
         self._by_id = RefusalHandler(
             ADD_TO_LIST.records, about_records=ABOUT_MEMBERS, has_history=self._state.has_history
         )
@@ -50,11 +53,62 @@ class ListAddDelivery(ImportJobDelivery):
             for part in in_parts(by_id, ADD_TO_LIST.max_records):
                 self._by_id.deliver(part, lambda some: self._add(some, doubt), refuse)
 
+    def _start(self, part: Sequence[Record], doubt: Doubt) -> None:
+        with self._untracked_if_refused(part):
+            super()._start(part, doubt)
+
     def _add(self, part: Sequence[Record], doubt: Doubt) -> None:
-        ticket = self._state.send(part)
-        add_members(self._client, self._list, [record.body for record in part])
-        self._state.settle(ticket)
-        self._tell(Settled(accepted=len(part)), part, doubt)
+        with self._untracked_if_refused(part):
+            ticket = self._state.send(part)
+            try:
+                add_members(self._client, self._list, [record.body for record in part])
+            except KlaviyoRequestError as error:
+                if not error.was_repeated or error.status not in ABOUT_MEMBERS:
+                    raise
+                left = self._not_on_list(part, error)
+            else:
+                left = []
+            self._settle_members(ticket, part, left, doubt)
+
+    def _settle_members(
+        self, ticket: int, part: Sequence[Record], left: Sequence[Record], doubt: Doubt
+    ) -> None:
+        """Note that all but some are on the list, and have those added."""
+        numbers = {record.number for record in left}
+        self._state.settle(
+            ticket, pending=[place for place, record in enumerate(part) if record.number in numbers]
+        )
+        added = [record for record in part if record.number not in numbers]
+        self._tell(Settled(accepted=len(added)), added, doubt)
+        if left:
+            raise Instead([left])
+
+    def _not_on_list(self, part: Sequence[Record], error: KlaviyoRequestError) -> list[Record]:
+        """Whom the try whose answer was lost has not put on the list.
+
+        :raises KlaviyoRequestError: the refusal, when that is everybody.
+        """
+        members = MemberFinder(self._client, self._list).find(BY_ID, part).ids
+        if not members:
+            raise error
+        return [record for record in part if record.number not in members]
+
+    @contextmanager
+    def _untracked_if_refused(self, part: Sequence[Record]) -> Iterator[None]:
+        """Where a request certainly did nothing, whom only it was to add is not on the list by the sync's doing."""
+        strangers = self._strangers(part)
+        try:
+            yield
+        except KlaviyoError as error:
+            if strangers and not may_be_done(error):
+                self._state.refuse(strangers)
+            raise
+
+    def _strangers(self, part: Sequence[Record]) -> list[Record]:
+        if self._tracked is None:
+            return []
+        tracked = self._tracked.identities([record.person for record in part])
+        return [record for record in part if record.person not in tracked]
 
 
 def add_bodies(batch: Sequence[Record], identifier: str, list_id: str) -> list[bytes]:

@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
 
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.lists import Member
 from airflow_provider_klaviyo.exceptions import KlaviyoSyncFailed, mask
 from airflow_provider_klaviyo.records.list_member import ListMember
 from airflow_provider_klaviyo.records.profile import ProfileOptions
-from airflow_provider_klaviyo.records.record import Record, Row
+from airflow_provider_klaviyo.records.record import Problem, Record, Row
 from airflow_provider_klaviyo.state.errors import StateOfAnotherTarget
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger, Sent
-from airflow_provider_klaviyo.state.tracked import Absent
+from airflow_provider_klaviyo.state.tracked import Absent, TrackedPeople
 from airflow_provider_klaviyo.sync.changes import Changes, Keyed, OnlyChanges, Unsent
 from airflow_provider_klaviyo.sync.engine import Delivery
-from airflow_provider_klaviyo.sync.list_removals import (
-    Find,
-    MemberFinder,
-    RemovalDelivery,
-    Removals,
-    remover,
-)
+from airflow_provider_klaviyo.sync.list_members import STILL_NAMED, Find, MemberFinder
+from airflow_provider_klaviyo.sync.list_removals import NOT_ON_LIST, RemovalDelivery, Removals, remover
 from airflow_provider_klaviyo.sync.list_target import ListTarget
 from airflow_provider_klaviyo.sync.lists import AddToList
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
@@ -61,14 +59,16 @@ class MirrorRules:
 class Leaving(msgspec.Struct, array_like=True):
     """Who is to be taken off the list, as any worker can do it: small enough to travel, without a name or an address.
 
-    ``ids`` are Klaviyo's, where they are known; ``held_by`` are rows of the query that named a person before, and
-    ``people`` is how many a share of removals is a share of.
+    ``ids`` are Klaviyo's, where they are known; ``held_by`` are rows of the query that named a person before,
+    ``people`` is how many a share of removals is a share of, and ``since`` is the last change of the state before the
+    run.
     """
 
     persons: list[int]
     held_by: dict[int, tuple[int, ...]]
     people: int
     ids: list[str] = []
+    since: int = 0
 
     def take(self, absent: Iterable[Absent]) -> None:
         """Add people whom no row names."""
@@ -221,12 +221,16 @@ class MirrorList(AddToList):
                 f"{len(gone):,}",
             )
             return
+        if gone:
+            gone = self._unknown_otherwise(means, leaving, gone)
+            self._told = {"left_the_query": len(gone)}
         if reason := self._objection(report, len(gone), leaving.people):
             if not self._is_preview:
                 raise KlaviyoSyncFailed(reason, report.as_dict())
             log.warning("A run would fail now. %s", reason)
         if self._is_preview:
-            report.removed = len(gone)
+            is_permitted = not reason and self.rules.allows(report.rejected, report.rows_read)
+            report.removed = len(gone) if is_permitted else 0
         elif gone and self._may_remove(report, len(gone)):
             self._remove(means, leaving, gone)
 
@@ -244,6 +248,10 @@ class MirrorList(AddToList):
         replaced = ledger.people.replaced(list(keys))
         held = {person for person, held_by in leaving.held_by.items() if not replaced.issuperset(held_by)}
         return [place for place, person in enumerate(leaving.persons) if person not in held]
+
+    def _unknown_otherwise(self, means: Means, leaving: Leaving, gone: list[int]) -> list[int]:  # noqa: ARG002
+        """Those whom no row names by another identifier, where that is found out before they are looked for."""
+        return gone
 
     # --- whether they may be removed --------------------------------------------------------------------------
 
@@ -276,9 +284,12 @@ class MirrorList(AddToList):
 
     def _remove(self, means: Means, leaving: Leaving, gone: Sequence[int]) -> None:
         report, list_id = means.report, self._list_id or ""
-        find = self._finder(means, leaving)
         delivery = RemovalDelivery(
-            means.client, Removals(_ledger(means)), find, remover(means.client, list_id)
+            means.client,
+            Removals(_ledger(means)),
+            self._finder(means, leaving, gone),
+            remover(means.client, list_id),
+            self._second_finder(means),
         )
         tally = _Tally(report)
         log.info("%s people left the query: taking them off %s.", f"{len(gone):,}", self._list)
@@ -292,12 +303,17 @@ class MirrorList(AddToList):
             raise
         finally:
             delivery.close()
-            self._told = {**self._told, "removed": report.removed, "were_not_on_list": tally.absent}
+            report.removed = delivery.removed
+            self._told = {**self._told, "removed": report.removed, **tally.told()}
         tally.judge()
 
-    def _finder(self, means: Means, leaving: Leaving) -> Find:  # noqa: ARG002 - for the strict one
-        finder = MemberFinder(means.client, self._list_id or "")
-        return lambda batch: finder.find(batch[0].identity.partition("\0")[0], batch)
+    def _finder(self, means: Means, leaving: Leaving, gone: Sequence[int]) -> Find:
+        persons = {leaving.persons[place] for place in gone}
+        finder = _LeaverFinder(means.client, self._list_id or "", _ledger(means).people, persons)
+        return lambda batch: finder.find(finder.field, batch)
+
+    def _second_finder(self, means: Means) -> Find | None:  # noqa: ARG002 - for the strict one
+        return None
 
     def _records(self, leaving: Leaving, places: Sequence[int], means: Means) -> list[Record]:
         persons = [leaving.persons[place] for place in places]
@@ -308,24 +324,61 @@ class MirrorList(AddToList):
         ]
 
 
+class _LeaverFinder(MemberFinder):
+    """Finds who is to be removed, and spares profiles that a row of this run names by what they show.
+
+    A profile with several addresses is found by any of them, and shows one.
+
+    :param persons: all who are to be removed.
+    """
+
+    def __init__(
+        self, client: KlaviyoClient, list_id: str, people: TrackedPeople, persons: Collection[int]
+    ) -> None:
+        super().__init__(client, list_id)
+        self.field = people.known_by() or ""
+        self._people = people
+        self._persons = persons
+
+    def staying(self, members: Sequence[Member]) -> set[str]:
+        """The ids of those found who show somebody else, whom a row names."""
+        shown = {each.id: person_hash(f"{self.field}\0{_shown(each, self.field)}") for each in members}
+        others = {each: person for each, person in shown.items() if person not in self._persons}
+        named = self._people.named_among(list(others.values())) if others else set()
+        return {each for each, person in others.items() if person in named}
+
+
+def _shown(member: Member, field: str) -> str:
+    """What a profile shows of an identifier, as rows are compared by it."""
+    if field == "klaviyo_id":
+        return member.id
+    value = str(getattr(member, field))
+    return value.lower() if field == "email" else value
+
+
 class _Tally:
     """What became of those who were to be removed."""
 
     def __init__(self, report: SyncReport) -> None:
         self._report = report
         self._reasons: list[str] = []
-        self.absent = 0
         self._refused = 0
+        self._skipped: Counter[Problem] = Counter()
 
     def take(self, outcomes: Iterable[Settled]) -> None:
         """Count outcomes."""
         for settled in outcomes:
-            self._report.removed += settled.accepted
             for verdict in settled.verdicts:
-                self.absent += verdict.outcome is Outcome.SKIPPED
-                if verdict.outcome is Outcome.REJECTED:
+                if verdict.outcome is Outcome.SKIPPED:
+                    self._skipped[verdict.problems[0]] += 1
+                elif verdict.outcome is Outcome.REJECTED:
                     self._refused += 1
                     self._reasons.append(mask(verdict.problems[0].reason))
+
+    def told(self) -> Mapping[str, int]:
+        """How many were not removed because they were not there, or are named by another row."""
+        named = {"still_named": self._skipped[STILL_NAMED]} if self._skipped[STILL_NAMED] else {}
+        return {"were_not_on_list": self._skipped[NOT_ON_LIST], **named}
 
     def judge(self) -> None:
         """Fail when somebody could not be removed.
@@ -334,7 +387,7 @@ class _Tally:
         """
         if self._refused:
             msg = (
-                f"Klaviyo refused to take {self._refused:,} people off the list ({self._reasons[0]}); "
+                f"{self._refused:,} people could not be taken off the list ({self._reasons[0]}); "
                 f"{self._report.removed:,} were removed. The next run tries again."
             )
             raise KlaviyoSyncFailed(msg, self._report.as_dict())

@@ -3,118 +3,144 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
-from airflow_provider_klaviyo.client.answers import Document
 from airflow_provider_klaviyo.client.endpoints import REMOVE_FROM_LIST
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.lists import member_of, remove_members
-from airflow_provider_klaviyo.client.people import find_on_list, find_people
+from airflow_provider_klaviyo.client.lists import remove_members
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
-from airflow_provider_klaviyo.records.list_member import ListMember
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery, in_parts
-from airflow_provider_klaviyo.sync.list_adds import ABOUT_MEMBERS
+from airflow_provider_klaviyo.sync.list_members import Find
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
-from airflow_provider_klaviyo.sync.refusals import RefusalHandler
+from airflow_provider_klaviyo.sync.refusals import ABOUT_RECORDS, Instead, RefusalHandler, Refuse
 
-NOT_ON_LIST = (Problem("", "not_on_list: the person is not on the list"),)
+ABOUT_MEMBERS = (*ABOUT_RECORDS, 404)
+"""What Klaviyo answers when one of many ids is nobody's is not documented."""
 
-Find = Callable[[Sequence[Record]], Mapping[int, Sequence[str]]]
-"""From records to the Klaviyo ids of those who are on the list, by the records' numbers; mostly one id each."""
+NOT_ON_LIST = Problem("", "not_on_list: the person is not on the list")
 
 Remove = Callable[[Sequence[str]], None]
 """Takes the profiles of these ids off the list."""
 
 
-class MemberFinder:
-    """Finds records among the members of a list, in the fewest requests.
-
-    A list can be asked for addresses and numbers only, so people who are known by another identifier are looked up
-    first. Who has neither an address nor a number counts as a member: taking off who is not there changes nothing.
-    """
-
-    def __init__(self, client: KlaviyoClient, list_id: str) -> None:
-        self._client = client
-        self._list_id = list_id
-
-    def find(self, field: str, records: Sequence[Record]) -> dict[int, list[str]]:
-        """The ids of those records that are on the list, by their numbers.
-
-        :param field: the identifier that the records' identities are values of.
-        """
-        if field in ("email", "phone_number"):
-            return self._by_contact(field, {record.number: _spellings(record) for record in records})
-        name = "id" if field == "klaviyo_id" else field
-        found = find_people(self._client, name, [_value(record) for record in records])
-        return self._on_list(
-            {record.number: found[value] for record in records if (value := _value(record)) in found}
-        )
-
-    def _on_list(self, profiles: Mapping[int, Sequence[Document]]) -> dict[int, list[str]]:
-        wanted: dict[str, dict[int, list[str]]] = {"email": {}, "phone_number": {}}
-        members: dict[int, list[str]] = {}
-        for number, documents in profiles.items():
-            for member in map(member_of, documents):
-                if contact := member.email or member.phone_number:
-                    field = "email" if member.email else "phone_number"
-                    wanted[field].setdefault(number, []).append(contact)
-                else:
-                    members.setdefault(number, []).append(member.id)
-        for field, contacts in wanted.items():
-            for number, ids in self._by_contact(field, contacts).items():
-                members.setdefault(number, []).extend(ids)
-        return members
-
-    def _by_contact(self, field: str, wanted: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
-        values = list(dict.fromkeys(spelling for spellings in wanted.values() for spelling in spellings))
-        found = find_on_list(self._client, self._list_id, field, values) if values else {}
-        members: dict[int, list[str]] = {}
-        for number, spellings in wanted.items():
-            for key in {spelling.lower() for spelling in spellings}:
-                members.setdefault(number, []).extend(str(each["id"]) for each in found.get(key, ()))
-        return {number: ids for number, ids in members.items() if ids}
-
-
 class RemovalDelivery(PooledDelivery):
     """Takes people off a list; who is not on it is skipped.
 
+    ``removed`` is how many profiles were taken off: two rows may name one.
+
     :param find: tells who of a batch is on the list.
     :param remove: takes them off; a preview only pretends to.
+    :param find_again: the same where Klaviyo has refused to take some off; None asks as at first.
     """
 
-    def __init__(self, client: KlaviyoClient, state: Acknowledgements, find: Find, remove: Remove) -> None:
+    def __init__(
+        self,
+        client: KlaviyoClient,
+        state: Acknowledgements,
+        find: Find,
+        remove: Remove,
+        find_again: Find | None = None,
+    ) -> None:
         super().__init__(client, state)
+        self.removed = 0
         self._find = find
+        self._find_again = find_again or find
         self._remove = remove
+        self._lock = threading.Lock()
         self._refusals = RefusalHandler(
             REMOVE_FROM_LIST.records, about_records=ABOUT_MEMBERS, has_history=state.has_history
         )
 
     def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
         ticket = self._state.send(batch)
-        ids = self._find(batch)
-        absent = [record for record in batch if record.number not in ids]
-        self._tell(_not_on_list(absent), absent, doubt)
-        members = [record for record in batch if record.number in ids]
         with self._refusals_noted(doubt) as refuse:
-            for part in in_parts(members, REMOVE_FROM_LIST.max_records):
-                self._refusals.deliver(part, lambda some: self._take_off(some, ids, doubt), refuse)
+            members = _Members(self._looked_up(batch, doubt, refuse))
+            found = [record for record in batch if record.number in members.ids]
+            for part in in_parts(found, REMOVE_FROM_LIST.max_records):
+                self._refusals.deliver(part, lambda some: self._take_off(some, members, doubt), refuse)
         self._state.settle(
-            ticket, pending=[place for place, record in enumerate(batch) if record.number not in ids]
+            ticket, pending=[place for place, record in enumerate(batch) if record.number not in members.ids]
         )
 
-    def _take_off(self, part: Sequence[Record], ids: Mapping[int, Sequence[str]], doubt: Doubt) -> None:
-        profiles = list(dict.fromkeys(each for record in part for each in ids[record.number]))
+    def _looked_up(self, batch: Sequence[Record], doubt: Doubt, refuse: Refuse) -> dict[int, Sequence[str]]:
+        """The ids of those who are on the list; all others get their verdict."""
+        looked = self._find(batch)
+        self._skip(looked.absent(batch), NOT_ON_LIST, doubt)
+        for record in batch:
+            if reason := looked.reasons.get(record.number):
+                if reason.outcome is Outcome.REJECTED:
+                    refuse(record, reason.problem)
+                else:
+                    self._skip([record], reason.problem, doubt)
+        return dict(looked.ids)
+
+    def _take_off(self, part: Sequence[Record], members: _Members, doubt: Doubt) -> bool:
+        """Take some off; whether any of them was to be taken off after all."""
+        profiles = members.left_of(part)
         try:
             for start in range(0, len(profiles), REMOVE_FROM_LIST.max_records):
-                self._remove(profiles[start : start + REMOVE_FROM_LIST.max_records])
+                some = profiles[start : start + REMOVE_FROM_LIST.max_records]
+                self._remove(some)
+                self._count(members, some)
         except KlaviyoRequestError as error:
-            if not error.was_repeated or self._find(part):
-                raise  # else the try whose answer was lost has done it
+            return self._are_off(part, members, error, doubt)
         self._tell(Settled(accepted=len(part)), part, doubt)
+        return True
+
+    def _are_off(
+        self, part: Sequence[Record], members: _Members, error: KlaviyoRequestError, doubt: Doubt
+    ) -> bool:
+        """Look after a refusal who is off the list by now: a lost try has done it, or the profile was deleted.
+
+        :raises Instead: to have all others taken off.
+        :raises KlaviyoRequestError: the refusal, when all are on the list.
+        """
+        if error.status not in ABOUT_MEMBERS:
+            raise error
+        off = self._find_again(part).absent(part)
+        if not off:
+            raise error
+        taken = {record.number for record in off if error.was_repeated or not members.left_of([record])}
+        done = [record for record in off if record.number in taken]
+        gone = [record for record in off if record.number not in taken]
+        self._count(members, members.left_of(done))
+        self._tell(Settled(accepted=len(done)), done, doubt)
+        members.forget(gone)
+        self._skip(gone, NOT_ON_LIST, doubt)
+        if len(off) < len(part):
+            numbers = {record.number for record in off}
+            raise Instead([[record for record in part if record.number not in numbers]])
+        return bool(done)
+
+    def _count(self, members: _Members, profiles: Sequence[str]) -> None:
+        members.off.update(profiles)
+        with self._lock:
+            self.removed += len(profiles)
+
+    def _skip(self, records: Sequence[Record], problem: Problem, doubt: Doubt) -> None:
+        verdicts = [Verdict(record.number, record.row, Outcome.SKIPPED, (problem,)) for record in records]
+        self._tell(Settled(verdicts=verdicts), records, doubt)
+
+
+class _Members:
+    """The profiles of a batch that are on the list, by the records' numbers, and which of them are off by now."""
+
+    def __init__(self, ids: dict[int, Sequence[str]]) -> None:
+        self.ids = ids
+        self.off: set[str] = set()
+
+    def left_of(self, records: Sequence[Record]) -> list[str]:
+        """The profiles of some records that are still on the list, each once."""
+        ids = dict.fromkeys(each for record in records for each in self.ids[record.number])
+        return [each for each in ids if each not in self.off]
+
+    def forget(self, records: Sequence[Record]) -> None:
+        """Take out who is on the list no longer."""
+        for record in records:
+            del self.ids[record.number]
 
 
 class Removals:
@@ -164,21 +190,3 @@ class Removals:
 def remover(client: KlaviyoClient, list_id: str) -> Remove:
     """What takes profiles off a list."""
     return lambda ids: remove_members(client, list_id, ids)
-
-
-def _not_on_list(records: Iterable[Record]) -> Settled:
-    return Settled(
-        verdicts=[Verdict(record.number, record.row, Outcome.SKIPPED, NOT_ON_LIST) for record in records]
-    )
-
-
-def _spellings(record: Record) -> list[str]:
-    """An address as Klaviyo is known to keep it, and as the row has it: Klaviyo compares letter by letter."""
-    spelled = record.spelling if isinstance(record, ListMember) else ""
-    value = _value(record)
-    return [value, spelled] if spelled and spelled != value else [value]
-
-
-def _value(record: Record) -> str:
-    """The identifier itself; where state is kept, the identity has the field before it."""
-    return record.identity.rpartition("\0")[2]

@@ -17,8 +17,8 @@ from airflow_provider_klaviyo.state.keys import fingerprints, person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger, Sent
 from airflow_provider_klaviyo.state.tracked import Absent
 from airflow_provider_klaviyo.sync.changes import Changes, Keyed, Unsent
+from airflow_provider_klaviyo.sync.list_members import Find, Looked, MemberFinder
 from airflow_provider_klaviyo.sync.list_mirror import Leaving, MirrorChanges, MirrorList
-from airflow_provider_klaviyo.sync.list_removals import Find
 from airflow_provider_klaviyo.sync.sync_type import Means
 
 log = logging.getLogger(__name__)
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 _CACHE_KIB = 16_384
 _PART = 10_000
 _SAY_EVERY = 50_000
+_TELLING_DIGITS = 6
+"""The fewest digits that a phone number is told by where its spelling is not known; shorter ones end too many."""
+
 _COLUMNS = {
     "klaviyo_id": "id",
     "email": "email",
@@ -87,18 +90,32 @@ class RealMembers:
 
     def spare(self, field: str, values: Sequence[str]) -> None:
         """Note that rows which cannot be sent name these, in whatever spelling: none of them is to leave."""
+        if field == "phone_number":
+            self._spare_numbers(values)
+            return
         column = _COLUMNS[field]
         if column != "id":
             self._database.execute(f"CREATE INDEX IF NOT EXISTS by_{column} ON members ({column})")
-        spellings = {
-            spelling
-            for value in values
-            for spelling in (value, value.lower(), f"+{''.join(filter(str.isdigit, value))}")
-        }
+        spellings = {spelling for value in values for spelling in (value, value.lower())}
         self._database.execute(
             f"UPDATE members SET is_named = 1 WHERE {column} IN (SELECT value FROM json_each(?))",  # noqa: S608 - as above
             (msgspec.json.encode(sorted(spellings)).decode(),),
         )
+
+    def _spare_numbers(self, values: Sequence[str]) -> None:
+        """Spare numbers that end with the digits given: a national number lacks the country, and may begin with 0."""
+        digits = {"".join(filter(str.isdigit, value.replace("(0)", ""))).lstrip("0") for value in values}
+        endings = sorted(each for each in digits if len(each) >= _TELLING_DIGITS)
+        ending = f"substr(%s, -{_TELLING_DIGITS})"
+        self._database.execute(
+            f"CREATE INDEX IF NOT EXISTS by_last_digits ON members ({ending % 'phone_number'})"
+        )
+        found = (
+            "SELECT m.id FROM json_each(?) e CROSS JOIN members m "  # noqa: S608 - ours
+            f"ON {ending % 'm.phone_number'} = {ending % 'e.value'} WHERE m.phone_number LIKE '%' || e.value"
+        )
+        packed = msgspec.json.encode(endings).decode()
+        self._database.execute(f"UPDATE members SET is_named = 1 WHERE id IN ({found})", (packed,))  # noqa: S608
 
     def unnamed(self) -> Iterator[list[tuple[str, str | None]]]:
         """The members whom the query did not name, some thousand at a time: their ids, and what they are matched by."""
@@ -165,10 +182,12 @@ class StrictMirrorList(MirrorList):
 
     _members: RealMembers | None = None
     _changes: StrictChanges | None = None
+    _since = 0
 
     def begin(self, means: Means) -> None:
         """Read who is on the list."""
         super().begin(means)
+        self._since = means.ledger.people.newest() if means.ledger else 0
         self._members = members = RealMembers(means.scratch)
         if self._list_id:
             members.read(means.client, self._list_id)
@@ -191,7 +210,7 @@ class StrictMirrorList(MirrorList):
 
     def _leaving(self, means: Means) -> Leaving:
         """The members whom no row names, but for those whom the state knows by a row of this run that was rejected."""
-        leaving = Leaving([], {}, self._people)
+        leaving = Leaving([], {}, self._people, since=self._since)
         for part in self._members.unnamed() if self._members else ():
             persons = {
                 member: person_hash(f"{self._identifier}\0{value}") if value else person_hash(f"id\0{member}")
@@ -209,13 +228,33 @@ class StrictMirrorList(MirrorList):
             return {person: Absent(person) for person in persons}
         return {absent.person: absent for absent in means.ledger.people.unnamed(persons)}
 
+    def _unknown_otherwise(self, means: Means, leaving: Leaving, gone: list[int]) -> list[int]:
+        """Those whom nobody finds who was not among the members: a profile may show another address than a row names.
+
+        Whoever was sent was not among them, so the list is asked for these, and only when somebody is to leave.
+        """
+        people = means.ledger.people if means.ledger else None
+        if people is None or people.known_by() != "email":
+            return gone
+        finder = MemberFinder(means.client, self._list_id or "")
+        places = {leaving.ids[place]: place for place in gone}
+        for identities in people.sent_since(leaving.since):
+            addresses = [identity.partition("\0")[2] for identity in identities]
+            for member in finder.members("email", addresses):
+                places.pop(member, None)
+        return list(places.values())
+
     def close(self) -> None:
         """Forget the members."""
         if self._members:
             self._members.close()
 
-    def _finder(self, means: Means, leaving: Leaving) -> Find:  # noqa: ARG002 - the members are known
-        return lambda batch: {record.number: [leaving.ids[record.number]] for record in batch}
+    def _finder(self, means: Means, leaving: Leaving, gone: Sequence[int]) -> Find:  # noqa: ARG002 - they are known
+        return lambda batch: Looked({record.number: [leaving.ids[record.number]] for record in batch})
+
+    def _second_finder(self, means: Means) -> Find:
+        finder = MemberFinder(means.client, self._list_id or "")
+        return lambda batch: finder.find("klaviyo_id", batch)
 
     def _records(self, leaving: Leaving, places: Sequence[int], means: Means) -> list[Record]:  # noqa: ARG002
         return [

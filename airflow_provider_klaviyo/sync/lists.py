@@ -18,7 +18,8 @@ from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements, Kep
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.engine import Delivery
 from airflow_provider_klaviyo.sync.list_adds import ListAddDelivery, add_bodies
-from airflow_provider_klaviyo.sync.list_removals import MemberFinder, RemovalDelivery, remover
+from airflow_provider_klaviyo.sync.list_members import Looked, MemberFinder
+from airflow_provider_klaviyo.sync.list_removals import RemovalDelivery, Remove, remover
 from airflow_provider_klaviyo.sync.list_target import ListTarget
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
 from airflow_provider_klaviyo.sync.report import SyncReport
@@ -52,16 +53,26 @@ class ListSync(SyncType):
 
     @property
     def list_id(self) -> str | None:
-        """The list, once it is known; a preview creates none."""
+        """The list, once it is there; a preview creates none."""
         return self._list_id
 
     def prepare(self, client: KlaviyoClient, *, is_preview: bool) -> None:
-        """Find the list, or create it.
+        """Look for the list.
 
-        :raises KlaviyoConfigurationError: when there is none, or several have the name.
+        :raises KlaviyoConfigurationError: when there is none and none may be created, or several have the name.
         """
         self._is_preview = is_preview
-        self._list_id = self._list.find(client) if is_preview else self._list.obtain(client)
+        self._list_id = self._list.find(client)
+        if self._list_id is None and not self._list.creates:
+            raise KlaviyoConfigurationError(self._list.missing())
+
+    def use_list(self, list_id: str | None) -> None:
+        """Go on with the list that people were put on already, whatever its name is by now."""
+        self._list_id = list_id
+
+    def open(self, client: KlaviyoClient) -> None:
+        """Create the list, if it is not there yet."""
+        self._list_id = self._list_id or self._list.create(client)
 
     falls_back = True
     """Whether a row without the identifier may be known by another one."""
@@ -111,6 +122,7 @@ class RemoveFromList(ListSync):
 
     _client: KlaviyoClient
     _report: SyncReport | None = None
+    _delivery: RemovalDelivery | None = None
 
     def prepare(self, client: KlaviyoClient, *, is_preview: bool) -> None:
         """Find the list; nobody can be taken off one that is not there."""
@@ -121,9 +133,7 @@ class RemoveFromList(ListSync):
 
     def delivery(self, means: Means) -> Delivery:
         """How batches reach Klaviyo."""
-        list_id = self._list_id or ""
-        state = self.acknowledgements(means.ledger)
-        return RemovalDelivery(means.client, state, self._find, remover(means.client, list_id))
+        return self._made(self.acknowledgements(means.ledger), remover(means.client, self._list_id or ""))
 
     def preview(self, path_of: PathOf) -> Delivery:
         """How a preview shows what would be sent: it reads who is on the list, and takes nobody off."""
@@ -134,23 +144,26 @@ class RemoveFromList(ListSync):
             with lock:
                 shown.send([Record(0, (), each, b"") for each in ids])
 
-        return RemovalDelivery(self._client, NoState(), self._find, show)
+        return self._made(NoState(), show)
+
+    def _made(self, state: Acknowledgements, remove: Remove) -> Delivery:
+        self._delivery = RemovalDelivery(self._client, state, self._find, remove)
+        return self._delivery
 
     def begin(self, means: Means) -> None:
         """Remember whom to tell."""
         self._report = means.report
 
     def close(self) -> None:
-        """Tell how many were removed, however the run ended: here that is who was accepted."""
-        if self._report:
-            self._report.removed = self._report.accepted
+        """Tell how many were removed, however the run ended."""
+        if self._report and self._delivery:
+            self._report.removed = self._delivery.removed
 
-    def _find(self, batch: Sequence[Record]) -> Mapping[int, Sequence[str]]:
+    def _find(self, batch: Sequence[Record]) -> Looked:
         finder = MemberFinder(self._client, self._list_id or "")
-        found: dict[int, Sequence[str]] = {}
-        for field, records in by_field(batch, self._identifier).items():
-            found |= finder.find(field, records)
-        return found
+        parts = [finder.find(field, some) for field, some in by_field(batch, self._identifier).items()]
+        ids = {number: found for part in parts for number, found in part.ids.items()}
+        return Looked(ids, {number: reason for part in parts for number, reason in part.reasons.items()})
 
 
 def _body(ids: Sequence[str]) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 
-from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, find_import_jobs
+from airflow_provider_klaviyo.client.jobs import ImportJob, find_import_jobs
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
 from airflow_provider_klaviyo.state.keys import person_hash
@@ -16,7 +16,6 @@ from airflow_provider_klaviyo.sync.spool import Kept
 log = logging.getLogger(__name__)
 
 _FIRST_POLL = 0.5
-_YOUNG = 60.0
 
 
 def settle_open_imports(client: KlaviyoClient, ledger: Ledger, poll_interval: float) -> None:
@@ -32,9 +31,9 @@ def settle_open_imports(client: KlaviyoClient, ledger: Ledger, poll_interval: fl
     log.info("An earlier try left %d import jobs without a result: waiting for them first.", len(waiting))
     started, pause = client.clock.now(), _FIRST_POLL
     while True:
-        is_young = client.clock.now() - started < _YOUNG
+        waited = client.clock.now() - started
         for job in find_import_jobs(client, list(waiting)).values():
-            if job.status.is_terminal and not (is_young and job.status is JobStatus.UNKNOWN):
+            if job.is_settled(waited):
                 _settle(client, ledger, job, waiting.pop(job.id))
         if not waiting:
             return

@@ -72,7 +72,17 @@ class SyncType:
         return None
 
     def prepare(self, client: KlaviyoClient, *, is_preview: bool) -> None:
-        """Find out what must be known before the first row."""
+        """Find out what must be known before the first row; writes nothing."""
+
+    def use_list(self, list_id: str | None) -> None:
+        """Go on with the list that this sync has sent to already; stands for ``prepare`` after a deferral."""
+
+    def open(self, client: KlaviyoClient) -> None:
+        """Make sure that there is what records are sent to.
+
+        Asked before the first of them leaves, when all else that can stop a run has been checked, and at the end of a
+        good run that had nothing to send; never in a preview.
+        """
 
     def begin(self, means: Means) -> None:
         """Get ready for the rows of a run."""

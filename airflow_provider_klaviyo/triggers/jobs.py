@@ -13,20 +13,23 @@ if TYPE_CHECKING:
     from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 
 
-def look_at_jobs(hook: KlaviyoHook, job_ids: Sequence[str]) -> dict[str, Any]:
-    """What became of some jobs, as plain JSON: ``is_settled``, ``open``, ``lost``, ``total`` and ``failed``."""
+def look_at_jobs(hook: KlaviyoHook, job_ids: Sequence[str], *, seconds: float) -> dict[str, Any]:
+    """What became of some jobs, as plain JSON: ``is_settled``, ``open``, ``lost``, ``total`` and ``failed``.
+
+    :param seconds: how long they have been waited for; a job that Klaviyo does not know may be too new at first.
+    """
     from airflow_provider_klaviyo.client.jobs import JobStatus, find_import_jobs
 
     with hook.get_client(deadline=time.time() + LOOK_SECONDS) as client:
         jobs = find_import_jobs(client, job_ids).values() if job_ids else ()
-    still_open = [job.id for job in jobs if not job.status.is_terminal]
+    still_open = [job.id for job in jobs if not job.is_settled(seconds)]
     return {
         "is_settled": not still_open,
         "open": still_open,
         "lost": {
             job.id: job.status.value
             for job in jobs
-            if job.status.is_terminal and job.status is not JobStatus.COMPLETE
+            if job.is_settled(seconds) and job.status is not JobStatus.COMPLETE
         },
         "total": sum(job.total or 0 for job in jobs),
         "failed": sum(job.failed or 0 for job in jobs),
@@ -67,7 +70,9 @@ class KlaviyoImportJobTrigger(LookingTrigger):
         """Look at the jobs."""
         from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 
-        return look_at_jobs(KlaviyoHook(self.klaviyo_conn_id), self.job_ids)
+        return look_at_jobs(
+            KlaviyoHook(self.klaviyo_conn_id), self.job_ids, seconds=time.monotonic() - self._made
+        )
 
     def seconds_left(self) -> float:
         """Until the timeout, since this trigger was made."""

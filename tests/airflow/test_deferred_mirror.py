@@ -125,6 +125,24 @@ def test_who_left_is_removed_after_coming_back(
     assert not list(tmp_path.rglob("*.deferred*")), "something was left behind"
 
 
+def test_a_profile_with_two_addresses_stays_also_after_coming_back(
+    klaviyo: Emulator, shop: Shop, mirror: Callable[..., Any]
+) -> None:
+    """The worker that removes has not read the query, and knows all the same whom it names."""
+    (known,) = klaviyo.add_profiles([{"email": "main@shop.io"}])
+    klaviyo.add_email(known, "second@shop.io")
+    shop.hold((1, "second@shop.io"), (2, "bob@shop.io"), (5, "old@shop.io"))
+    mirror()
+    shop.hold((1, "second@shop.io"), (2, "bob@shop.io"), (3, "main@shop.io"), (5, "old@shop.io"))
+    mirror()
+    shop.hold((2, "bob@shop.io"), (3, "main@shop.io"), (4, "new@shop.io"))
+    assert mirror().xcom_pull(task_ids="sync")["removed"] == 1
+    assert members(klaviyo) == {"bob@shop.io", "main@shop.io", "new@shop.io"}
+    shop.hold((1, "second@shop.io"), (2, "bob@shop.io"))
+    assert mirror(strict=True).xcom_pull(task_ids="sync")["removed"] == 1
+    assert members(klaviyo) == {"bob@shop.io", "main@shop.io"}
+
+
 def test_too_many_removals_stop_a_mirror_that_comes_back(
     klaviyo: Emulator, shop: Shop, mirror: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -137,3 +155,40 @@ def test_too_many_removals_stop_a_mirror_that_comes_back(
     assert ti.xcom_pull(task_ids="sync")["removed"] == 0
     assert not list(tmp_path.rglob("*.deferred*")), "rows were left behind"
     assert mirror(max_removals=2).xcom_pull(task_ids="sync")["removed"] == 2
+
+
+@pytest.fixture
+def mirror_by_hand() -> Callable[..., Any]:
+    """Executes the operator as one try of a task; what it was deferred with, or its summary."""
+    from tests.integration.conftest import TaskInstance
+
+    def run(try_number: int, **parameters: Any) -> Any:
+        operator = KlaviyoSyncListOperator(
+            task_id="sync",
+            mode="mirror",
+            list_name="VIPs",
+            sql="SELECT id, email FROM people ORDER BY id",
+            sql_conn_id="shop",
+            primary_key="id",
+            poll_interval=0.5,
+            timeout=60,
+            **parameters,
+        )
+        try:
+            return operator.execute({"ti": TaskInstance("sync", try_number=try_number)})  # type: ignore[typeddict-item]
+        except BaseException as deferred:
+            if type(deferred).__name__ != "TaskDeferred":
+                raise
+            return deferred
+
+    return run
+
+
+def test_a_retry_in_place_of_coming_back_leaves_no_rows_behind(
+    klaviyo: Emulator, shop: Shop, mirror_by_hand: Callable[..., Any], tmp_path: Path
+) -> None:
+    shop.hold((1, "ada@shop.io"))
+    mirror_by_hand(1, deferrable=True)
+    assert len(list(tmp_path.rglob("*.deferred*"))) == 2
+    assert mirror_by_hand(2, deferrable=False)["unchanged"] == 1
+    assert not list(tmp_path.rglob("*.deferred*"))

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo.client import jobs
 from airflow_provider_klaviyo.client.jobs import start_import
 from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
@@ -123,5 +124,87 @@ def test_what_goes_wrong_in_the_trigger_reaches_the_sensor(klaviyo: Emulator) ->
 
     event = asyncio.run(first())
     sensor = KlaviyoImportJobSensor(task_id="wait", job_ids="j")
-    with pytest.raises(RuntimeError, match="does not accept the private API key"):
+    with pytest.raises(Exception, match="does not accept the private API key") as caught:
         sensor.execute_complete({}, event.payload)  # type: ignore[typeddict-item]
+    assert type(caught.value).__name__ == "AirflowFailException"
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"max_failed": "many"}, "max_failed must be a whole number"),
+        ({"max_failed": None}, "max_failed must be a whole number"),
+        ({"max_failed": -1}, "max_failed must be a whole number"),
+        ({"job_ids": 5}, "job_ids must be a name or a list of names"),
+        ({"deferrable": "perhaps"}, "deferrable must be true or false"),
+    ],
+)
+def test_wrong_settings_fail_the_sensor_at_once(
+    klaviyo: Emulator, wrong: dict[str, Any], named: str, deferrable: bool
+) -> None:
+    settings: dict[str, Any] = {"job_ids": ["j"], "deferrable": deferrable} | wrong
+    with pytest.raises(Exception, match=named) as caught:
+        KlaviyoImportJobSensor(task_id="wait", **settings).execute({})  # type: ignore[typeddict-item]
+    assert type(caught.value).__name__ == "AirflowFailException"
+    assert klaviyo.requests() == []
+
+
+def test_a_wrong_key_fails_the_sensor_at_once(klaviyo: Emulator) -> None:
+    klaviyo.set(keys={"pk_other": ()})
+    with pytest.raises(Exception, match="does not accept the private API key") as caught:
+        KlaviyoImportJobSensor(task_id="wait", job_ids="j").execute({})  # type: ignore[typeddict-item]
+    assert type(caught.value).__name__ == "AirflowFailException"
+
+
+def test_a_number_that_a_template_rendered_is_read_as_it_was_meant(klaviyo: Emulator) -> None:
+    klaviyo.inject(Fault("job_fails", records=2))
+    sensor = KlaviyoImportJobSensor(
+        task_id="wait",
+        job_ids=start_job(),
+        max_failed="2",  # type: ignore[arg-type]
+        deferrable="false",  # type: ignore[arg-type]
+        poke_interval=0.3,
+    )
+    assert sensor.execute({}) is None  # type: ignore[typeddict-item]
+
+
+@pytest.fixture
+def hidden(klaviyo: Emulator) -> str:
+    """A job that Klaviyo does not know for its first looks."""
+    job = start_job()
+    klaviyo.inject(Fault("status", "get_bulk_import_profiles_job", status=404, count=2))
+    return job
+
+
+def test_a_job_that_klaviyo_does_not_know_yet_is_waited_for(klaviyo: Emulator, hidden: str) -> None:
+    sensor = KlaviyoImportJobSensor(task_id="wait", job_ids=hidden, poke_interval=0.3, timeout=30)
+    sensor.execute({})  # type: ignore[typeddict-item]
+    assert {job.status for job in klaviyo.jobs()} == {"complete"}
+
+
+def test_the_trigger_waits_for_a_job_that_klaviyo_does_not_know_yet(klaviyo: Emulator, hidden: str) -> None:
+    async def first() -> Any:
+        return await anext(KlaviyoImportJobTrigger([hidden], "klaviyo_default", 0.3).run())
+
+    assert asyncio.run(first()).payload["lost"] == {}
+
+
+def test_a_job_that_klaviyo_never_knows_fails_the_sensor_after_a_while(
+    klaviyo: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_HIDDEN", 1.0)
+    sensor = KlaviyoImportJobSensor(task_id="wait", job_ids="nobodys", poke_interval=0.3, timeout=30)
+    with pytest.raises(Exception, match="nobodys is unknown") as caught:
+        sensor.execute({})  # type: ignore[typeddict-item]
+    assert type(caught.value).__name__ == "AirflowFailException"
+    assert len(klaviyo.requests()) > 1
+
+
+@pytest.mark.slow
+def test_a_sensor_that_is_rescheduled_counts_from_its_first_look(
+    klaviyo: Emulator, wait: Wait, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "_HIDDEN", 2.0)
+    assert wait({"job_ids": "nobodys", "mode": "reschedule", "poke_interval": 0.5}).state == "failed"
+    assert len(klaviyo.requests()) > 1

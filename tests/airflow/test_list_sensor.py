@@ -106,6 +106,44 @@ def test_two_lists_of_the_name_fail_the_sensor_at_once(klaviyo: Emulator) -> Non
     assert all(each in str(caught.value) for each in ids)
 
 
+def test_what_a_template_makes_of_numbers_and_flags_is_read_as_it_was_meant(klaviyo: Emulator) -> None:
+    known = klaviyo.add_list("VIPs", klaviyo.add_profiles([{"email": "ada@shop.io"}]))
+    sensor = KlaviyoListSensor(
+        task_id="wait",
+        list_name="VIPs",
+        min_profiles="1",  # type: ignore[arg-type]
+        deferrable="false",  # type: ignore[arg-type]
+    )
+    assert sensor.execute({}) == known  # type: ignore[typeddict-item]
+
+
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"min_profiles": "many"}, "min_profiles must be a whole number"),
+        ({"min_profiles": -1}, "min_profiles must be a whole number"),
+        ({"min_profiles": True}, "min_profiles must be a whole number"),
+        ({"list_id": "x"}, "Give list_name or list_id"),
+        ({"list_name": 5}, "list_name must be a text"),
+        ({"list_name": "  "}, "Give list_name or list_id"),
+    ],
+)
+def test_wrong_settings_fail_the_sensor_at_once(
+    klaviyo: Emulator, wrong: dict[str, Any], named: str, deferrable: bool
+) -> None:
+    settings: dict[str, Any] = {"list_name": "VIPs", "deferrable": deferrable} | wrong
+    with pytest.raises(Exception, match=named) as caught:
+        KlaviyoListSensor(task_id="wait", poke_interval=60, **settings).execute({})  # type: ignore[typeddict-item]
+    assert type(caught.value).__name__ == "AirflowFailException"
+
+
+def test_a_name_with_a_blank_before_it_is_that_of_another_list(klaviyo: Emulator) -> None:
+    klaviyo.add_list("lead")
+    known = klaviyo.add_list(" lead")
+    assert KlaviyoListSensor(task_id="wait", list_name=" lead").execute({}) == known  # type: ignore[typeddict-item]
+
+
 def trigger(klaviyo: Emulator, seconds: float = 30.0) -> KlaviyoListTrigger:
     return KlaviyoListTrigger("VIPs", None, None, "klaviyo_default", 0.1, time.time() + seconds)
 

@@ -8,7 +8,8 @@ SQLite, to a server in another process that keeps a list's members and nothing e
 since they are known: what is counted is requests, and the seconds are what the package itself takes.
 
 The fewest: an import job takes 10,000 people, a look-up or a page of members 100, a removal 1,000. Finding the list
-and asking for the jobs is one request each.
+and asking for the jobs is one request each. A strict mirror knows who leaves, but whom of them a row names by a second
+address only the list can tell: where somebody leaves, it is asked for those who were added.
 """
 
 from __future__ import annotations
@@ -139,9 +140,10 @@ def sync(mode: str, first: int, last: int, **more: Any) -> dict[str, Any]:
 
 
 def fewest(joined: int, left: int, read: int = 0) -> int:
-    """The fewest requests: find the list, import, ask for the jobs, look up and remove, or read and remove."""
+    """The fewest requests: find the list, import, ask for the jobs, look up and remove, or read, look up and remove."""
     imports = math.ceil(joined / 10_000)
-    look_ups = 0 if read else math.ceil(left / 100)
+    looked_up = (joined if left else 0) if read else left
+    look_ups = math.ceil(looked_up / 100)
     asked = math.ceil(imports / 100)
     return 1 + imports + asked + math.ceil(read / 100) + look_ups + math.ceil(left / 1_000)
 

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo.client.lists import remove_members
 from airflow_provider_klaviyo.emulator import Emulator, Fault
+from airflow_provider_klaviyo.sync import list_removals
 from tests.integration.conftest import Run, StartEmulator, Sync, Warehouse, emails
 
 pytestmark = pytest.mark.integration
@@ -215,6 +217,72 @@ def test_a_key_that_takes_over_anothers_address_lets_its_own_go(
     assert emails(klaviyo, vips) == {"two@shop.io"}
 
 
+# --- a profile with several addresses -----------------------------------------------------------------------------
+
+
+def with_second_address(klaviyo: Emulator, main: str, second: str) -> str:
+    """A profile that filters find by both addresses, and that shows the main one."""
+    (profile,) = klaviyo.add_profiles([{"email": main}])
+    klaviyo.add_email(profile, second)
+    return profile
+
+
+def test_a_profile_that_another_row_names_by_its_main_address_stays(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str
+) -> None:
+    with_second_address(klaviyo, "main@shop.io", "second@shop.io")
+    warehouse.hold("second@shop.io", "bob@shop.io")
+    mirror()
+    warehouse.take("main@shop.io")
+    mirror()
+    warehouse.hold("main@shop.io", "bob@shop.io")
+    run = mirror()
+    assert (run.error, run.summary["removed"]) == (None, 0)
+    assert (run.report["still_named"], run.report["were_not_on_list"]) == (1, 0)
+    assert emails(klaviyo, vips) == {"main@shop.io", "bob@shop.io"}
+    mirror()
+    warehouse.hold("bob@shop.io")
+    assert mirror().summary["removed"] == 1
+    assert emails(klaviyo, vips) == {"bob@shop.io"}
+
+
+def test_a_profile_whose_addresses_both_leave_is_removed_once(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str
+) -> None:
+    with_second_address(klaviyo, "main@shop.io", "second@shop.io")
+    warehouse.hold("second@shop.io", "bob@shop.io")
+    mirror()
+    warehouse.take("main@shop.io")
+    mirror()
+    warehouse.hold("bob@shop.io")
+    assert mirror().summary["removed"] == 1
+    assert emails(klaviyo, vips) == {"bob@shop.io"}
+
+
+def test_strictly_whom_a_row_names_by_a_second_address_stays(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync
+) -> None:
+    vips = klaviyo.add_list("VIPs", [with_second_address(klaviyo, "main@shop.io", "second@shop.io")])
+    put(klaviyo, vips, "hand@shop.io")
+    warehouse.hold("second@shop.io", "bob@shop.io")
+    assert mirror(strict=True, preview=True).summary["removed"] == 1
+    for removed in (1, 0, 0):
+        run = mirror(strict=True)
+        assert (run.error, run.summary["removed"]) == (None, removed)
+        assert emails(klaviyo, vips) == {"main@shop.io", "bob@shop.io"}
+
+
+@pytest.mark.parametrize(("leaves", "look_ups"), [(False, 0), (True, 2)])
+def test_strictly_only_who_was_added_is_looked_up_and_only_when_somebody_is_to_leave(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str, leaves: bool, look_ups: int
+) -> None:
+    put(klaviyo, vips, *(f"p{n}@shop.io" for n in range(1, 51)))
+    warehouse.fill(2 if leaves else 1, 200)  # 150 of them are not on the list yet
+    run = mirror(strict=True)
+    assert (run.counts()["accepted"], run.summary["removed"]) == (150, int(leaves))
+    assert len([each for each in klaviyo.requests(FIND) if "filter" in each.query]) == look_ups
+
+
 # --- who is present although the row is not sent ------------------------------------------------------------------
 
 
@@ -244,6 +312,48 @@ def test_whom_any_row_names_by_key_or_person_stays(
     run = mirror(strict=strict)
     assert (run.error, run.summary["removed"]) == (None, 0)
     assert emails(klaviyo, vips) == {"ada@shop.io", "bob@shop.io"}
+
+
+@BOTH
+def test_a_duplicate_that_is_bad_for_a_day_is_present(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str, strict: bool
+) -> None:
+    warehouse.hold(
+        {"key": "3", "email": "a@shop.io"},
+        {"key": "7", "email": "a@shop.io"},
+        {"key": "4", "email": "d@shop.io"},
+    )
+    assert mirror(strict=strict).counts() == {"rows_read": 3, "accepted": 2, "skipped": 1}
+    warehouse.hold(
+        {"key": "3", "email": "f@shop.io"}, {"key": "7", "email": "bad"}, {"key": "4", "email": "d@shop.io"}
+    )
+    run = mirror(strict=strict)
+    assert (run.error, run.summary["removed"]) == (None, 0)
+    assert emails(klaviyo, vips) == {"a@shop.io", "d@shop.io", "f@shop.io"}
+    warehouse.hold({"key": "3", "email": "f@shop.io"}, {"key": "4", "email": "d@shop.io"})
+    assert mirror(strict=strict).summary["removed"] == 1
+    assert emails(klaviyo, vips) == {"d@shop.io", "f@shop.io"}
+
+
+@pytest.mark.parametrize("number", ["(415) 555-2671", "0415 555-2671", "+1 415 555 2671", "001 415-555-2671"])
+def test_a_strict_mirror_spares_whom_a_rejected_row_names_by_a_number_in_any_spelling(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, number: str
+) -> None:
+    numbers = ["+14155552671", "+14155552672", "+14155552673"]
+    vips = klaviyo.add_list("VIPs", klaviyo.add_profiles([{"phone_number": each} for each in numbers]))
+    more = {
+        "sql": "SELECT key, phone, customer FROM people ORDER BY place",
+        "mapping": {"phone_number": "phone", "phone_region": "customer"},
+        "on_invalid": "reject",
+    }
+    warehouse.hold(
+        {"key": "new", "phone": number, "customer": "XX"},
+        {"key": "short", "phone": "2673", "customer": "US"},
+        {"key": "2", "phone": numbers[1], "customer": "US"},
+    )
+    run = mirror(strict=True, **more)
+    assert (run.error, run.summary["removed"]) == (None, 1)
+    assert {member["phone_number"] for member in klaviyo.members(vips)} == set(numbers[:2])
 
 
 # --- rule 7: a broken query cannot empty a list -------------------------------------------------------------------
@@ -475,6 +585,79 @@ def test_who_was_refused_and_is_on_the_list_by_hand_stays_when_the_row_leaves(
     warehouse.hold("bob@shop.io")
     assert mirror().summary["removed"] == 0
     assert emails(klaviyo, vips) == {"hand@shop.io", "bob@shop.io"}
+
+
+NOTHING_DONE = {
+    "the key lacks a scope": {"status": 403},
+    "the list is locked": {
+        "status": 400,
+        "errors": [
+            {"code": "invalid", "detail": "Locked.", "source": {"pointer": "/data/relationships/lists"}}
+        ],
+    },
+}
+
+
+@pytest.mark.parametrize("refusal", NOTHING_DONE)
+@pytest.mark.parametrize("field", ["email", "klaviyo_id"])
+def test_whom_a_refused_request_was_to_add_is_on_the_list_by_hand_only(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str, refusal: str, field: str
+) -> None:
+    put(klaviyo, vips, "hand@shop.io", "bob@shop.io")
+    hand, bob = (member["id"] for member in klaviyo.members(vips))
+    by_id = {"sql": "SELECT * FROM people", "mapping": {"klaviyo_id": "klaviyo"}}
+    more = by_id if field == "klaviyo_id" else {}
+    people = [
+        {"key": "1", "email": "hand@shop.io", "klaviyo": hand},
+        {"key": "2", "email": "bob@shop.io", "klaviyo": bob},
+    ]
+    warehouse.hold(*people)
+    operation = "add_profiles_to_list" if by_id == more else ADD
+    klaviyo.inject(Fault("status", operation, count=None, **NOTHING_DONE[refusal]))
+    assert mirror(**more).error is not None
+    klaviyo.clear_faults()
+    warehouse.hold(people[1])
+    run = mirror(**more)
+    assert (run.error, run.summary["removed"]) == (None, 0)
+    assert emails(klaviyo, vips) == {"hand@shop.io", "bob@shop.io"}
+
+
+def test_whom_an_earlier_run_has_added_a_refused_request_leaves_tracked(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str
+) -> None:
+    warehouse.hold("ada@shop.io", "bob@shop.io")
+    mirror()
+    klaviyo.inject(Fault("status", ADD, status=403))
+    assert mirror(full_refresh=True).error is not None
+    warehouse.hold("bob@shop.io")
+    assert mirror().summary["removed"] == 1
+    assert emails(klaviyo, vips) == {"bob@shop.io"}
+
+
+@BOTH
+def test_a_profile_that_is_gone_before_its_removal_does_not_fail_the_others(
+    klaviyo: Emulator,
+    warehouse: Warehouse,
+    mirror: Sync,
+    vips: str,
+    monkeypatch: pytest.MonkeyPatch,
+    strict: bool,
+) -> None:
+    warehouse.fill(1, 5)
+    mirror(strict=strict)
+    warehouse.drop("p1", "p2", "p3")
+    klaviyo.inject(Fault("status", REMOVE, status=404))
+    members = klaviyo._account.lists.get(vips).members  # type: ignore[union-attr]
+
+    def after_others(*arguments: Any) -> None:
+        members.pop(1, None)  # p2@shop.io
+        remove_members(*arguments)
+
+    monkeypatch.setattr(list_removals, "remove_members", after_others)
+    run = mirror(strict=strict)
+    assert (run.error, run.summary["removed"]) == (None, 2)
+    assert run.report["were_not_on_list"] == 1
+    assert emails(klaviyo, vips) == {"p4@shop.io", "p5@shop.io"}
 
 
 @BOTH

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
-from tests.integration.conftest import Run, StartEmulator, Sync, Warehouse, emails
+from tests.integration.conftest import Run, Shop, StartEmulator, Sync, Warehouse, emails
 
 pytestmark = pytest.mark.integration
 
@@ -372,6 +373,101 @@ def test_the_one_row_of_a_quiet_day_that_klaviyo_refuses_is_rejected(
     assert len(klaviyo.members(run.summary["list_id"])) == 4
 
 
+BY_ID = {"sql": EVERY_COLUMN, "mapping": {"klaviyo_id": "klaviyo"}}
+
+
+@pytest.mark.parametrize("mode", ["add", "remove"])
+@pytest.mark.parametrize(("field", "column"), [("external_id", "customer"), ("klaviyo_id", "klaviyo")])
+def test_an_empty_identifier_names_nobody(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, mode: str, field: str, column: str
+) -> None:
+    klaviyo.add_list("VIPs", klaviyo.add_profiles(PEOPLE))
+    warehouse.hold({"key": "1", column: ""}, {"key": "2", column: "  "}, {"key": "3", column: None})
+    run = list_sync(mode, sql=EVERY_COLUMN, mapping={field: column})
+    assert run.counts() == {"rows_read": 3, "rejected": 3}
+    assert len({line["reason"] for line in run.rejects}) == 1
+    assert calls(klaviyo, ADD, REMOVE, "get_profiles", "add_profiles_to_list") == {}
+
+
+def test_an_id_of_several_profiles_takes_none_of_them_off(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    ids = klaviyo.add_profiles(PEOPLE)
+    vips = klaviyo.add_list("VIPs", ids)
+    klaviyo._account.profiles[1].external_id = "C-1"
+    klaviyo.inject(Fault("not_json", "get_profiles", body=found(klaviyo, ids[0], ids[1])))
+    warehouse.hold({"key": "1", "customer": "C-1"})
+    run = list_sync("remove", sql=EVERY_COLUMN, mapping={"external_id": "customer"})
+    assert run.counts() == {"rows_read": 1, "rejected": 1}
+    assert "2 profiles have this id" in run.rejects[0]["reason"]
+    assert len(klaviyo.members(vips)) == 3
+
+
+def found(klaviyo: Emulator, *ids: str) -> str:
+    """An answer to a look-up that holds these profiles."""
+    people = [each for each in klaviyo.profiles() if each["id"] in ids]
+    return json.dumps(
+        {"data": [{"type": "profile", "id": each.pop("id"), "attributes": each} for each in people]}
+    )
+
+
+@pytest.mark.parametrize(
+    ("mapping", "outcome", "reason"),
+    [
+        ({"external_id": "tier"}, "rejected", "NUL character"),
+        ({"klaviyo_id": "tier", "email": "email"}, "warning", "letters and digits only"),
+    ],
+)
+def test_a_nul_in_an_id_is_an_invalid_value(
+    klaviyo: Emulator, shop: Shop, list_sync: Sync, mapping: dict[str, str], outcome: str, reason: str
+) -> None:
+    """People are named by field, NUL and value: none of these rows may become somebody else."""
+    victim = klaviyo.add_profiles([{"email": "victim@shop.io", "external_id": "victim"}])
+    vips = klaviyo.add_list("VIPs", victim)
+    shop.fill([(1, "a@shop.io", "", "", "x\0victim"), (2, "b@shop.io", "", "", "email\0victim@shop.io")])
+    run = list_sync(
+        "remove", sql="SELECT * FROM customers", sql_conn_id="shop", primary_key="id", mapping=mapping
+    )
+    told = [(line["outcome"], line["field"]) for line in run.rejects if reason in line["reason"]]
+    assert told == [(outcome, next(iter(mapping)))] * 2
+    assert len(klaviyo.members(vips)) == 1
+
+
+@pytest.mark.parametrize("bad", [1, 2])
+def test_an_id_that_sinks_its_look_up_is_rejected_alone(
+    start_emulator: StartEmulator, warehouse: Warehouse, list_sync: Sync, bad: int
+) -> None:
+    klaviyo = start_emulator(checks_ids=True)
+    ids = klaviyo.add_profiles([{"email": f"p{n}@shop.io"} for n in range(250)])
+    vips = klaviyo.add_list("VIPs", ids)
+    malformed = [{"key": f"bad {n}", "klaviyo": f"nope{n}"} for n in range(bad)]
+    warehouse.hold(*({"key": each, "klaviyo": each} for each in ids), *malformed)
+    run = list_sync("remove", **BY_ID)
+    assert run.counts() == {"rows_read": 250 + bad, "accepted": 250, "rejected": bad}, run.error
+    assert {(line["key"], line["field"]) for line in run.rejects} == {
+        (each["key"], "klaviyo_id") for each in malformed
+    }
+    assert "Invalid filter" in run.rejects[0]["reason"]
+    assert klaviyo.members(vips) == []
+    assert len(klaviyo.requests("get_profiles")) <= 3 + 12 * bad
+
+    warehouse.hold(*malformed)
+    alone = list_sync("remove", **BY_ID)
+    assert (alone.error, alone.counts()) == (None, {"rows_read": bad, "rejected": bad})
+
+
+def test_a_filter_that_klaviyo_refuses_with_any_id_blames_nobody(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    ids = klaviyo.add_profiles([{"email": f"p{n}@shop.io"} for n in range(8)])
+    klaviyo.add_list("VIPs", ids)
+    warehouse.hold(*({"key": each, "klaviyo": each} for each in ids))
+    klaviyo.inject(Fault("status", "get_profiles", status=400, count=None))
+    run = list_sync("remove", **BY_ID)
+    assert run.counts() == {"rows_read": 8, "pending": 8}
+    assert type(run.error).__name__ == "AirflowFailException"
+
+
 # --- faults -------------------------------------------------------------------------------------------------------
 
 FAULTS = {
@@ -406,6 +502,21 @@ def test_a_removal_that_is_refused_when_it_is_repeated_was_done_by_the_lost_try(
     run = list_sync("remove")
     assert run.counts() == {"rows_read": 1, "accepted": 1}, run.error
     assert emails(klaviyo, vips) == {"bob@shop.io", "eve@shop.io"}
+
+
+@pytest.mark.parametrize("added", [4, 2, 0])
+def test_adds_that_are_refused_when_they_are_repeated_were_done_by_the_lost_try(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, added: int
+) -> None:
+    """Klaviyo may refuse who is on the list already; those who are not yet are added all the same."""
+    ids = klaviyo.add_profiles([{"email": f"p{n}@shop.io"} for n in range(4)])
+    vips = klaviyo.add_list("VIPs", ids[:added])
+    warehouse.hold(*({"key": each, "klaviyo": each} for each in ids))
+    klaviyo.inject(Fault("reset_before", "add_profiles_to_list"))
+    klaviyo.inject(Fault("status", "add_profiles_to_list", status=409))
+    run = list_sync("add", **BY_ID)
+    assert run.counts() == {"rows_read": 4, "accepted": 4}, run.error
+    assert len(klaviyo.members(vips)) == 4
 
 
 def test_an_outage_accounts_for_every_row(klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync) -> None:

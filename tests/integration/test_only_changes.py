@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
-from tests.integration.conftest import Shop, StartEmulator, Sync
+from tests.integration.conftest import Shop, StartEmulator, Sync, Warehouse
 
 pytestmark = pytest.mark.integration
 
@@ -155,6 +155,26 @@ def test_another_key_column_is_another_state(klaviyo: Emulator, shop: Shop, nigh
     assert nightly(primary_key="email", state_key="by email").counts() == {"rows_read": 5, "accepted": 5}
 
 
+def test_a_run_that_never_sent_anything_binds_the_state_to_nothing(
+    klaviyo: Emulator, shop: Shop, nightly: Sync
+) -> None:
+    shop.fill_with_people(5)
+    assert "no column 'idd'" in str(nightly(primary_key="idd").error)
+    assert "syntax error" in str(nightly(primary_key="email", sql="SELEC *").error)
+    assert nightly().counts() == {"rows_read": 5, "accepted": 5}
+    assert "key columns was id and is now email" in str(nightly(primary_key="email").error)
+
+
+@pytest.mark.parametrize("preview", [False, True])
+def test_a_state_key_that_no_folder_can_be_named_after_is_told(
+    klaviyo: Emulator, shop: Shop, nightly: Sync, preview: bool
+) -> None:
+    nightly()
+    run = nightly(state_key="x" * 300, preview=preview)
+    assert type(run.error).__name__ == "AirflowFailException"
+    assert "Shorten the state_key" in str(run.error)
+
+
 def test_only_changes_without_a_primary_key_says_so(klaviyo: Emulator, shop: Shop, nightly: Sync) -> None:
     assert "needs primary_key" in str(nightly(primary_key=None).error)
 
@@ -165,6 +185,66 @@ def test_a_preview_compares_and_leaves_the_state_alone(klaviyo: Emulator, shop: 
     shop.execute("UPDATE customers SET tier = 'silver' WHERE id = 1")
     assert nightly(preview=True).counts() == {"rows_read": 5, "accepted": 1, "unchanged": 4}
     assert nightly().counts() == {"rows_read": 5, "accepted": 1, "unchanged": 4}
+
+
+def test_a_preview_of_a_full_refresh_shows_all_and_leaves_the_state_alone(
+    klaviyo: Emulator, shop: Shop, nightly: Sync
+) -> None:
+    shop.fill_with_people(5)
+    nightly()
+    for _ in range(2):
+        assert nightly(preview=True, full_refresh=True).counts() == {"rows_read": 5, "accepted": 5}
+    assert nightly().counts() == {"rows_read": 5, "unchanged": 5}
+    assert writes(klaviyo) == 1
+
+
+def test_a_preview_with_too_many_rejects_does_not_say_that_rows_were_sent(
+    klaviyo: Emulator, shop: Shop, nightly: Sync
+) -> None:
+    shop.fill([(1, "ada@shop.io", None, "A", "gold"), (2, "nobody", None, "B", "gold")])
+    mapping = {"email": "email"}
+    assert "All other rows would be sent." in str(nightly(mapping=mapping, preview=True).error)
+    assert "All other rows were sent." in str(nightly(mapping=mapping).error)
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["tracked", "strict"])
+def test_a_preview_of_a_mirror_removes_nobody_where_a_run_would_not(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, strict: bool
+) -> None:
+    def removed(**parameters: Any) -> int:
+        return int(list_sync("mirror", strict=strict, preview=True, **parameters).summary["removed"])
+
+    warehouse.fill(1, 20)
+    list_sync("mirror", strict=strict)
+    warehouse.hold("p1@shop.io", "p2@shop.io", "p3@shop.io", "p4@shop.io", {"key": "x", "email": "nobody"})
+    assert removed(max_removals=16) == 16
+    assert removed(max_removals=15) == 0
+    assert removed(max_removals=16, max_rejected=0) == 0
+    warehouse.hold()
+    assert removed(max_removals=None) == 0
+    assert removed(max_removals=None, allow_empty=True) == 20
+
+
+def test_a_job_that_refused_everybody_settles_them_although_it_names_nobody(
+    klaviyo: Emulator, shop: Shop, nightly: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from airflow_provider_klaviyo.client import jobs
+
+    def nameless(attributes: jobs.Document) -> jobs.RecordError:
+        return jobs.RecordError("", str(attributes["detail"]), {})
+
+    monkeypatch.setattr(jobs, "_import_error", nameless)
+    klaviyo.inject(Fault("job_fails", match="p1@shop.io", count=None))
+    shop.fill_with_people(1)
+    for _ in range(2):
+        run = nightly(max_rejected=1.0)
+        assert (run.error, run.counts()) == (None, {"rows_read": 1, "rejected": 1})
+        assert "Klaviyo rejected it: " in run.rejects[0]["reason"]
+    shop.fill_with_people(2)
+    assert nightly(sql="SELECT * FROM customers GROUP BY id", max_rejected=1.0).counts() == {
+        "rows_read": 2,
+        "pending": 2,
+    }, "one of two: who it is, is not known"
 
 
 def test_jobs_that_a_run_did_not_wait_for_are_settled_by_the_next(

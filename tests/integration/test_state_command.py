@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_klaviyo.cli.state import main
 from airflow_provider_klaviyo.emulator import Emulator, Fault
-from tests.integration.conftest import Shop, Sync
+from tests.integration.conftest import Shop, Sync, Warehouse
 
 pytestmark = pytest.mark.integration
 
@@ -81,6 +81,70 @@ def test_a_person_is_found_by_the_rows_key_too(nightly: Sync, capsys: pytest.Cap
     assert main(["state", "forget", KEY, "--key", "4", "--yes"], never) == 0
     assert "1 rows forgotten" in capsys.readouterr().out
     assert nightly().summary["accepted"] == 1
+
+
+@pytest.mark.parametrize(
+    ("matched", "written"),
+    [
+        ("phone_number", "+1 (415) 555-2671"),
+        ("phone_number", "+14155552671"),
+        ("email", " Ada@Shop.IO"),
+        ("email", "ada@müller.de"),
+    ],
+)
+def test_a_person_is_found_in_any_spelling(
+    klaviyo: Emulator,
+    shop: Shop,
+    sync: Sync,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    matched: str,
+    written: str,
+) -> None:
+    columns = {"email": "email", "phone_number": "phone"}
+    shop.fill([(1, "ada@müller.de" if "ü" in written else "ada@shop.io", "+1 415-555-2671", "A", "gold")])
+    sync(primary_key="id", only_changes=True, match_by=matched, mapping={matched: columns[matched]})
+    assert main(["state", "forget", f"--{matched.replace('_', '-')}", written, "--yes"], never) == 0
+    assert "1 rows forgotten" in capsys.readouterr().out
+
+
+def test_a_number_is_found_in_rejected_rows_in_any_spelling(
+    klaviyo: Emulator, shop: Shop, sync: Sync, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop.fill([(1, None, "+1 (415) 555-2671 x9", "A", "gold"), (2, None, "+1 415 555 2671", "B", "gold")])
+    mapping = {"external_id": "id", "phone_number": "phone"}
+    klaviyo.inject(Fault("job_fails", match="+14155552671"))
+    sync(mapping=mapping, max_rejected=1.0)
+    assert main(["state", "forget", "--phone-number", "+1.415.555.2671", "--yes"], never) == 0
+    assert "1 lines deleted" in capsys.readouterr().out
+
+
+def test_that_nothing_was_found_is_said(nightly: Sync, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["state", "forget", "--phone-number", "(415) 555-0101", "--yes"], never) == 0
+    told = capsys.readouterr().out
+    assert "Nothing was found." in told
+    assert "country code" in told
+    main(["state", "forget", "--email", "p3@shop.io", "--yes"], never)
+    assert "Nothing was found." not in capsys.readouterr().out
+
+
+def test_an_address_that_a_mirror_has_removed_is_forgotten_too(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, tmp_path: Path
+) -> None:
+    def kept() -> bytes:
+        return b"".join(file.read_bytes() for file in tmp_path.glob("storage/sync-state/*/*"))
+
+    warehouse.hold("ada@shop.io", "bob@shop.io")
+    list_sync("mirror")
+    warehouse.hold("ada@shop.io")
+    assert list_sync("mirror").summary["removed"] == 1
+    assert b"bob@shop.io" in kept(), "the log has it until it is compacted"
+
+    assert main(["state", "forget", "--email", "bob@shop.io", "--yes"], never) == 0
+
+    assert b"bob@shop.io" not in kept()
+    assert b"ada@shop.io" in kept()
+    assert list_sync("mirror").counts() == {"rows_read": 1, "unchanged": 1}
 
 
 def test_forgetting_nobody_is_refused(nightly: Sync, capsys: pytest.CaptureFixture[str]) -> None:

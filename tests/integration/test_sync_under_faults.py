@@ -122,7 +122,7 @@ def run(
             opened,
             compile_mapper,
             Batcher(BatchLimits(50, 1_000_000)),
-            sync_type.delivery(Means(client, None, folder, report, waits=True, poll_interval=10)),
+            lambda: sync_type.delivery(Means(client, None, folder, report, waits=True, poll_interval=10)),
             people,
             sync_type.changes(None, is_preview=False),
             report,

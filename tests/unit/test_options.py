@@ -9,6 +9,7 @@ import pytest
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.operators.options import SyncOptions, flag_or_names, names
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
+from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
 
 
 def options(**parameters: Any) -> SyncOptions:
@@ -95,3 +96,11 @@ def test_no_job_ids_are_none() -> None:
 )
 def test_a_float_is_a_share_and_an_int_a_number(max_rejected: float, allowed: int) -> None:
     assert options(max_rejected=max_rejected).most_rejected(1_000) == allowed
+
+
+def test_a_source_of_consent_that_a_template_rendered_to_nothing_is_told() -> None:
+    operator = KlaviyoSyncSubscriptionsOperator(
+        task_id="t", sql="SELECT 1", sql_conn_id="shop", mode="subscribe", globally=True, custom_source=" "
+    )
+    with pytest.raises(KlaviyoConfigurationError, match="custom_source was given, and is ' '"):
+        operator.sync_type(SyncOptions.of(operator))

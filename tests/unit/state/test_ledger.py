@@ -73,3 +73,29 @@ def test_a_log_is_not_compacted_while_jobs_are_open(tmp_path: Path) -> None:
         ledger.compact_if_grown()
     kinds = {entry.kind for entry in StateLog(tmp_path / "log", writer="t", now=lambda: 0.0).entries}
     assert kinds == {"snapshot"}
+
+
+def test_a_state_that_holds_nothing_takes_another_target(tmp_path: Path) -> None:
+    with closing(opened(tmp_path, "first")) as ledger:
+        ledger.record_run({"run": "night", "succeeded": False})
+    other = TARGET | {"account": "PROD"}
+    with closing(opened(tmp_path, "looked at", other, is_read_only=True)) as ledger:
+        assert ledger.target == other
+    with closing(opened(tmp_path, "second", other)) as ledger:
+        assert ledger.target == other
+        assert len(ledger.runs) == 1, "what happened is still known"
+        ledger.send([Sent(1, 10, 100)])
+    with pytest.raises(StateOfAnotherTarget, match="account was PROD and is now TEST"):
+        opened(tmp_path, "third")
+
+
+def test_a_target_that_is_found_on_the_way_is_part_of_the_same_full_refresh(tmp_path: Path) -> None:
+    kept(tmp_path)
+    there = TARGET | {"list": "L1"}
+    with closing(opened(tmp_path, "second", TARGET | {"list": "none yet"}, full_refresh=True)) as ledger:
+        ledger.refresh("night")
+        ledger.become(there)
+        ledger.settle(ledger.send([Sent(1, 10, 100)]))
+    with closing(opened(tmp_path, "retry", there, full_refresh=True)) as ledger:
+        ledger.refresh("night")
+        assert ledger.meet([1, 2]).acknowledged == {1: 10}

@@ -117,7 +117,27 @@ def test_a_row_whose_person_another_row_brought_lets_its_own_go(opened: Open) ->
     ledger.move([Sent(1, 0, BOB), Sent(7, 0, BOB)], is_acknowledged=False)
     assert absent(ledger) == [Absent(ADA, (1,))]
     assert ledger.people.replaced([1]) == {1}
-    assert not ledger.knows(7), "a row that was never sent stays unknown"
+
+
+def test_a_row_that_was_never_sent_stands_for_its_person_also_when_it_is_bad_one_day(opened: Open) -> None:
+    ledger = opened()
+    ledger.settle(send(ledger, k1=ADA))
+    ledger.move([Sent(7, 0, ADA)], is_acknowledged=False)
+    assert ledger.meet([7]).acknowledged == {}
+    ledger = opened()
+    ledger.meet([1, 7])
+    ledger.settle(send(ledger, k1=BOB))
+    assert absent(ledger) == []
+
+
+def test_who_was_sent_since_an_entry_is_told_by_the_identifier(opened: Open) -> None:
+    ledger = opened()
+    ledger.settle(send(ledger, k1=ADA))
+    before = ledger.people.newest()
+    ledger.settle(send(ledger, k2=BOB))
+    ledger = opened()
+    assert list(ledger.people.sent_since(before)) == [[TO[BOB]]]
+    assert list(ledger.people.sent_since(ledger.people.newest())) == []
 
 
 def test_named_people_stay(opened: Open) -> None:

@@ -102,3 +102,15 @@ def test_whom_a_doubtful_job_names_is_rejected_all_the_same() -> None:
     settled = verdicts_of(job(failed=2, completed=3), KEPT, [by_pointer(2)])
     assert outcomes(settled) == {"rejected": 1, "pending": 4}
     assert [v.number for v in settled.verdicts if v.outcome is Outcome.REJECTED] == [3]
+
+
+def test_where_everybody_failed_nobody_needs_to_be_named() -> None:
+    errors = [by_pointer(2), RecordError("", "too old: jane@shop.io", {})]
+    settled = verdicts_of(job(failed=5, completed=0), KEPT, errors)
+    assert outcomes(settled) == {"rejected": 5}
+    reasons = {verdict.number: verdict.problems[0].reason for verdict in settled.verdicts}
+    assert "taken by another profile" in reasons[3]
+    assert all("too old: ***@***" in reasons[number] for number in (1, 2, 4, 5))
+    assert outcomes(verdicts_of(job(failed=5), KEPT, [])) == {"rejected": 5}
+    cancelled = job(failed=5, completed=0, status=JobStatus.CANCELLED)
+    assert outcomes(verdicts_of(cancelled, KEPT, [])) == {"pending": 5}

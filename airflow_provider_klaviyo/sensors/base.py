@@ -1,0 +1,70 @@
+"""What the sensors share: they look, on a worker or in the triggerer, and outages do not end the wait."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseSensorOperator
+
+from airflow_provider_klaviyo._compat import AirflowFailException, default_deferrable
+from airflow_provider_klaviyo.operators.failures import no_retry_in_vain
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class KlaviyoSensor(BaseSensorOperator):
+    """Looks at Klaviyo until there is nothing more to wait for; subclasses say how to look.
+
+    :param klaviyo_conn_id: the connection of type ``klaviyo`` (templated).
+    :param deferrable: wait in the triggerer instead of on a worker; None is Airflow's ``default_deferrable``.
+    """
+
+    def __init__(
+        self, *, klaviyo_conn_id: str = "klaviyo_default", deferrable: bool | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.klaviyo_conn_id = klaviyo_conn_id
+        self.deferrable = default_deferrable() if deferrable is None else deferrable
+
+    def execute(self, context: Context) -> Any:
+        """Wait in the way that was asked for.
+
+        :raises AirflowFailException: when a retry would not help: wrong settings, or what Klaviyo refuses.
+        """
+        from airflow_provider_klaviyo.operators.options import flag
+
+        with no_retry_in_vain():
+            if flag("deferrable", self.deferrable):
+                self._defer()
+            return super().execute(context)
+
+    def _defer(self) -> None:
+        """Leave the waiting to the triggerer."""
+        raise NotImplementedError
+
+    def _look(self, context: Context) -> dict[str, Any]:
+        """What there is to see, as the trigger tells it."""
+        raise NotImplementedError
+
+    def _look_if_possible(self, context: Context) -> dict[str, Any] | None:
+        from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
+
+        with no_retry_in_vain():
+            try:
+                return self._look(context)
+            except (
+                KlaviyoRetryableError
+            ) as error:  # the sensor's own timeout bounds how long an outage may last
+                self.log.warning("Klaviyo cannot be looked at now: %s", error)
+                return None
+
+
+def check_event(event: dict[str, Any] | None, what: str) -> None:
+    """Fail when the trigger could not look.
+
+    :param what: was waited for.
+    """
+    if event and event.get("error"):
+        msg = f"Waiting for {what} failed: {event['error']}"
+        raise AirflowFailException(msg)

@@ -1,0 +1,177 @@
+"""One list, created once: those who share a folder take turns, and tell each other what Klaviyo does not show yet."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import msgspec
+
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.lists import name_of_list
+from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
+from airflow_provider_klaviyo.state.storage import create, listed, usable
+
+log = logging.getLogger(__name__)
+
+_LIFETIME = 300.0
+"""Seconds after which the lock of one who died is passed over; a creation takes one or two requests."""
+
+_REMEMBERED = 600.0
+"""Seconds that a creation is remembered, because Klaviyo's listing may not show the list at once."""
+
+_HIDDEN = 60.0
+"""Seconds that a new list may be unknown to Klaviyo even by its id; later it is one that was deleted."""
+
+_PAUSE = 0.5
+_NOTE = "created"
+
+
+class _Claim(msgspec.Struct):
+    token: str
+    until: float
+
+
+class _Created(msgspec.Struct):
+    """What is noted of a creation; without the list's name, of which the file's own name holds a hash."""
+
+    account: str
+    list_id: str
+    at: float
+
+
+class ListCreation:
+    """The creation of a list, among all who share a folder: one at a time, and remembered for some minutes.
+
+    The lock is made of numbered files, each created by one only; the highest one counts, until it is deleted or its
+    time is up. A dead holder's file is never replaced but outnumbered, so that of two who find it only one goes on.
+
+    :param name: of the list, as it is created.
+    """
+
+    def __init__(self, client: KlaviyoClient, name: str, folder: Any) -> None:
+        self.name = name
+        self._account = _account(client)
+        self._prefix = _digest(f"{self._account}\0{name}") + "-"
+        self._client = client
+        self._folder = folder
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold the lock; waits for others who create the same list.
+
+        :raises KlaviyoTimeout: when the client's time is up.
+        :raises KlaviyoConfigurationError: when nothing can be written to the folder.
+        """
+        while (number := self._claim()) is None:
+            _rest(self._client, "The time is up while another task creates the list. A retry finds it.")
+        try:
+            yield
+        finally:
+            self._release(number)
+
+    def recall(self) -> str | None:
+        """The id of the list, if it was created a moment ago and still has the name; waits until Klaviyo knows it."""
+        created = _read(self._folder / f"{self._prefix}{_NOTE}")
+        if created and _name_of_new(self._client, created) == self.name:
+            return created.list_id
+        return None
+
+    def remember(self, list_id: str) -> None:
+        """Note a creation, and forget those of long ago; the list is there, so a failure to do so is only logged."""
+        try:
+            with (self._folder / f"{self._prefix}{_NOTE}").open("wb") as file:
+                file.write(msgspec.json.encode(_Created(self._account, list_id, time.time())))
+            for old in _notes(self._folder):
+                if _read(old) is None:
+                    old.unlink()
+        except Exception as error:
+            log.warning("The creation of the list could not be noted in %s: %s", self._folder, error)
+
+    def _claim(self) -> int | None:
+        """The number of a claim of our own; None while somebody else's counts."""
+        with usable(self._folder):
+            claims = self._claims()
+            last = max(claims, default=0)
+            if last and self._counts(claims[last]):
+                return None
+            line = msgspec.json.encode(_Claim(uuid.uuid4().hex, time.time() + _LIFETIME)) + b"\n"
+            is_ours = create(self._folder, f"{self._prefix}{last + 1}", line, lambda: iter(()))
+        return last + 1 if is_ours else None
+
+    def _claims(self) -> dict[int, Any]:
+        return {
+            int(file.name.removeprefix(self._prefix)): file
+            for file in listed(self._folder)
+            if file.name.startswith(self._prefix) and file.name.removeprefix(self._prefix).isdecimal()
+        }
+
+    def _counts(self, file: Any) -> bool:
+        try:
+            with file.open("rb") as content:
+                return msgspec.json.decode(content.readline(), type=_Claim).until > time.time()
+        except (OSError, msgspec.DecodeError):  # just deleted, or half written by one who died
+            return False
+
+    def _release(self, number: int) -> None:
+        for claimed, file in self._claims().items():
+            if claimed <= number:
+                with suppress(Exception):
+                    file.unlink()
+
+
+def appears(client: KlaviyoClient, folder: Any, list_id: str) -> bool:
+    """Whether a list that Klaviyo does not know was created a moment ago; waits until Klaviyo knows it.
+
+    :param folder: that of those who create lists.
+    """
+    account = _account(client)
+    try:
+        notes = [_read(file) for file in _notes(folder)]
+    except OSError:  # nobody could have noted anything there
+        return False
+    return any(
+        _name_of_new(client, created) is not None
+        for created in notes
+        if created and (created.account, created.list_id) == (account, list_id)
+    )
+
+
+def _name_of_new(client: KlaviyoClient, created: _Created) -> str | None:
+    """The name of a list, as soon as Klaviyo knows it; None when it is too old to be merely unknown yet."""
+    while (name := name_of_list(client, created.list_id)) is None and time.time() < created.at + _HIDDEN:
+        _rest(client, f"The time is up, and Klaviyo does not know the new list {created.list_id} yet.")
+    return name
+
+
+def _rest(client: KlaviyoClient, when_late: str) -> None:
+    if client.deadline is not None and client.clock.now() + _PAUSE > client.deadline:
+        raise KlaviyoTimeout(when_late)
+    client.sleep(_PAUSE)
+
+
+def _notes(folder: Any) -> list[Any]:
+    return [file for file in listed(folder) if file.name.endswith(f"-{_NOTE}")]
+
+
+def _read(file: Any) -> _Created | None:
+    """What is noted of a creation; None where there is no note that still counts."""
+    try:
+        with file.open("rb") as content:
+            created = msgspec.json.decode(content.read(), type=_Created)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return created if time.time() < created.at + _REMEMBERED else None
+
+
+def _account(client: KlaviyoClient) -> str:
+    return _digest(f"{client.config.base_url}\0{client.config.quota_name}")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
