@@ -6,18 +6,17 @@
     python tests/benchmarks/diff.py --engines --rows N    engines for the look-ups, side by side (needs duckdb)
 
 Every size runs in a process of its own, and one row of a hundred has changed. Machines differ, so read the columns
-against each other. On 2026-11-26, on two shared cores that took 12.6 µs of CPU a row to stream and encode profiles and
-nothing else (``profiles.py``, its bare minimum):
+against each other. On 2026-11-29, on two cores with little else to do:
 
-=============  ===============  ============
-rows in state  CPU µs a row     peak
-=============  ===============  ============
-100,000        9.0              34 MiB
-1,000,000      10.7             55 MiB
-10,000,000     16.2 (busy)      57 MiB
-=============  ===============  ============
+=============  ============  ============  ============
+rows in state  rows/s        CPU µs a row  peak
+=============  ============  ============  ============
+100,000        285,000       3.5           34 MiB
+1,000,000      168,000       5.9           55 MiB
+10,000,000     145,000       6.7           57 MiB
+=============  ============  ============  ============
 
-Look-ups alone, for 1,000,000 rows in the same hour: a dictionary 1.0 µs and 156 MiB, SQLite 5.6 µs and 42 MiB, DuckDB
+Look-ups alone, for 1,000,000 rows on a busier machine: a dictionary 1.0 µs and 156 MiB, SQLite 5.6 µs and 42 MiB, DuckDB
 7.9 µs and 177 MiB; DuckDB with all keys staged and one join at the end 5.0 µs and 176 MiB, but then nothing is sent
 before the query has ended. So the table is SQLite: it answers while rows stream in, in the least memory, comes with
 Python, and its file is the snapshot.
