@@ -19,6 +19,7 @@ from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.refusals import (
     WHOLE,
+    Instead,
     RefusalHandler,
     field_name,
     place_and_field,
@@ -57,7 +58,7 @@ class EventDelivery(PooledDelivery):
     def __init__(self, client: KlaviyoClient, state: Acknowledgements) -> None:
         super().__init__(client, state)
         self._refusals = RefusalHandler(
-            CREATE_EVENTS.records, _located, self._recall, whole="event", has_history=state.has_history
+            CREATE_EVENTS.records, _located, whole="event", has_history=state.has_history
         )
         self._named_before: set[int] = set()
         self._kinds: Counter[bool] = Counter()
@@ -80,7 +81,11 @@ class EventDelivery(PooledDelivery):
 
     def _post(self, part: Sequence[EventRecord], doubt: Doubt) -> None:
         ticket = self._state.send(part)
-        left_out = self._client.send(CREATE_EVENTS, body=events_body(part), read=read_accepted)
+        try:
+            left_out = self._client.send(CREATE_EVENTS, body=events_body(part), read=read_accepted)
+        except KlaviyoRequestError as error:
+            self._sort_out_known(part, error)
+            raise
         if left_out:
             log.warning(
                 "Klaviyo took %d events, but left out %s of some of the people, and does not say whose.",
@@ -95,9 +100,11 @@ class EventDelivery(PooledDelivery):
             self._kinds.update(event.is_backfill for event in part)
         self._tell(Settled(accepted=len(part)), part, doubt)
 
-    def _recall(self, part: Sequence[Record], error: KlaviyoRequestError) -> list[Sequence[Record]] | None:
-        """Sort out events that Klaviyo says it knows; None when it does not say so of any."""
-        events = _events(part)
+    def _sort_out_known(self, events: Sequence[EventRecord], error: KlaviyoRequestError) -> None:
+        """Settle events that Klaviyo says it knows; nothing when it does not say so of any.
+
+        :raises Instead: with the others.
+        """
         if error.was_repeated:
             for event in events:
                 event.was_in_doubt = True
@@ -105,10 +112,10 @@ class EventDelivery(PooledDelivery):
         meant = [(_meant(groups, each.pointer), each) for each in error.errors]
         told = [places for (places, field), each in meant if _is_repeated(each, field)]
         if not told:
-            return None
+            return
         known = {0} if len(events) == 1 else {places[0] for places in told if len(places) == 1}
         if not known:
-            return _halves(events)
+            raise Instead(_halves(events), was_taken=True)
         named = [events[place] for place in sorted(known)]
         delivered, recorded, again = [], [], []
         for event in named:
@@ -122,7 +129,8 @@ class EventDelivery(PooledDelivery):
         self._named_before.update(event.number for event in again)
         rest = [event for place, event in enumerate(events) if place not in known]
         # Where one is named an answer, halves keep a thousand of them from going over the wire five hundred times.
-        return [other for other in (again, *(_halves(rest) if len(known) == 1 else [rest])) if other]
+        others = (again, *(_halves(rest) if len(known) == 1 else [rest]))
+        raise Instead([other for other in others if other], was_taken=True)
 
     def _settle(self, delivered: Sequence[EventRecord], recorded: Sequence[EventRecord]) -> None:
         if delivered:

@@ -18,12 +18,6 @@ Suspect = tuple[Record, KlaviyoRequestError]
 Locate = Callable[[Sequence[Record], str], tuple[Sequence[int], str]]
 """From the records of a request and a pointer into it to the places that it means and the field."""
 
-Recall = Callable[[Sequence[Record], KlaviyoRequestError], Sequence[Sequence[Record]] | None]
-"""What is to be sent instead of a refused part, where a sync type has an answer of its own; None where not.
-
-Such refusals are no culprits' and not counted: each has to bring the end nearer.
-"""
-
 Mend = Callable[[Record, Problem], Record | None]
 """What is left of a record without the field that Klaviyo refused; None where the record is rejected for it."""
 
@@ -55,11 +49,17 @@ class Refused(Exception):
 
 
 class Instead(Exception):
-    """Nothing was posted: these parts are to be posted instead."""
+    """Of the records to be posted only these parts are left to be, for a reason that is no record's fault.
 
-    def __init__(self, parts: Sequence[Sequence[Record]]) -> None:
+    That is not counted as a refusal: each has to bring the end nearer.
+
+    :param was_taken: whether Klaviyo is known to have taken records of this run.
+    """
+
+    def __init__(self, parts: Sequence[Sequence[Record]], *, was_taken: bool = False) -> None:
         super().__init__(f"{len(parts)} parts")
         self.parts = parts
+        self.was_taken = was_taken
 
 
 class RefusalHandler:
@@ -72,7 +72,6 @@ class RefusalHandler:
 
     :param records: JSON pointer of the array of records in the request, or of its only record.
     :param locate: finds records by a pointer where they are not the elements of that array.
-    :param recall: is asked first about every refusal.
     :param whole: the field of a reason that is about a record and no field of it.
     :param about_records: statuses of refusals that may be about single records.
     :param mend: makes a named culprit fit to be sent after all.
@@ -84,7 +83,6 @@ class RefusalHandler:
         self,
         records: str,
         locate: Locate | None = None,
-        recall: Recall | None = None,
         *,
         whole: str = WHOLE,
         about_records: Sequence[int] = ABOUT_RECORDS,
@@ -93,7 +91,6 @@ class RefusalHandler:
     ) -> None:
         prefix = records.strip("/").split("/")
         self._locate = locate or (lambda part, pointer: _element(part, pointer, prefix))
-        self._recall = recall
         self._whole = whole
         self._about_records = about_records
         self._mend = mend
@@ -125,10 +122,6 @@ class RefusalHandler:
                 if refused is None:
                     continue
                 part, error = refused.records, refused.error
-                if self._recall and (instead := self._recall(part, error)) is not None:
-                    waiting += instead
-                    self._note_taken()
-                    continue
                 left -= 1
                 waiting += self._without_culprits(part, error, suspects, refuse)
                 if left < 0:
@@ -144,16 +137,16 @@ class RefusalHandler:
         """Post the last part that waits; what Klaviyo has against it, if anything."""
         part = waiting.pop()
         try:
-            was_posted = post(part)
+            was_taken = post(part) is not False
         except Instead as instead:
             waiting += instead.parts
+            was_taken = instead.was_taken
         except Refused as refused:
             return refused
         except KlaviyoRequestError as error:
             return Refused(part, error)
-        else:
-            if was_posted is not False:
-                self._note_taken()
+        if was_taken:
+            self._note_taken()
         return None
 
     @contextmanager
