@@ -16,10 +16,10 @@ rows in state  rows/s        CPU µs a row  peak
 10,000,000     145,000       6.7           57 MiB
 =============  ============  ============  ============
 
-Look-ups alone, for 1,000,000 rows on a busier machine: a dictionary 1.0 µs and 156 MiB, SQLite 5.6 µs and 42 MiB, DuckDB
-7.9 µs and 177 MiB; DuckDB with all keys staged and one join at the end 5.0 µs and 176 MiB, but then nothing is sent
-before the query has ended. So the table is SQLite: it answers while rows stream in, in the least memory, comes with
-Python, and its file is the snapshot.
+Look-ups alone, for 1,000,000 rows on a busier machine: a dictionary 1.0 µs and 156 MiB, SQLite 5.6 µs and 42 MiB,
+DuckDB 7.9 µs and 177 MiB; DuckDB with all keys staged and one join at the end 5.0 µs and 176 MiB, but then nothing is
+sent before the query has ended. So the table is SQLite: it answers while rows stream in, in the least memory, comes
+with Python, and its file is the snapshot.
 """
 
 from __future__ import annotations
