@@ -174,9 +174,7 @@ def _members(call: Call, profile_list: ProfileList) -> Iterator[tuple[int, Profi
 def _fulfils(call: Call, profile: Profile, joined: float, condition: Comparison) -> bool:
     if condition.field == "joined_group_at":
         return condition.matches(joined)
-    if condition.field == "email":
-        return any(map(condition.matches, call.account.profiles.emails(profile)))
-    return condition.matches(getattr(profile, condition.field))
+    return any(map(condition.matches, call.account.profiles.values(profile, condition.field)))
 
 
 def _add_profiles(call: Call) -> Answer:

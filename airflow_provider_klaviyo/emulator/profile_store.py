@@ -6,7 +6,7 @@ profiles are a conflict; nothing is merged on their strength.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -97,6 +97,12 @@ class ProfileStore:
         """All addresses of a profile, the one that it shows first."""
         further = [email for email, number in self._further_emails.items() if number == profile.number]
         return further if profile.email is None else [profile.email, *further]
+
+    def values(self, profile: Profile, field: str) -> Sequence[str | float | None]:
+        """What a filter compares of a profile; any of them will do."""
+        if field == "id":
+            return (self.id_of(profile),)
+        return self.emails(profile) if field == "email" else (getattr(profile, field),)
 
     def holder(self, field: str, value: str) -> Profile | None:
         """The profile that a write with an identifier is about: there the letter case of addresses does not count."""

@@ -111,16 +111,8 @@ def _matching(account: Account, conditions: tuple[Comparison, ...], first: int) 
     for profile in candidates:
         if suppression and not suppression.matches(account.consents, profile.number):
             continue
-        if all(_fulfils(account, profile, each) for each in conditions):
+        if all(any(map(each.matches, account.profiles.values(profile, each.field))) for each in conditions):
             yield profile
-
-
-def _fulfils(account: Account, profile: Profile, condition: Comparison) -> bool:
-    if condition.field == "id":
-        return condition.matches(account.profiles.id_of(profile))
-    if condition.field == "email":
-        return any(map(condition.matches, account.profiles.emails(profile)))
-    return condition.matches(getattr(profile, condition.field))
 
 
 def _key(sort: str) -> Callable[[Profile], tuple[Any, int]]:
