@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.integration.conftest import counts_of
+
 STRIDE = 1 if os.environ.get("KLAVIYO_TESTS_EVERY_STEP") else 3
 """Each step of a profiles sync is died at; of the other syncs, every third unless all are asked for: minutes each."""
 
@@ -61,10 +63,9 @@ class Worker:
         assert process.exitcode in (0, -signal.SIGKILL), f"the worker ended with {process.exitcode}"
         return process.exitcode == -signal.SIGKILL
 
-    @property
-    def summary(self) -> dict[str, Any]:
-        """The summary of the last run, which was not killed."""
-        return json.loads(self._told.read_text())  # type: ignore[no-any-return]
+    def counts(self) -> dict[str, int]:
+        """What the last run counted, which was not killed."""
+        return counts_of(json.loads(self._told.read_text()))
 
 
 def _live(

@@ -70,10 +70,6 @@ class World:
     def run(self, step: int = 0, try_number: int = 1, run_id: str = "today", **parameters: Any) -> bool:
         return self.worker.run(step, try_number=try_number, run_id=run_id, parameters=parameters)
 
-    @property
-    def counts(self) -> dict[str, int]:
-        return self.worker.summary
-
     def times_sent(self, operation: str) -> dict[str, int]:
         sent: dict[str, int] = {}
         for request in self.klaviyo.requests(operation):
@@ -98,7 +94,7 @@ def test_subscribing_killed_at_every_step(judge: Judge, people: People, tmp_path
 
         was_killed = world.run(step, **parameters)
         assert not world.run(try_number=2, **parameters)
-        assert world.counts["pending"] == 0
+        assert "pending" not in world.worker.counts()
         assert not world.run(run_id="tomorrow", **parameters)
 
         judge.check()
@@ -107,11 +103,11 @@ def test_subscribing_killed_at_every_step(judge: Judge, people: People, tmp_path
         if process == "double_opt_in":
             # A batch whose request may have left when the worker died counts as asked.
             assert asked >= COUNT - 1 - 2 * BATCH
-            assert world.counts["skipped"] == COUNT
+            assert world.worker.counts()["skipped"] == COUNT
             assert max(world.times_sent(SUBSCRIBE).values(), default=1) == 1
         else:
             assert members == COUNT - 1, f"killed at step {step}"
-            assert world.counts["unchanged"] == COUNT - 1
+            assert world.worker.counts()["unchanged"] == COUNT - 1
     assert step > 12
 
 
@@ -131,13 +127,15 @@ def test_unsubscribing_killed_at_every_step(judge: Judge, people: People, tmp_pa
 
         was_killed = world.run(step, **parameters)
         assert not world.run(try_number=2, **parameters)
-        after = world.counts
+        after = world.worker.counts()
         assert not world.run(run_id="tomorrow", **parameters)
 
         judge.check()
         assert max(world.times_sent(UNSUBSCRIBE).values()) == 1, f"killed at step {step}"
         sent = len(world.times_sent(UNSUBSCRIBE))
         assert len(klaviyo.members(list_id)) == COUNT - sent
-        assert after["pending"] == COUNT - sent, f"killed at step {step}: who was never sent is not forgotten"
+        assert after.get("pending", 0) == COUNT - sent, (
+            f"killed at step {step}: who was never sent is not forgotten"
+        )
         assert klaviyo.consent(email=email_of(COUNT + 1))["email"] == "SUBSCRIBED"  # type: ignore[index]
     assert step > 20
