@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any
 
 import psycopg
 import pytest
 
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
 from tests.integration.conftest import Run, StartEmulator, run_operator
@@ -98,6 +99,24 @@ def judge(start_emulator: StartEmulator) -> Iterator[Judge]:
 @pytest.fixture
 def klaviyo(judge: Judge) -> Emulator:
     return judge.klaviyo
+
+
+Meanwhile = Callable[[Callable[[], object]], None]
+
+
+@pytest.fixture
+def while_waiting(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    """Have something happen whenever a request waits for its turn."""
+    turn = KlaviyoClient.turn
+
+    def happens(something: Callable[[], object]) -> None:
+        def late(*arguments: Any, **more: Any) -> Any:
+            something()
+            return turn(*arguments, **more)
+
+        monkeypatch.setattr(KlaviyoClient, "turn", late)
+
+    return happens
 
 
 class ConsentSync:

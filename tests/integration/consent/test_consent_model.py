@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.emulator import Fault
 from airflow_provider_klaviyo.sync import subscriptions
 from tests.integration.consent.conftest import (
@@ -16,6 +15,7 @@ from tests.integration.consent.conftest import (
     UNSUBSCRIBE,
     ConsentSync,
     Judge,
+    Meanwhile,
     People,
     email_of,
     phone_of,
@@ -135,16 +135,15 @@ class History:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_no_history_breaks_a_rule(
-    judge: Judge, people: People, consent_sync: ConsentSync, monkeypatch: pytest.MonkeyPatch, seed: int
+    judge: Judge,
+    people: People,
+    consent_sync: ConsentSync,
+    while_waiting: Meanwhile,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
 ) -> None:
     monkeypatch.setattr(subscriptions, "PATIENCE", 0.5)
     history = History(seed, judge, people, consent_sync)
-    turn = KlaviyoClient.turn
-
-    def late(*arguments: Any, **more: Any) -> Any:
-        history.opt_out_late()
-        return turn(*arguments, **more)
-
-    monkeypatch.setattr(KlaviyoClient, "turn", late)
+    while_waiting(history.opt_out_late)
     for _ in range(STEPS):
         history.step()

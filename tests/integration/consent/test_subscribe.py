@@ -20,6 +20,7 @@ from tests.integration.consent.conftest import (
     SUBSCRIBE,
     ConsentSync,
     Judge,
+    Meanwhile,
     People,
     bodies,
     email_of,
@@ -383,6 +384,12 @@ def profile(email: str = email_of(1), **marketing: Any) -> dict[str, Any]:
     }
 
 
+def find(klaviyo: Emulator, answer: dict[str, Any], count: int | None = 1) -> None:
+    """Have so many look-ups, or all, find this profile."""
+    body = json.dumps({"data": [answer], "links": {"next": None}})
+    klaviyo.inject(Fault("not_json", operation="get_profiles", body=body, count=count))
+
+
 def without(*path: str) -> dict[str, Any]:
     found = profile()
     parent: Any = found["attributes"]
@@ -401,8 +408,7 @@ def test_the_null_of_the_schema_is_no_suppression(
     klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, answer: dict[str, Any]
 ) -> None:
     people.fill(2)
-    body = json.dumps({"data": [answer], "links": {"next": None}})
-    klaviyo.inject(Fault("not_json", operation="get_profiles", body=body, count=None))
+    find(klaviyo, answer, count=None)
     assert consent_sync(list_id=vip).counts() == {"rows_read": 2, "accepted": 2}
 
 
@@ -424,17 +430,11 @@ def test_who_opts_out_while_a_request_waits_to_be_repeated_is_not_sent(
 
 
 def test_who_opts_out_while_a_request_waits_for_its_turn_is_not_sent(
-    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, monkeypatch: pytest.MonkeyPatch
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, while_waiting: Meanwhile
 ) -> None:
     people.fill(2)
     (first,) = klaviyo.add_profiles([{"email": email_of(1)}])
-    turn = KlaviyoClient.turn
-
-    def late(*arguments: Any, **more: Any) -> Any:
-        klaviyo.set_consent(first, "email", "UNSUBSCRIBED")
-        return turn(*arguments, **more)
-
-    monkeypatch.setattr(KlaviyoClient, "turn", late)
+    while_waiting(lambda: klaviyo.set_consent(first, "email", "UNSUBSCRIBED"))
     assert consent_sync(list_id=vip).counts() == {"rows_read": 2, "accepted": 1, "skipped": 1}
 
 
@@ -506,8 +506,7 @@ def test_consent_that_cannot_be_read_is_no_consent(
     klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, answer: dict[str, Any]
 ) -> None:
     people.fill(2)
-    body = json.dumps({"data": [answer], "links": {"next": None}})
-    klaviyo.inject(Fault("not_json", operation="get_profiles", body=body))
+    find(klaviyo, answer)
 
     run = consent_sync(list_id=vip)
 
@@ -533,9 +532,7 @@ def test_a_profile_that_shows_another_of_its_addresses_is_not_overlooked(
     klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str
 ) -> None:
     people.fill(1)
-    stranger = profile("other@shop.io", consent="UNSUBSCRIBED")
-    body = json.dumps({"data": [stranger], "links": {"next": None}})
-    klaviyo.inject(Fault("not_json", operation="get_profiles", body=body, count=None))
+    find(klaviyo, profile("other@shop.io", consent="UNSUBSCRIBED"), count=None)
     assert consent_sync(list_id=vip).counts() == {"rows_read": 1, "skipped": 1}
     assert writes(klaviyo) == 0
 
@@ -545,8 +542,7 @@ def test_a_profile_that_hides_behind_another_of_its_addresses_is_not_overlooked(
 ) -> None:
     """Both rows find one profile, which shows the first one's address."""
     people.fill(2)
-    body = json.dumps({"data": [profile(email_of(1), consent="UNSUBSCRIBED")], "links": {"next": None}})
-    klaviyo.inject(Fault("not_json", operation="get_profiles", body=body, count=None))
+    find(klaviyo, profile(email_of(1), consent="UNSUBSCRIBED"), count=None)
     assert consent_sync(list_id=vip).counts() == {"rows_read": 2, "skipped": 2}
     assert writes(klaviyo) == 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import time
 from typing import Any
@@ -20,6 +19,7 @@ from tests.integration.consent.conftest import (
     UNSUBSCRIBE,
     ConsentSync,
     Judge,
+    Meanwhile,
     People,
     bodies,
     email_of,
@@ -247,17 +247,10 @@ def test_what_a_proxy_says_after_passing_it_on_is_no_leave_to_send_it_again(
 
 
 def test_who_leaves_the_list_while_a_request_waits_for_its_turn_is_not_sent(
-    klaviyo: Emulator, people: People, club: Club, leave: Any, monkeypatch: pytest.MonkeyPatch
+    klaviyo: Emulator, people: People, club: Club, leave: Any, while_waiting: Meanwhile
 ) -> None:
     people.fill(5)
-    turn = KlaviyoClient.turn
-
-    def late(*arguments: Any, **more: Any) -> Any:
-        with contextlib.suppress(requests.HTTPError):
-            remove(klaviyo, club.list_id, club.ids[1])
-        return turn(*arguments, **more)
-
-    monkeypatch.setattr(KlaviyoClient, "turn", late)
+    while_waiting(lambda: remove(klaviyo, club.list_id, club.ids[1]))
     assert leave().counts() == {"rows_read": 5, "accepted": 4, "skipped": 1}
 
 
