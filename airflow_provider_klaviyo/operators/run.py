@@ -95,7 +95,7 @@ class SyncRun:
         report.error = "the run has not come to its end"
         report.report_path = self._files.write_report(report.details())
         report.error = None
-        with self._told(state_key, self._look) as (client, scratch, state):
+        with self._told(state_key, self._prepare) as (client, scratch, state):
             if state and not options.is_preview:
                 settle_open_imports(client, state.ledger, options.poll_interval)
                 state.ledger.compact_if_grown()
@@ -140,7 +140,7 @@ class SyncRun:
                 deferral.delete(note.jobs)
         _judge(report, options)
 
-    def _look(self, client: KlaviyoClient) -> None:
+    def _prepare(self, client: KlaviyoClient) -> None:
         self._sync_type.prepare(client, is_preview=self._options.is_preview)
 
     @contextmanager

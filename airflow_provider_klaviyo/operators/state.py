@@ -80,7 +80,7 @@ def open_state(
     holder = _holder(context)
     lock = None if options.is_preview else StateLock(folder / "lock.json", holder, now=time.time)
     with usable(folder, "The state cannot be kept in", "the state_key"):
-        folder.exists()
+        folder.exists()  # a preview takes no lock that would tell
         if lock:
             lock.acquire()
     try:

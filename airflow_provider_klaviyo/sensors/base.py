@@ -37,7 +37,7 @@ class KlaviyoSensor(BaseSensorOperator):
         with no_retry_in_vain():
             if flag("deferrable", self.deferrable):
                 self._defer()
-            return super().execute(context)
+        return super().execute(context)
 
     def _defer(self) -> None:
         """Leave the waiting to the triggerer."""
@@ -48,14 +48,13 @@ class KlaviyoSensor(BaseSensorOperator):
         raise NotImplementedError
 
     def _look_if_possible(self, context: Context) -> dict[str, Any] | None:
+        """The same; None in an outage, since the sensor's own timeout bounds how long one may last."""
         from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 
         with no_retry_in_vain():
             try:
                 return self._look(context)
-            except (
-                KlaviyoRetryableError
-            ) as error:  # the sensor's own timeout bounds how long an outage may last
+            except KlaviyoRetryableError as error:
                 self.log.warning("Klaviyo cannot be looked at now: %s", error)
                 return None
 

@@ -54,7 +54,7 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
     def _defer(self) -> None:
         from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
 
-        self._most_failed()
+        self._most_failed()  # a wrong one is told before the wait, not after it
         trigger = KlaviyoImportJobTrigger(
             job_ids=self._ids(), klaviyo_conn_id=self.klaviyo_conn_id, poll_interval=self.poke_interval
         )
@@ -64,7 +64,7 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
         from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
         from airflow_provider_klaviyo.triggers.jobs import look_at_jobs
 
-        self._most_failed()
+        self._most_failed()  # as above
         return look_at_jobs(
             KlaviyoHook(self.klaviyo_conn_id), self._ids(), seconds=self._seconds_waited(context)
         )

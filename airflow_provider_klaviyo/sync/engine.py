@@ -116,7 +116,7 @@ class Sync:
         self._rows = rows
         self._compile_mapper = compile_mapper
         self._batcher = batcher
-        self._open_delivery: Callable[[], Delivery] | None = open_delivery
+        self._open_delivery = open_delivery
         self.delivery: Delivery = NothingSent()
         self._people = people
         self._changes = changes
@@ -226,8 +226,8 @@ class Sync:
         self._verdicts.take(self.delivery.settled())
 
     def _opened(self) -> Delivery:
-        if self._open_delivery:
-            self.delivery, self._open_delivery = self._open_delivery(), None
+        if isinstance(self.delivery, NothingSent):
+            self.delivery = self._open_delivery()
         return self.delivery
 
     def _refuse(self, flaws: Sequence[Flawed], outcome: Outcome) -> None:

@@ -6,7 +6,7 @@ person whose consent cannot be read waits.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -93,9 +93,13 @@ class Judged(NamedTuple):
         is_same = self.owners.get("email") == self.owners[channel]
         return "email" if is_same else CHANNELS[channel]
 
-    def freed(self, channels: Sequence[str]) -> Judged:
-        """The same with channels on which there is something left to do."""
-        return self._replace(findings=self.findings | dict.fromkeys(channels, _FREE))
+    def among(self, members: Mapping[str, Collection[str]]) -> Judged:
+        """The same where whoever is subscribed and not on the list is still to be put on it.
+
+        :param members: the profiles on the list, by the identifier that found them.
+        """
+        away = [c for c in self.done() if self.owners[c] not in members[self.contact(c)]]
+        return self._replace(findings=self.findings | dict.fromkeys(away, _FREE))
 
 
 class Guard:
@@ -166,31 +170,18 @@ class Guard:
         return self._resubscribe is Resubscribe.NEWER_CONSENT and objection.is_older_than(record.consented_at)
 
     def _with_membership(self, judged: Sequence[Judged], list_id: str) -> list[Judged]:
-        """Who is subscribed and not on the list is still to be put on it."""
         wanted: dict[str, list[str]] = {name: [] for name in CHANNELS.values()}
         for each in judged:
             for name in {each.contact(channel) for channel in each.done()}:
                 wanted[name] += each.record.lookups(name)
         members = {
-            name: {
-                str(profile["id"])
-                for profiles in find_on_list(
-                    self._client, list_id, name, list(dict.fromkeys(values))
-                ).values()
-                for profile in profiles
-            }
-            for name, values in wanted.items()
+            name: self._members(list_id, name, list(dict.fromkeys(values))) for name, values in wanted.items()
         }
-        return [
-            each.freed(
-                [
-                    channel
-                    for channel in each.done()
-                    if each.owners[channel] not in members[each.contact(channel)]
-                ]
-            )
-            for each in judged
-        ]
+        return [each.among(members) for each in judged]
+
+    def _members(self, list_id: str, field: str, values: Sequence[str]) -> set[str]:
+        found = find_on_list(self._client, list_id, field, values)
+        return {str(profile["id"]) for profiles in found.values() for profile in profiles}
 
 
 def _owner(found: Mapping[str, Profiles], channel: str) -> str:

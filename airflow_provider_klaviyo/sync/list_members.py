@@ -22,8 +22,8 @@ STILL_NAMED = Problem("", "still_named: another row names the same profile by an
 _ABOUT_VALUES = (400,)
 """What Klaviyo answers to a filter with a value that is not shaped as it expects."""
 
-Search = Callable[[Sequence[str]], Found]
-"""Looks values up."""
+LookUp = Callable[[Sequence[str]], Found]
+"""Finds people by values of one identifier."""
 
 
 class Reason(NamedTuple):
@@ -85,7 +85,9 @@ class MemberFinder:
     def __init__(self, client: KlaviyoClient, list_id: str) -> None:
         self._client = client
         self._list_id = list_id
-        self._refusals = RefusalHandler("/", about_records=_ABOUT_VALUES, has_history=lambda: True)
+        # A refusal points at the filter and at no value of it, so there is no array to find one in; and one bad value
+        # may be blamed though no other is taken.
+        self._refusals = RefusalHandler("", about_records=_ABOUT_VALUES, has_history=lambda: True)
 
     def find(self, field: str, records: Sequence[Record]) -> Looked:
         """Who of the records is on the list; not those who are found as several people, or are to stay.
@@ -169,7 +171,7 @@ class MemberFinder:
             elif refused:
                 search.reject(number, field, refused[0])
 
-    def _look_up(self, search: _Search, ask: Search, values: Sequence[str]) -> Found:
+    def _look_up(self, search: _Search, ask: LookUp, values: Sequence[str]) -> Found:
         """Who is found by the values that Klaviyo takes."""
         found: Found = {}
 
@@ -185,7 +187,7 @@ class MemberFinder:
         return found
 
 
-def _asked(ask: Search, values: Sequence[str]) -> Found:
+def _asked(ask: LookUp, values: Sequence[str]) -> Found:
     """What a look-up finds; a refusal points at the filter, which is what the values make of it."""
     try:
         return ask(values)
