@@ -5,7 +5,8 @@
     KlaviyoError
     ├── KlaviyoConfigurationError      fix the connection, the key or the Dag; repeating changes nothing
     │   ├── KlaviyoAuthenticationError     the key is wrong (401)
-    │   ├── KlaviyoPermissionError         the key lacks a scope (403)
+    │   ├── KlaviyoForbiddenError          Klaviyo, or what stands before it, does not permit the call (403)
+    │   │   └── KlaviyoPermissionError         the key lacks a scope
     │   ├── KlaviyoRevisionError           the API revision is retired (410)
     │   └── KlaviyoAccountError            the key belongs to another account
     ├── KlaviyoRetryableError          try again later
@@ -99,7 +100,11 @@ class KlaviyoAuthenticationError(KlaviyoConfigurationError):
     """Klaviyo does not know this key."""
 
 
-class KlaviyoPermissionError(KlaviyoConfigurationError):
+class KlaviyoForbiddenError(KlaviyoConfigurationError):
+    """The account's plan, a limit of its own, or a firewall does not permit the call."""
+
+
+class KlaviyoPermissionError(KlaviyoForbiddenError):
     """The key is good but lacks a scope."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoAuthenticationError,
     KlaviyoConfigurationError,
     KlaviyoError,
+    KlaviyoForbiddenError,
     KlaviyoPermissionError,
     KlaviyoRateLimitError,
     KlaviyoRequestError,
@@ -30,6 +32,10 @@ Document = Mapping[str, object]
 E = TypeVar("E", bound=KlaviyoError)
 
 _AUTHENTICATION_CODES = {"authentication_failed", "not_authenticated", "invalid_api_key"}
+
+_ABOUT_SCOPES = re.compile(r"\bscopes?\b|\b[a-z]+(-[a-z]+)*:(read|write)\b", re.IGNORECASE)
+_NO_MORE_TOLD = re.compile(r"You do not have permission to perform this action\.?|", re.IGNORECASE)
+"""What a refusal says that may be about scopes: it names them, or names nothing at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,13 +218,25 @@ def _forbidden(refused: _Refused) -> KlaviyoError:
             f"{refused.place} was blocked before it reached Klaviyo's API ({refused.said}): "
             "by a firewall or proxy, not because of the key."
         )
-        return refused.make(KlaviyoPermissionError, msg)
+        return refused.make(KlaviyoForbiddenError, msg)
+    if not any(map(_may_be_about_scopes, refused.errors)):
+        msg = (
+            f"Klaviyo does not permit {refused.place}: {refused.said}. That is about the account (its plan, or a limit "
+            "of its own), not about the scopes of the key: look there, or ask Klaviyo's support."
+        )
+        return refused.make(KlaviyoForbiddenError, msg)
     msg = (
         f"The key of the connection may not use {refused.place}: {refused.said}. "
         f"It needs the scopes {', '.join(refused.endpoint.scopes) or 'of that endpoint'}; "
         "scopes of a key cannot be changed, so create a new key."
     )
     return refused.make(KlaviyoPermissionError, msg)
+
+
+def _may_be_about_scopes(error: ApiError) -> bool:
+    if error.code == "forbidden":  # seen where the account lacks an entitlement
+        return False
+    return bool(_ABOUT_SCOPES.search(error.words) or _NO_MORE_TOLD.fullmatch(error.words.strip()))
 
 
 def _retired(refused: _Refused) -> KlaviyoError:

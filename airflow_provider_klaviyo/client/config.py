@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import re
 from dataclasses import dataclass, field
@@ -12,6 +13,11 @@ from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 BASE_URL = "https://a.klaviyo.com"
 REVISION = "2026-07-15"
 """The API revision that the package is written for (https://developers.klaviyo.com, versioning policy)."""
+
+_LIFE_YEARS = 2
+"""After so many years Klaviyo retires a revision (its versioning policy)."""
+
+_NOTICE = dt.timedelta(days=183)
 
 _MAX_TIMEOUT = 3_600
 _REVISION = re.compile(r"\d{4}-\d{2}-\d{2}(\.\w+)?")
@@ -51,6 +57,15 @@ class KlaviyoConfig:
             msg = f"The connection's rate_limit_share must be above 0 and at most 1, not {self.rate_limit_share:g}."
             raise KlaviyoConfigurationError(msg)
 
+    def retirement_notice(self, today: dt.date) -> str:
+        """What to say from half a year before Klaviyo retires the revision; empty before that."""
+        retires = _retirement_of(self.revision)
+        if retires is None or today < retires - _NOTICE:
+            return ""
+        when = f"retires on {retires}" if today < retires else f"was to be retired on {retires}"
+        whose = "Upgrade this package" if self.revision == REVISION else "Take revision out of the connection"
+        return f"Klaviyo's API revision {self.revision} {when}. {whose}, before syncs begin to fail."
+
     @property
     def quota_name(self) -> str:
         """Whose quota is used: the account if known, else the key, never the key itself.
@@ -58,6 +73,15 @@ class KlaviyoConfig:
         All private keys of an account share one quota (Klaviyo's guide to rate limits).
         """
         return self.account_id or hashlib.sha256(f"{self.base_url}\0{self.api_key}".encode()).hexdigest()[:32]
+
+
+def _retirement_of(revision: str) -> dt.date | None:
+    """The day on which a revision retires; None where its text is no day that Klaviyo can have released one."""
+    try:
+        released = dt.date.fromisoformat(revision[:10])
+        return released.replace(year=released.year + _LIFE_YEARS)
+    except ValueError:
+        return None
 
 
 def _key_problem(key: str) -> str:

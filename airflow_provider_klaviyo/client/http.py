@@ -22,6 +22,9 @@ from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, Klavi
 CONNECT_TIMEOUT = 10.0
 _CHUNK = 64 * 1024
 _JSON_API = "application/vnd.api+json"
+_NO_FALL_FORWARD = "X-Klaviyo-Revision-Fall-Forward-Opt-Out"
+"""Asks for an error where a revision is retired; without it Klaviyo may answer in another revision's shapes (its page
+of revision changes, October 2026)."""
 
 
 class QueryMask(logging.Filter):
@@ -109,6 +112,7 @@ class HttpTransport:
             session.headers.update(
                 {
                     "revision": self._config.revision,
+                    _NO_FALL_FORWARD: "1",
                     "Accept": _JSON_API,
                     "Content-Type": _JSON_API,
                     "User-Agent": f"airflow-provider-klaviyo/{__version__}",

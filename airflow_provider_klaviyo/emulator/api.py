@@ -164,6 +164,8 @@ def _check_revision(request: Request, settings: Settings) -> None:
     if not _REVISION(revision):
         detail = "The revision must have the form YYYY-MM-DD[.suffix]."
         raise invalid(detail, "/data/")
+    if request.headers.get("x-klaviyo-revision-fall-forward-opt-out", "") != "1":
+        return
     if revision[:10] < settings.retired_before:
         detail = f"Revision {revision} is retired and no longer available."
         raise ApiError(410, [Problem(detail, pointer="/data/", code="gone", title="Gone.")])

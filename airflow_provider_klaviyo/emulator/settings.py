@@ -96,7 +96,8 @@ class Settings:
         is; Klaviyo's words can be read so. Otherwise such an event is dropped in silence.
     :param bad_key_status: status for a missing or unknown key; Klaviyo's pages name both 401 and 400.
     :param revisions: the API revisions that are answered; the shapes are those of 2026-07-15.
-    :param retired_before: revisions before this one answer 410.
+    :param retired_before: revisions before this one are retired. They, and unknown ones, are answered in the shapes of
+        2026-07-15 (Klaviyo falls forward in silence), unless the request opts out of that: then 410, or 400.
     :param max_any_values: how many values a filter's `any` may hold; Klaviyo names no limit, its clients use 100.
     :param checks_ids: a filter with a profile id that is not shaped as one is a 400; what Klaviyo does is not known.
     :param max_url_bytes: longest request target; Klaviyo names no limit.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import logging
 import os
 import tempfile
 import time
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
     from airflow_provider_klaviyo.client.config import KlaviyoConfig
     from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
     from airflow_provider_klaviyo.client.rate_limit import WindowStore
+
+log = logging.getLogger(__name__)
 
 _CALL_SECONDS = 600.0
 """What a call by hand may take, waits for rate limits and retries included."""
@@ -92,7 +96,10 @@ class KlaviyoHook(BaseHook):
         :param stop: asked at least each second while the client waits; True ends the wait.
         :raises KlaviyoConfigurationError: when a field of the connection cannot work.
         """
-        return self._client(config_of(self.connection), deadline, stop)
+        config = config_of(self.connection)
+        if notice := _retirement_notice(config):
+            log.warning("%s", notice)
+        return self._client(config, deadline, stop)
 
     def _client(
         self, config: KlaviyoConfig, deadline: float | None, stop: Callable[[], bool] | None = None
@@ -134,9 +141,7 @@ class KlaviyoHook(BaseHook):
             with self._client(quick, time.time() + _TEST_SECONDS) as client:
                 account = get_account(client)
                 expected = client.config.account_id
-        except KlaviyoPermissionError as error:
-            if not error.code:
-                return False, str(error)
+        except KlaviyoPermissionError:
             return False, (
                 "Klaviyo accepts the key, but the scope accounts:read is missing, so the account cannot be shown. "
                 "Syncs that keep no state work without it, unless account_id is set; only_changes, mirrors and "
@@ -150,7 +155,10 @@ class KlaviyoHook(BaseHook):
                 f"The key belongs to account {account}, but the connection's account_id is {expected}.",
             )
         kind = ", a test account" if account.is_test else ""
-        return True, f"Connected to the Klaviyo account {account}{kind}."
+        return (
+            True,
+            f"Connected to the Klaviyo account {account}{kind}. {_retirement_notice(config)}".rstrip(),
+        )
 
     def request(
         self,
@@ -219,6 +227,10 @@ class KlaviyoHook(BaseHook):
             msg = f"The connection's rate_limit_conn_id {redis_conn_id!r} is of type {shared.conn_type!r}, not redis."
             raise KlaviyoConfigurationError(msg)
         return RedisWindows(BaseHook.get_hook(redis_conn_id).get_conn())
+
+
+def _retirement_notice(config: KlaviyoConfig) -> str:
+    return config.retirement_notice(dt.datetime.now(dt.UTC).date())
 
 
 def shared_folder() -> Path:

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator
-from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoRequestError
+from airflow_provider_klaviyo.exceptions import (
+    KlaviyoConfigurationError,
+    KlaviyoRequestError,
+    KlaviyoRevisionError,
+)
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from tests.integration.conftest import StartEmulator
 
@@ -98,3 +102,22 @@ def test_limits_can_be_shared_through_redis(
     monkeypatch.setenv("AIRFLOW_CONN_LIMITS", redis_url)
     assert KlaviyoHook().test_connection()[0]
     assert len(klaviyo.requests("get_accounts")) == 1
+
+
+def test_a_retired_revision_is_an_error_and_never_another_revisions_shapes(
+    start_emulator: StartEmulator,
+) -> None:
+    start_emulator(extra={"revision": "2023-02-22"})
+    with pytest.raises(KlaviyoRevisionError, match="retired"):
+        KlaviyoHook().find_list("VIP")
+
+
+def test_a_revision_that_ends_soon_is_told_of_in_the_log_and_by_the_test_button(
+    start_emulator: StartEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    start_emulator(extra={"revision": "2024-10-15"}, revisions=("2024-10-15", "2026-07-15"))
+    hook = KlaviyoHook()
+    hook.find_list("VIP")
+    told = "Klaviyo's API revision 2024-10-15 was to be retired on 2026-10-15."
+    assert told in caplog.text
+    assert told in hook.test_connection()[1]

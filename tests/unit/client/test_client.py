@@ -6,7 +6,7 @@ import json
 import logging
 import ssl
 import traceback
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import pytest
 import requests
 
 from airflow_provider_klaviyo.client.account import check_account, get_account
+from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import CREATE_LIST, GET_PROFILES
 from airflow_provider_klaviyo.client.filters import any_of
 from airflow_provider_klaviyo.client.http import _never_connected, _without_query
@@ -24,6 +25,7 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoConfigurationError,
     KlaviyoConnectionError,
     KlaviyoError,
+    KlaviyoForbiddenError,
     KlaviyoPermissionError,
     KlaviyoRateLimitError,
     KlaviyoRequestError,
@@ -70,6 +72,7 @@ def test_a_request_carries_key_revision_and_json_api(world: MakeWorld) -> None:
     assert (request.method, request.path) == ("POST", "/api/profile-bulk-import-jobs")
     assert request.headers["authorization"] == "Klaviyo-API-Key pk_secret123"
     assert request.headers["revision"] == "2026-10-15"
+    assert request.headers["x-klaviyo-revision-fall-forward-opt-out"] == "1"
     assert request.headers["content-type"] == request.headers["accept"] == "application/vnd.api+json"
     assert json.loads(request.body) == {
         "data": {
@@ -168,7 +171,27 @@ def test_throttling_for_ever_ends_at_the_deadline_without_waiting_beyond_it(worl
             KlaviyoPermissionError,
             "lists:write, profiles:write",
         ),
-        (Scripted(403, HTML, {"cf-ray": "8af"}), KlaviyoPermissionError, "firewall.*"),
+        (
+            error(403, "permission_denied", "You do not have permission to perform this action."),
+            KlaviyoPermissionError,
+            "needs the scopes",
+        ),
+        (
+            error(403, "permission_denied", "The daily limit of updates is reached."),
+            KlaviyoForbiddenError,
+            "not about the scopes",
+        ),
+        (
+            error(403, "permission_denied", "This account must have Advanced KDP enabled."),
+            KlaviyoForbiddenError,
+            "its plan",
+        ),
+        (
+            error(403, "forbidden", "Entitlement to create object type not found."),
+            KlaviyoForbiddenError,
+            "not about the scopes",
+        ),
+        (Scripted(403, HTML, {"cf-ray": "8af"}), KlaviyoForbiddenError, "firewall.*"),
         (error(410, "gone", "retired"), KlaviyoRevisionError, "revision"),
         (error(400, "invalid", "Bad input", "/data/x"), KlaviyoRequestError, "Bad input at /data/x"),
         (error(404, "not_found", "No"), KlaviyoRequestError, "404"),
@@ -261,6 +284,23 @@ def test_lines_of_urllib3_hold_no_filter(name: str, caplog: pytest.LogCaptureFix
     logging.getLogger(name).warning("Failed to parse headers (url=%s): %s", url, "MissingHeaderBodySeparator")
     assert "/api/profiles?***" in caplog.text
     assert "jane" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("revision", "day", "told"),
+    [
+        ("2026-07-15", "2026-11-29", ""),
+        ("2026-07-15", "2028-01-13", ""),
+        ("2026-07-15", "2028-01-14", "retires on 2028-07-15. Upgrade this package"),
+        ("2025-01-15.pre", "2026-11-29", "retires on 2027-01-15. Take revision out of the connection"),
+        ("2024-10-15", "2026-11-29", "was to be retired on 2026-10-15. Take revision out"),
+        ("2099-99-99", "2026-11-29", ""),
+    ],
+)
+def test_half_a_year_before_a_revision_retires_the_user_is_told(revision: str, day: str, told: str) -> None:
+    notice = KlaviyoConfig("pk_x", revision=revision).retirement_notice(date.fromisoformat(day))
+    assert told in notice
+    assert bool(notice) == bool(told)
 
 
 def test_the_account_is_named_and_another_one_refused(world: MakeWorld, tmp_path: Path) -> None:

@@ -64,7 +64,13 @@ def test_a_key_without_a_scope_is_told_which_one(
     ],
 )
 def test_a_revision_must_be_given_and_alive(caller: Any, revision: str | None, status: int) -> None:
-    assert caller.call("GET", "/api/lists", headers={"revision": revision}).status_code == status
+    headers = {"revision": revision, "X-Klaviyo-Revision-Fall-Forward-Opt-Out": "1"}
+    assert caller.call("GET", "/api/lists", headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("revision", ["2022-10-17", "2025-04-15", "2099-01-15"])
+def test_who_does_not_opt_out_falls_forward_in_silence(caller: Any, revision: str) -> None:
+    assert caller.call("GET", "/api/lists", headers={"revision": revision}).status_code == 200
 
 
 @pytest.mark.parametrize(
