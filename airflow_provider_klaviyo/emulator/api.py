@@ -131,7 +131,8 @@ class Api:
 
 def _response(status: int, document: object, headers: Mapping[str, str], records: int = 0) -> Response:
     body = b"" if document is None else msgspec.json.encode(document)
-    return Response(status, {"Content-Type": CONTENT_TYPE, **headers} if body else headers, body, records)
+    has_type = body and status != 429  # as recorded from live answers
+    return Response(status, {"Content-Type": CONTENT_TYPE, **headers} if has_type else headers, body, records)
 
 
 def _scopes(request: Request, settings: Settings) -> tuple[str, ...]:

@@ -11,6 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+_BARE = (401, 404, 500)
+#: As recorded from live answers: these, and a missing permission, come without `links` and `meta`.
+
 RATE_LIMIT_LINK = "https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling#rate-limits"
 
 
@@ -29,16 +32,16 @@ class Problem:
     def as_error(self, status: int) -> dict[str, Any]:
         """The problem as a member of `errors`."""
         source = {"pointer": self.pointer, "parameter": self.parameter}
-        return {
+        is_bare = status in _BARE or self.code == "permission_denied"
+        error = {
             "id": str(uuid.uuid4()),
             "status": status,
             "code": self.code,
             "title": self.title,
             "detail": self.detail,
             "source": {name: value for name, value in source.items() if value is not None},
-            "links": dict(self.links),
-            "meta": dict(self.meta),
         }
+        return error if is_bare else {**error, "links": dict(self.links), "meta": dict(self.meta)}
 
 
 class ApiError(Exception):

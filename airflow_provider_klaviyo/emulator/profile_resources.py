@@ -64,16 +64,28 @@ LOWERED = (("additional-fields[profile]", "predictive_analytics", M),)
 def profile_resource(
     call: Call, profile: Profile, more: dict[str, Any] | None = None, *, is_sparse: bool = True
 ) -> dict[str, Any]:
-    """A profile as JSON:API resource; a sparse fieldset drops the relationships too."""
-    names = call.query.fields.get("profile") if is_sparse else None
+    """A profile as JSON:API resource; a sparse fieldset keeps the relationships, as recorded from live answers."""
+    names = _with_additional(call) if is_sparse else None
     profile_id = call.account.profiles.id_of(profile)
     path = f"/api/profiles/{profile_id}"
     attributes = attributes_of(profile, call.account.consents, call.query.additional) | (more or {})
-    resource = {"type": "profile", "id": profile_id, "attributes": sparse(attributes, names)}
+    relations = ("lists", "segments", "push-tokens")
+    return {
+        "type": "profile",
+        "id": profile_id,
+        "attributes": sparse(attributes, names),
+        "relationships": {relation: links_of(call.root, path, relation) for relation in relations},
+        "links": {"self": f"{call.root}{path}/"},
+    }
+
+
+def _with_additional(call: Call) -> frozenset[str] | None:
+    """The fields that were asked for; additional ones come on top, unless single members of them were asked for."""
+    names = call.query.fields.get("profile")
     if names is None:
-        relations = ("lists", "segments", "push-tokens")
-        resource["relationships"] = {relation: links_of(call.root, path, relation) for relation in relations}
-    return resource | {"links": {"self": f"{call.root}{path}/"}}
+        return None
+    asked_for = {name.partition(".")[0] for name in names}
+    return names | (call.query.additional - asked_for)
 
 
 LIST_FIELDS = frozenset(("created", "id", "name", "opt_in_process", "updated"))
@@ -89,8 +101,11 @@ def list_resource(call: Call, each: ProfileList) -> dict[str, Any]:
         "updated": timestamp(each.updated),
         "opt_in_process": each.opt_in_process,
     }
-    resource: dict[str, Any] = {"type": "list", "id": each.id, "attributes": sparse(attributes, names)}
-    if names is None:
-        relations = ("profiles", "tags", "flow-triggers")
-        resource["relationships"] = {relation: links_of(call.root, path, relation) for relation in relations}
-    return resource | {"links": {"self": f"{call.root}{path}/"}}
+    relations = ("profiles", "tags", "flow-triggers")
+    return {
+        "type": "list",
+        "id": each.id,
+        "attributes": sparse(attributes, names),
+        "relationships": {relation: links_of(call.root, path, relation) for relation in relations},
+        "links": {"self": f"{call.root}{path}/"},
+    }

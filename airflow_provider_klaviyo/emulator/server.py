@@ -249,7 +249,8 @@ def _made_up(fault: Fault) -> Response:
     if fault.retry_after is not None:
         headers["Retry-After"] = _retry_after(fault.retry_after, as_date=fault.retry_as_date)
     body, content_type = _fault_body(fault)
-    return Response(fault.status, ({"Content-Type": content_type} if body else {}) | headers, body)
+    has_type = body and not (fault.status == 429 and fault.body == "json")  # as Klaviyo's own 429
+    return Response(fault.status, ({"Content-Type": content_type} if has_type else {}) | headers, body)
 
 
 def _retry_after(value: int | str, *, as_date: bool) -> str:

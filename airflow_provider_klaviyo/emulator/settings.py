@@ -30,6 +30,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "import_errors": ("full", "pointer", "payload"),
     "bad_key_status": (400, 401),
     "default_opt_in": ("double_opt_in", "single_opt_in"),
+    "suppression_jobs": ("mislead", "tell"),
 }
 
 
@@ -88,6 +89,9 @@ class Settings:
     :param age_gate: age that SMS consent asks for, where the account is age-gated; None where it is not.
     :param default_opt_in: the account's opt-in process, which counts where a subscription names no list.
     :param subscription_seconds: how long after its request a subscription or its end is worked off.
+    :param suppression_jobs: what jobs that suppress people, or lift that, say of themselves. `mislead`: they stay in
+        `processing` for ever, with an end and every profile skipped, and are worked off all the same, as was seen in
+        real accounts; `tell`: what became of them.
     :param toggle_seconds: subscribe, unsubscribe and subscribe of one profile within this time, and the last is
         ignored; 0 ignores none.
     :param list_unsubscribes_are_global: the account's setting that makes leaving a list a global unsubscription.
@@ -122,6 +126,7 @@ class Settings:
     age_gate: int | None = None
     default_opt_in: Literal["double_opt_in", "single_opt_in"] = "double_opt_in"
     subscription_seconds: float = 2.0
+    suppression_jobs: Literal["mislead", "tell"] = "mislead"
     toggle_seconds: float = 1_800.0
     list_unsubscribes_are_global: bool = False
     fake_domains: frozenset[str] = frozenset()

@@ -40,6 +40,7 @@ def _create(call: Call, kind: Kind) -> Answer:
             named_list(call, list_id)
         # A ULID, as a profile's; the numbers are the jobs' own.
         job = SuppressionJob(account.ids.profile(len(account.suppressions), now), kind, now, list_id)
+        job.ended = now if account.settings.suppression_jobs == "mislead" else None
         account.suppressions.add(job)
         faults = tuple(fault for fault in call.faults if fault.kind.is_of_jobs)
         if not any(fault.kind is FaultKind.JOB_STUCK for fault in faults):
@@ -60,6 +61,9 @@ def _work_off(
             job.completed += 1
         else:
             job.skipped += 1
+    if account.settings.suppression_jobs == "mislead":
+        job.completed, job.skipped = 0, job.total
+        return
     is_cut = any(fault.kind is FaultKind.JOB_CANCELLED for fault in faults)
     job.status, job.ended = ("cancelled" if is_cut else "complete"), at
 
@@ -126,13 +130,19 @@ def _email(resource: Any, pointer: str, problems: list[Problem]) -> str:
     if not found:
         found = [*object_problems(resource["attributes"], inside, required=("email",), resource="profile")]
     email = "" if found else resource["attributes"]["email"]
-    if not found and not (isinstance(email, str) and identifiers.is_email(email)):
+    if not found and not (isinstance(email, str) and _is_suppressible(email)):
         found = [Problem(identifiers.BAD_EMAIL, pointer=pointer_to(inside, "email"))]
     problems += found
     return str(email)
 
 
 # ------------------------------------------------------------------------------------------------------------
+
+
+def _is_suppressible(email: str) -> bool:
+    """Stricter than elsewhere, as recorded by a client in production."""
+    local = email.rpartition("@")[0]
+    return identifiers.is_email(email) and not set("#*&") & set(local)
 
 
 def _type(kind: Kind) -> str:

@@ -20,7 +20,7 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def emulator(clock: ManualClock) -> Iterator[Emulator]:
-    with Emulator(Settings(job_seconds=5.0), clock=clock) as running:
+    with Emulator(Settings(job_seconds=5.0, suppression_jobs="tell"), clock=clock) as running:
         yield running
 
 

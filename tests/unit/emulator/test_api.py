@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.emulator import Emulator, ManualClock, Settings
+from airflow_provider_klaviyo.emulator import Emulator, Fault, FaultKind, ManualClock, Settings
 from airflow_provider_klaviyo.emulator.api import OPERATIONS
 
 
@@ -296,3 +296,21 @@ def test_it_listens_on_ipv6_too(make_caller: Any) -> None:
     assert caller.get("/api/lists").status_code == 200
     caller.close()
     emulator.stop()
+
+
+def test_errors_have_the_members_that_klaviyos_have(emulator: Emulator, caller: Any) -> None:
+    emulator.inject(Fault(FaultKind.STATUS, status=500))
+    bare = [caller.get("/api/lists"), caller.get("/api/nowhere")]
+    bare.append(caller.call("GET", "/api/lists", headers={"Authorization": "Klaviyo-API-Key pk_wrong"}))
+    assert [response.status_code for response in bare] == [500, 404, 401]
+    for response in bare:
+        assert not response.json()["errors"][0].keys() & {"links", "meta"}
+    whole = caller.get("/api/lists", filter="nonsense")
+    assert whole.json()["errors"][0] | {"links": {}, "meta": {}} == whole.json()["errors"][0]
+
+
+def test_a_throttled_answer_has_no_content_type(caller: Any) -> None:
+    answers = [caller.get("/api/accounts") for _ in range(2)]
+    assert answers[1].status_code == 429
+    assert "Content-Type" not in answers[1].headers
+    assert answers[1].json()["errors"][0]["code"] == "throttled"

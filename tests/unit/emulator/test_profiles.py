@@ -405,10 +405,18 @@ def test_quotes_in_a_filter_are_escaped(emulator: Emulator, caller: Any) -> None
     assert len(caller.data("/api/profiles", filter="equals(external_id,'a\"b\\'c\\\\d')")) == 1
 
 
-def test_a_sparse_fieldset_drops_everything_else(caller: Any, ann: str) -> None:
+def test_a_sparse_fieldset_drops_every_other_attribute_and_keeps_the_relationships(
+    caller: Any, ann: str
+) -> None:
     (profile,) = caller.data("/api/profiles", **{"fields[profile]": "email,location.city"})
     assert profile["attributes"] == {"email": "ann@mail.com", "location": {"city": "Kiel"}}
-    assert "relationships" not in profile
+    assert "lists" in profile["relationships"]
+
+
+def test_additional_fields_come_on_top_of_a_sparse_fieldset(caller: Any, ann: str) -> None:
+    query = {"fields[profile]": "email", "additional-fields[profile]": "subscriptions"}
+    (profile,) = caller.data("/api/profiles", **query)
+    assert list(profile["attributes"]) == ["email", "subscriptions"]
 
 
 def test_consent_is_shown_on_request(caller: Any, ann: str) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.emulator import Emulator, Fault, FaultKind, ManualClock
+from airflow_provider_klaviyo.emulator import Emulator, Fault, FaultKind, ManualClock, Settings
 
 SUPPRESS = "/api/profile-suppression-bulk-create-jobs"
 UNSUPPRESS = "/api/profile-suppression-bulk-delete-jobs"
@@ -37,6 +38,12 @@ def _reasons(emulator: Emulator, profile_id: str) -> set[str]:
 
 
 @pytest.fixture
+def emulator(clock: ManualClock) -> Iterator[Emulator]:
+    with Emulator(Settings(job_seconds=4.0, suppression_jobs="tell"), clock=clock) as running:
+        yield running
+
+
+@pytest.fixture
 def ann(emulator: Emulator) -> str:
     return emulator.add_profiles([{"email": "ann@mail.com"}])[0]
 
@@ -55,6 +62,27 @@ def test_people_are_suppressed_by_address_known_or_not(
     assert (marketing["consent"], marketing["can_receive_email_marketing"]) == ("SUBSCRIBED", False)
     bob = emulator.profile(email="bob@mail.com") or {}
     assert _reasons(emulator, bob["id"]) == {"USER_SUPPRESSED"}
+
+
+def test_a_job_misleads_unless_the_account_is_another(clock: ManualClock, make_caller: Any) -> None:
+    with Emulator(Settings(job_seconds=4.0), clock=clock) as emulator:
+        caller = make_caller(emulator)
+        ann = emulator.add_profiles([{"email": "ann@mail.com"}])[0]
+        job = caller.post(SUPPRESS, _body(SUPPRESS, "ann@mail.com")).json()["data"]
+        assert job["attributes"]["completed_at"]
+        assert not _reasons(emulator, ann)
+        clock.advance(4)
+        told = caller.data(f"{SUPPRESS}/{job['id']}")
+        assert _counts(told) == ("processing", 1, 0, 1)
+        assert _reasons(emulator, ann) == {"USER_SUPPRESSED"}
+        caller.close()
+
+
+@pytest.mark.parametrize("email", ["a#b@mail.com", "a*b@mail.com", "a&b@mail.com", "ann@mail.123"])
+def test_some_addresses_that_are_good_elsewhere_refuse_the_whole_request(caller: Any, email: str) -> None:
+    response = caller.post(SUPPRESS, _body(SUPPRESS, "ann@mail.com", email))
+    assert response.status_code == 400
+    assert response.json()["errors"][0]["source"]["pointer"] == f"{RECORDS}/1/attributes/email"
 
 
 def test_only_a_suppression_by_hand_is_lifted(
