@@ -21,6 +21,9 @@ from airflow_provider_klaviyo.state.tracked import TrackedPeople
 
 log = logging.getLogger(__name__)
 
+_REHASHED = 50_000
+"""So many rows that were hashed anew share an entry."""
+
 _RUNS = 20
 """So many runs are remembered for those who look at a state."""
 
@@ -86,7 +89,9 @@ class Ledger:
             "moved": self._apply_moved,
             "leaving": self._apply_leaving,
             "removed": self._apply_removed,
+            "hashed": self._apply_hashed,
         }
+        self._hashes: dict[int, int] = {}
         self._rehearsed = 0
         self._is_read_only = False
         self._lock = threading.RLock()
@@ -265,6 +270,16 @@ class Ledger:
         if moved:
             self._add("moved", {"rows": len(moved), "acknowledged": is_acknowledged}, _pack(moved))
 
+    def rehash(self, hashes: Mapping[int, int]) -> None:
+        """Note the fingerprints, by key, of rows that are acknowledged as they are and were hashed another way before.
+
+        They are written with the run at the latest: until then, and after a kill, the old ones serve.
+        """
+        with self._lock:
+            self._hashes |= hashes
+            if len(self._hashes) >= _REHASHED:
+                self._write_hashes()
+
     def leave(self, persons: Sequence[int]) -> set[int]:
         """Note who is about to be taken off the list: who comes back from now on is put on it again.
 
@@ -312,6 +327,7 @@ class Ledger:
 
     def record_run(self, facts: Mapping[str, Any]) -> None:
         """Remember a run and what it counted, and compact the log when it has grown."""
+        self._write_hashes()
         self._add("run", facts)
         self.compact_if_grown()
 
@@ -381,6 +397,13 @@ class Ledger:
             self._entries += 1
             self._bytes += len(payload)
             return number
+
+    def _write_hashes(self) -> None:
+        with self._lock:
+            hashes, self._hashes = self._hashes, {}
+            if hashes:
+                payload = msgspec.msgpack.encode((_pack_keys([*hashes]), _pack_keys([*hashes.values()])))
+                self._add("hashed", {"rows": len(hashes)}, payload)
 
     def _rehearse(self) -> int:
         """A number for what a preview would write: later than all entries there are."""
@@ -469,6 +492,10 @@ class Ledger:
         persons = _unpack_keys(payload)
         self._table.forget_rows_of(persons)
         self.people.forget(persons)
+
+    def _apply_hashed(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
+        keys, fingerprints = msgspec.msgpack.decode(payload, type=tuple[bytes, bytes])
+        self._table.rehash(dict(zip(_unpack_keys(keys), _unpack_keys(fingerprints), strict=True)))
 
     def _apply_refresh(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
         self._chain.refresh = {"run": facts["run"], "serial": number}

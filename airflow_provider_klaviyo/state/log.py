@@ -23,7 +23,9 @@ from airflow_provider_klaviyo.state.storage import StateFolder, blocks_of, creat
 
 log = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
+"""Of what is written. 1: fingerprints are of the bytes that were sent; 2: of their meaning, beside older ones."""
+
 _SUFFIX = ".entry"
 _BASES = ("snapshot", "begin")
 _WHAT_TO_DO = (
@@ -241,10 +243,10 @@ def _read(number: int, file: Any) -> Entry:
     with file.open("rb") as content:
         line = content.readline()
         written_in = line.split(b" ", 1)[0]
-        if written_in.isdigit() and int(written_in) != FORMAT:
+        if written_in.isdigit() and not 1 <= int(written_in) <= FORMAT:
             msg = (
-                f"The state's file {file} has format {int(written_in)}, and this release reads format {FORMAT}: use "
-                f"the release that wrote it. {_WHAT_TO_DO}"
+                f"The state's file {file} has format {int(written_in)}, and this release reads formats up to {FORMAT}: "
+                f"use the release that wrote it. {_WHAT_TO_DO}"
             )
             raise StateUnreadable(msg)
         try:

@@ -47,11 +47,15 @@ class Marked(NamedTuple):
 
 
 class Met(NamedTuple):
-    """Which keys a run meets for the first time, the fingerprints of the acknowledged, and who is in doubt."""
+    """Which keys a run meets for the first time, what is acknowledged under them, and which are in doubt.
+
+    ``acknowledged`` has the fingerprints and ``persons`` the people of the rows that count as acknowledged.
+    """
 
     is_first: list[bool]
     acknowledged: Mapping[int, int]
     in_doubt: Collection[int]
+    persons: Mapping[int, int] = {}
 
 
 class StateTable:
@@ -108,11 +112,11 @@ class StateTable:
         with self._lock:
             self._begin_run()
             query = (
-                "SELECT key, place, CASE WHEN status = 1 AND serial > ? THEN fingerprint END, status = 3 FROM rows "
-                "WHERE key IN (SELECT value FROM json_each(?))"
+                "SELECT key, place, CASE WHEN status = 1 AND serial > ? THEN fingerprint END, status = 3, person "
+                "FROM rows WHERE key IN (SELECT value FROM json_each(?))"
             )
             found = self._database.execute(query, (since, packed(sorted(keys)))).fetchall()
-            places = {key: place for key, place, _, _ in found}
+            places = {key: place for key, place, _, _, _ in found}
             strangers = [key for key in keys if key not in places]
             new = dict(zip(strangers, self._first_met(strangers), strict=True)) if strangers else {}
             is_first = []
@@ -125,8 +129,9 @@ class StateTable:
                     is_first.append(self._is_first_seen(place))
         return Met(
             is_first,
-            {key: fingerprint for key, _, fingerprint, _ in found if fingerprint is not None},
-            {key for key, _, _, is_in_doubt in found if is_in_doubt},
+            {key: fingerprint for key, _, fingerprint, _, _ in found if fingerprint is not None},
+            {key for key, _, _, is_in_doubt, _ in found if is_in_doubt},
+            {key: person for key, _, fingerprint, _, person in found if fingerprint is not None},
         )
 
     def _begin_run(self) -> None:
@@ -178,6 +183,14 @@ class StateTable:
             return -1
         self._places += 1
         return self._places - 1
+
+    def rehash(self, hashes: Mapping[int, int]) -> None:
+        """Give rows that are acknowledged another fingerprint, by key, and leave all else of them as it is."""
+        with self._lock:
+            self._database.executemany(
+                "UPDATE rows SET fingerprint = ? WHERE key = ? AND status = 1",
+                ((fingerprint, key) for key, fingerprint in hashes.items()),
+            )
 
     def settle(self, keys: Sequence[int], status: Status, serial: int) -> None:
         """Give rows that are there another status."""

@@ -99,3 +99,29 @@ def test_a_target_that_is_found_on_the_way_is_part_of_the_same_full_refresh(tmp_
     with closing(opened(tmp_path, "retry", there, full_refresh=True)) as ledger:
         ledger.refresh("night")
         assert ledger.meet([1, 2]).acknowledged == {1: 10}
+
+
+def test_rows_that_were_hashed_anew_are_noted_with_the_run_and_stay_acknowledged(tmp_path: Path) -> None:
+    kept(tmp_path)
+    with closing(opened(tmp_path, "killed")) as ledger:
+        ledger.rehash({1: 11})
+    with closing(opened(tmp_path, "second")) as ledger:
+        assert ledger.meet([1, 2]).acknowledged == {1: 10, 2: 20}, "until then the old ones serve"
+        ledger.rehash({1: 11, 2: 21, 3: 31})
+        ledger.invalidate([2])
+        ledger.record_run({"run": "night", "succeeded": True})
+    with closing(opened(tmp_path, "third")) as ledger:
+        met = ledger.meet([1, 2, 3])
+        assert (met.acknowledged, met.persons) == ({1: 11}, {1: 100})
+        assert not ledger.knows(3)
+
+
+def test_many_rows_that_were_hashed_anew_take_few_entries(tmp_path: Path) -> None:
+    keys = range(1, 120_001)
+    with closing(opened(tmp_path, "first")) as ledger:
+        ledger.settle(ledger.send([Sent(key, 1, key) for key in keys]))
+        for start in range(0, len(keys), 2_000):
+            ledger.rehash(dict.fromkeys(keys[start : start + 2_000], 2))
+        ledger.record_run({"run": "night", "succeeded": True})
+        assert set(ledger.meet(keys).acknowledged.values()) == {2}
+    assert len(list((tmp_path / "log").iterdir())) < 10

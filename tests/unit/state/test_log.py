@@ -88,12 +88,21 @@ def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
     assert notes(tmp_path) == [0, 1]
 
 
-def test_another_releases_format_is_named(tmp_path: Path) -> None:
+def test_a_newer_releases_format_is_named(tmp_path: Path) -> None:
     begun(tmp_path)
     file = files(tmp_path)[-1]
     file.write_bytes(b"7 " + file.read_bytes()[2:])
-    with pytest.raises(StateUnreadable, match="format 7, and this release reads format 1"):
+    with pytest.raises(StateUnreadable, match="format 7, and this release reads formats up to 2"):
         opened(tmp_path)
+
+
+def test_what_the_format_before_holds_is_built_upon(tmp_path: Path) -> None:
+    begun(tmp_path)
+    last = files(tmp_path)[-1]
+    last.write_bytes(b"1 " + last.read_bytes()[2:])
+    opened(tmp_path).append("note", {"n": 3})
+    assert notes(tmp_path) == [0, 1, 2, 3]
+    assert [file.read_bytes()[:2] for file in files(tmp_path)][-2:] == [b"1 ", b"2 "]
 
 
 def test_of_two_writers_one_goes_on_and_the_other_can_add_nothing_more(tmp_path: Path) -> None:
