@@ -8,6 +8,7 @@ from datetime import tzinfo
 from decimal import Decimal
 from typing import Any
 
+from airflow_provider_klaviyo.records.currencies import CURRENCIES
 from airflow_provider_klaviyo.records.profile_fields import Read, Values
 from airflow_provider_klaviyo.records.values import to_numbers_or_strings, to_strings
 
@@ -26,10 +27,9 @@ NOTHING_TO_CHECK = 2 * MAX_LIST
 """An event of fewer bytes holds neither a list nor a text that is too long."""
 
 _NUMBER = re.compile(r"[+-]?(\d{1,300}(\.\d{0,300})?|\.\d{1,300})([eE][+-]?\d{1,2})?")
-_CURRENCY = re.compile(r"[A-Z]{3}")
 
 _NO_NUMBER = "not a number"
-_NO_CURRENCY = "not an ISO 4217 currency such as USD"
+_NO_CURRENCY = "not a currency code of ISO 4217 such as USD"
 _EMPTY_METRIC = "the metric is empty: an event needs a name"
 _LONG_METRIC = f"the metric's name has {METRIC_LIMIT} characters or more, which Klaviyo does not take"
 _EMPTY_ID = "unique_id is empty: an event without one could be counted twice"
@@ -56,7 +56,7 @@ def read_currencies(column: Sequence[object], timezone: tzinfo) -> Read:
     """ISO 4217 codes, in any letter case."""
     values, reasons = to_strings(column, timezone=timezone)
     codes = [value.strip().upper() if isinstance(value, str) else None for value in values]
-    bad = {place: _NO_CURRENCY for place, code in enumerate(codes) if code and not _CURRENCY.fullmatch(code)}
+    bad = {place: _NO_CURRENCY for place, code in enumerate(codes) if code and code not in CURRENCIES}
     return [None if place in bad else code or None for place, code in enumerate(codes)], {**bad, **reasons}
 
 

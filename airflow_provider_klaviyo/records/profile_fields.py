@@ -17,6 +17,9 @@ LOCATION = "location."
 LOCATION_TEXTS = ("address1", "address2", "city", "country", "region", "zip", "timezone", "ip")
 LOCATION_COORDINATES = ("latitude", "longitude")
 
+MAX_EXTERNAL_ID = 255
+"""Characters of an ``external_id``; Klaviyo names no limit, other clients of its API keep to this one."""
+
 Values = list[Any]
 Read = tuple[Values, dict[int, str]]
 """A column's values in Klaviyo's form, and why a value has none, by place."""
@@ -31,6 +34,7 @@ _NO_KLAVIYO_ID = (
     "not a Klaviyo profile id (letters and digits only); an id of your own belongs into external_id"
 )
 _NUL = "it holds a NUL character, which cannot be part of an id: remove that in SQL"
+_LONG = f"more than {MAX_EXTERNAL_ID} characters, which Klaviyo does not take as an id"
 
 
 def reader(name: str, timezone: tzinfo) -> Reader:
@@ -58,7 +62,14 @@ def _check_klaviyo_ids(values: Values) -> Read:
 
 
 def _check_external_ids(values: Values) -> Read:
-    return _checked(_trimmed(values), lambda value: "\0" not in value, _NUL)
+    ids = _trimmed(values)
+    present = list(filter(None, ids))
+    if not present or (max(map(len, present)) <= MAX_EXTERNAL_ID and "\0" not in "".join(present)):
+        return ids, {}
+    return _after(
+        _checked(ids, lambda value: "\0" not in value, _NUL),
+        lambda checked: _checked(checked, lambda value: len(value) <= MAX_EXTERNAL_ID, _LONG),
+    )
 
 
 def _trimmed(values: Values) -> Values:

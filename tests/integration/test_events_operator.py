@@ -284,9 +284,9 @@ def test_bad_rows_are_rejected_and_the_good_ones_arrive(klaviyo: Emulator, shop:
     shop.execute("UPDATE orders SET order_id = NULL WHERE order_id = 7")
     shop.execute("UPDATE orders SET currency = 'euros' WHERE order_id = 8")
     shop.execute("UPDATE orders SET currency = 'XXQ' WHERE order_id = 9")
-    run = send(max_rejected=6)
+    run = send(max_rejected=5)
     assert run.error is None
-    assert run.counts() == {"rows_read": 100, "accepted": 94, "rejected": 6}
+    assert run.counts() == {"rows_read": 100, "accepted": 95, "rejected": 5}
     assert {(line["key"], line["outcome"], line["field"]) for line in run.rejects} == {
         (3, "rejected", "email"),
         (4, "rejected", "time"),
@@ -294,9 +294,9 @@ def test_bad_rows_are_rejected_and_the_good_ones_arrive(klaviyo: Emulator, shop:
         (6, "rejected", "time"),
         ("row 100", "rejected", "primary_key"),
         (8, "warning", "value_currency"),
-        (9, "rejected", "value_currency"),
+        (9, "warning", "value_currency"),
     }
-    assert orders(klaviyo) == Counter(set(range(1, 101)) - {3, 4, 5, 6, 7, 9})
+    assert orders(klaviyo) == Counter(set(range(1, 101)) - {3, 4, 5, 6, 7})
 
 
 def test_a_person_whom_klaviyo_refuses_costs_that_persons_events_only(

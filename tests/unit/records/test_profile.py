@@ -131,6 +131,23 @@ def test_without_its_identifier_a_row_is_rejected_even_when_another_is_valid_but
     assert json.loads(record.body)["attributes"] == {"external_id": "7"}
 
 
+@pytest.mark.parametrize(
+    ("given", "told"), [("7" * 256, "255 characters"), ("7\0", "NUL")], ids=["long", "NUL"]
+)
+def test_an_external_id_that_klaviyo_would_not_take_is_left_out_beside_an_address(
+    given: str, told: str
+) -> None:
+    row = {"email": "ada@shop.io", "external_id": given}
+    result = mapped(row)
+    assert json.loads(result.records[0].body)["attributes"] == {"email": "ada@shop.io"}
+    (problem,) = result.warned[0].problems
+    assert problem.field == "external_id"
+    assert told in problem.reason
+    assert mapped(row, match_by="external_id").rejected
+    assert mapped(row, drop_invalid=False).rejected
+    assert sent({"email": "ada@shop.io", "external_id": "7" * 255})["attributes"]["external_id"] == "7" * 255
+
+
 def test_a_row_that_nothing_identifies_says_what_was_empty() -> None:
     (flaw,) = mapped({"email": None, "external_id": " ", "first_name": "Ada"}).rejected
     assert "email, external_id are all empty" in flaw.problems[0].reason
