@@ -156,6 +156,24 @@ class KlaviyoSyncOperator(BaseOperator):
         self._templates = (self.sql, self.parameters)
         super().render_template_fields(context, jinja_env)
 
+    def render_template(self, content: Any, *args: Any, **kwargs: Any) -> Any:
+        """Render a value, and say what is wrong where it was taken for the name of a file.
+
+        :raises AirflowFailException: when there is no such file.
+        """
+        from jinja2 import TemplateNotFound
+
+        with no_retry_in_vain():
+            try:
+                return super().render_template(content, *args, **kwargs)
+            except TemplateNotFound as error:
+                if error.name != content:
+                    raise  # a file that another one includes
+                from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+                from airflow_provider_klaviyo.operators.options import no_such_file
+
+                raise KlaviyoConfigurationError(no_such_file(content)) from None
+
     @property
     def templates(self) -> object:
         """The query and its parameters before they were rendered; None where that was not seen.

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.records.event_fields import METRIC_LIMIT
 from airflow_provider_klaviyo.records.truth import FALSE, TRUE
+from airflow_provider_klaviyo.sync.query import BLANK
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
@@ -220,10 +221,28 @@ def _parameters(value: object) -> Mapping[str, Any] | Sequence[Any] | None:
 
 
 def _sql(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if isinstance(value, str) and (query := value.strip(BLANK)):
+        if query.endswith(".sql") and not query.split()[1:]:
+            raise KlaviyoConfigurationError(no_such_file(query))
+        return value
+    if value is None or isinstance(value, str):
         msg = "sql is empty: give a query or the name of a .sql file."
-        raise KlaviyoConfigurationError(msg)
-    return value
+    else:
+        msg = (
+            f"sql must be the text of one query or the name of a .sql file, not a {type(value).__name__}: "
+            "each query needs a task of its own."
+        )
+    raise KlaviyoConfigurationError(msg)
+
+
+def no_such_file(name: str) -> str:
+    """What to say of a text that only looks like the name of a ``.sql`` file."""
+    shown = "A query" if name.split()[1:] else repr(name)
+    return (
+        f"{shown} ends in .sql, so it is taken for the name of a file, and Airflow finds none of that name in the "
+        "Dag's folder and its template_searchpath. For a file, check the path and write it out: Airflow reads none "
+        "whose name a template renders. For a query, let it end otherwise, such as with a semicolon."
+    )
 
 
 def _timezone(name: str) -> tzinfo:

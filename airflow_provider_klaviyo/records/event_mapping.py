@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from airflow_provider_klaviyo.records.mapping import IDENTIFIERS, NAMELESS, PROPERTIES, Columns, MappingError
+from airflow_provider_klaviyo.records.mapping import (
+    IDENTIFIERS,
+    PROPERTIES,
+    Columns,
+    MappingError,
+    refuse_nameless,
+)
 from airflow_provider_klaviyo.records.profile import FIELDS as PROFILE_FIELDS
 from airflow_provider_klaviyo.records.profile import PHONE_REGION
 
@@ -40,6 +46,7 @@ def by_name(columns: Columns, *, has_metric: bool) -> dict[str, str]:
 
     :param has_metric: whether the metric is known already, so that a column of that name is a property.
     """
+    refuse_nameless(columns)
     known = [name for name in FIELDS if name != "metric" or not has_metric]
     mapping: dict[str, str] = {}
     for field in known:
@@ -48,8 +55,6 @@ def by_name(columns: Columns, *, has_metric: bool) -> dict[str, str]:
                 mapping[field] = column
     taken = set(mapping.values())
     for column in columns.names:
-        if not column.removeprefix(PROPERTIES):
-            raise MappingError(NAMELESS)
         if column in taken:
             continue
         name = PROPERTIES + column.removeprefix(PROPERTIES)

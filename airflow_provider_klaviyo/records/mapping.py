@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Collection, Mapping, Sequence
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
@@ -14,7 +15,9 @@ IDENTIFIERS = ("klaviyo_id", "email", "phone_number", "external_id")
 """What can name a person, the most telling first; Klaviyo's own id is never a plain ``id`` column."""
 
 
-NAMELESS = "A column of the query has no name, so it cannot become a property: give it one (AS …)."
+# What databases call a column that the query does not name: PostgreSQL, Trino, Hive and Spark, BigQuery, Calcite, and
+# SQL Server's tools (its drivers leave it empty). Others repeat the expression, which is a name like any other.
+_NAMELESS = re.compile(r"\s*|\?column\?|_col\d+|_c\d+|f\d+_|EXPR\$\d+|\(no column name\)", re.IGNORECASE)
 
 
 class MappingError(KlaviyoConfigurationError):
@@ -67,8 +70,6 @@ def bind(
     :raises MappingError: naming every unknown field and column at once.
     """
     bound = _by_name(columns, known) if mapping is None else _explicit(columns, mapping, known)
-    if PROPERTIES in bound:
-        raise MappingError(NAMELESS)
     reserved = [name for name in bound if name.startswith(f"{PROPERTIES}$") and name not in permitted]
     if reserved:
         msg = (
@@ -77,6 +78,20 @@ def bind(
         )
         raise MappingError(msg)
     return bound
+
+
+def refuse_nameless(columns: Columns) -> None:
+    """For mappings by name, where a name that the database made up would become a property's.
+
+    :raises MappingError: for such a column.
+    """
+    for place, name in enumerate(columns.names, 1):
+        if _NAMELESS.fullmatch(name.removeprefix(PROPERTIES)):
+            msg = (
+                f"Column {place} of the query has no name ({name!r}), so it cannot become a property: "
+                "give it one (AS …)."
+            )
+            raise MappingError(msg)
 
 
 def bind_only(
@@ -149,6 +164,7 @@ def _explicit(columns: Columns, mapping: Mapping[str, str], known: Collection[st
 
 
 def _by_name(columns: Columns, known: Collection[str]) -> dict[str, int]:
+    refuse_nameless(columns)
     bound: dict[str, int] = {}
     exact = {name for name in columns.names if name in known}
     by_folded = {name.casefold(): name for name in known}

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from string import whitespace
 from typing import Any, Protocol
+
+BLANK = whitespace + "\ufeff"
+"""What may stand before a query and is nothing: editors begin a file with a byte order mark."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow_provider_klaviyo.sync.drivers.driver import driver_of
 from airflow_provider_klaviyo.sync.drivers.errors import words
 from airflow_provider_klaviyo.sync.drivers.result import Connection, Fetch, Result, column_names
-from airflow_provider_klaviyo.sync.query import NoCursor, Query, QueryError, QueryFailed, SqlHook
+from airflow_provider_klaviyo.sync.query import BLANK, NoCursor, Query, QueryError, QueryFailed, SqlHook
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -47,7 +47,7 @@ class RowStream:
             raise ValueError(message)
         self.rows_read = 0
         self._hook = hook
-        self._query = Query(hook.strip_sql_string(query.sql), query.parameters)
+        self._query = Query(hook.strip_sql_string(query.sql.lstrip(BLANK)), query.parameters)
         self._chunk_size = chunk_size
         self._connection: Connection = None
         self._result: Result | None = None

@@ -113,3 +113,28 @@ def test_a_list_of_fields_to_clear_may_be_rendered(
         clear_nulls=["properties.{{ 'Seen' }}"],
     )
     assert (state, summary["accepted"]) == ("success", 10)
+
+
+def test_a_file_that_begins_with_a_byte_order_mark_is_the_query(
+    klaviyo: Emulator, run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "customers.sql").write_text("SELECT * FROM customers\n", encoding="utf-8-sig")
+    summary, state = run(sql="customers.sql")
+    assert (state, summary["accepted"]) == ("success", 10)
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [("people.sql", "'people.sql' ends in .sql"), ("SELECT email FROM shop.sql", "A query ends in .sql")],
+)
+def test_a_text_that_only_ends_like_the_name_of_a_file_is_told_what_it_was_taken_for(
+    sql: str, told: str
+) -> None:
+    from airflow.sdk import DAG
+
+    from airflow_provider_klaviyo._compat import AirflowFailException
+
+    with DAG("templates") as dag:
+        operator = KlaviyoSyncProfilesOperator(task_id="sync", sql=sql, sql_conn_id="shop")
+    with pytest.raises(AirflowFailException, match=told):
+        operator.render_template_fields({}, dag.get_template_env())

@@ -138,6 +138,10 @@ def test_several_statements_are_refused_before_any_of_them_runs(hook: Any, peopl
         rows_of(hook, f"DELETE FROM {people}; SELECT 1 AS a")
 
 
+def test_a_comment_may_hold_another_one_and_a_semicolon(hook: Any) -> None:
+    assert rows_of(hook, "/* outer /* inner */ ; */ SELECT 1 AS a") == [(1,)]
+
+
 def test_columns_of_one_name_are_refused(hook: Any) -> None:
     with pytest.raises(DuplicateColumns, match=r"'\?column\?'"):
         rows_of(hook, "SELECT 1, 2")

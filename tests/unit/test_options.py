@@ -104,3 +104,24 @@ def test_a_source_of_consent_that_a_template_rendered_to_nothing_is_told() -> No
     )
     with pytest.raises(KlaviyoConfigurationError, match="custom_source was given, and is ' '"):
         operator.sync_type(SyncOptions.of(operator))
+
+
+@pytest.mark.parametrize(
+    ("sql", "told"),
+    [
+        ("", "sql is empty"),
+        (None, "sql is empty"),
+        ("\ufeff \n", "sql is empty"),
+        (["SELECT 1"], "text of one query or the name of a .sql file, not a list"),
+        (("a.sql", "b.sql"), "not a tuple: each query needs a task of its own"),
+        ("people.sql", "'people.sql' ends in .sql, so it is taken for the name of a file"),
+        ("\ufeffpeople.sql ", "'people.sql' ends in .sql"),
+    ],
+)
+def test_what_is_no_query_is_told_for_what_it_is(sql: Any, told: str) -> None:
+    with pytest.raises(KlaviyoConfigurationError, match=told):
+        options(sql=sql)
+
+
+def test_a_query_may_end_in_sql() -> None:
+    assert options(sql="SELECT * FROM shop.sql").sql == "SELECT * FROM shop.sql"

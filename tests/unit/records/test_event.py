@@ -184,6 +184,7 @@ def test_a_property_may_have_any_name(name: str) -> None:
         (["id", "email", "Time", "TIME"], None, {}, "both mean time"),
         (["id", "email", "email"], None, {}, "both mean email"),
         (["id", "email", ""], None, {}, "no name"),
+        (["id", "email", "?column?"], None, {}, "Column 3 of the query has no name"),
         (["id", "email"], None, {"match_by": "phone_number"}, "match_by"),
     ],
 )

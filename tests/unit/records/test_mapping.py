@@ -103,6 +103,19 @@ def test_a_missing_key_column_is_told_with_its_purpose() -> None:
         find_all(Columns(["id"]), ["idd"], "primary_key")
 
 
+@pytest.mark.parametrize(
+    "name", ["", " ", "properties.", "?column?", "_col1", "_c0", "f0_", "EXPR$0", "(No column name)"]
+)
+def test_a_column_that_the_query_does_not_name_becomes_no_property(name: str) -> None:
+    with pytest.raises(MappingError, match=r"Column 2 of the query has no name .*give it one \(AS"):
+        bound(["email", name])
+
+
+@pytest.mark.parametrize("name", ["count", "count(*)", "column", "_color", "c0", "f0", "expr"])
+def test_a_name_that_only_resembles_those_of_nameless_columns_is_a_name(name: str) -> None:
+    assert bound(["email", name])[f"properties.{name}"] == 1
+
+
 @given(st.lists(st.text(min_size=1, max_size=8), unique=True, min_size=1, max_size=12))
 def test_by_name_every_column_is_bound_once_or_the_mapping_is_refused(columns: list[str]) -> None:
     try:

@@ -103,6 +103,11 @@ def test_a_closing_semicolon_is_fine(hook: Hook, sql: str) -> None:
     assert rows_of(hook, sql) == [(1,)]
 
 
+@pytest.mark.parametrize("sql", ["\ufeffSELECT 1 AS a", "\ufeff\n SELECT 1 AS a;", " \ufeffSELECT 1 AS a"])
+def test_a_byte_order_mark_before_a_query_is_nothing(hook: Hook, sql: str) -> None:
+    assert rows_of(hook, sql) == [(1,)]
+
+
 @pytest.mark.parametrize("parameters", [("a", 2), ["a", 2]])
 def test_positional_parameters_reach_the_driver(hook: Hook, parameters: Sequence[object]) -> None:
     assert rows_of(hook, "SELECT ? AS a, ? AS b", parameters) == [("a", 2)]
@@ -275,6 +280,9 @@ SINGLE: Mapping[str, Sequence[str]] = {
         "SELECT $$;$$, $tag$ ; $$ ; $tag$",
         "SELECT 1 -- a; b\n AS c",
         "SELECT 1 /* a; b\n */ AS c",
+        "/* outer /* inner */ ; */ SELECT 1",
+        "SELECT 1 /*/**/; b */",
+        "SELECT '/*' AS a, 1 /* it's ; here */ AS b",
         "SELECT 1; -- the end",
         "SELECT 1 ;; ",
     ],
@@ -285,6 +293,7 @@ SINGLE: Mapping[str, Sequence[str]] = {
         "SELECT 1 AS `;`",
         "SELECT 1 # a; b\n AS c",
         "SELECT 1; -- the end",
+        "SELECT 1 /* a /* ; b */ AS c",
     ],
 }
 SEVERAL: Mapping[str, Sequence[str]] = {
@@ -293,8 +302,16 @@ SEVERAL: Mapping[str, Sequence[str]] = {
         "SET a = 1;SELECT ';'",
         "SELECT 'c:\\'; SELECT 'b'",
         "SELECT $$a$$; SELECT $$b$$",
+        "SELECT 1 /* outer /* inner */ */; SELECT 2",
+        "SELECT '/*'; SELECT '*/'",
     ],
-    "mysql": ["SELECT 1; SELECT 2", "SELECT 'a\\\\'; SELECT 'b'", "SELECT `a`;SELECT 1"],
+    "mysql": [
+        "SELECT 1 --\n; SELECT 2",
+        "SELECT 1 /* a /* b */; SELECT 2 /* c */",
+        "SELECT 1; SELECT 2",
+        "SELECT 'a\\\\'; SELECT 'b'",
+        "SELECT `a`;SELECT 1",
+    ],
 }
 
 
