@@ -61,6 +61,11 @@ class Answer:
         """The field that Klaviyo left out although it took the record, such as ``phone_number``."""
         return self.headers.get("x-klaviyo-partial-failure", "")
 
+    @property
+    def date(self) -> datetime | None:
+        """When the server answered, by its own clock; None where it does not say."""
+        return _http_date(self.headers.get("date", ""))
+
     def document(self) -> Document | None:
         """The body as a JSON object; None when it is empty, HTML or anything else."""
         try:
@@ -155,17 +160,23 @@ def retry_after(answer: Answer) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        return _seconds_until(value)
+        return _seconds_until(_http_date(value), answer.date)
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
-def _seconds_until(date: str) -> float | None:
+def _seconds_until(moment: datetime | None, answered: datetime | None) -> float | None:
+    """Both by the server's clock, where it tells its time: this host's may be another."""
+    if moment is None:
+        return None
+    return max((moment - (answered or datetime.now(UTC))).total_seconds(), 0.0)
+
+
+def _http_date(value: str) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(date)
+        moment = parsedate_to_datetime(value)
     except ValueError:
         return None
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max((aware - datetime.now(UTC)).total_seconds(), 0.0)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ from airflow_provider_klaviyo.client.rate_limit import (
     WaitStopped,
 )
 from airflow_provider_klaviyo.client.retry import is_hopeless, is_repeatable, wait_before, was_not_processed
+from airflow_provider_klaviyo.client.server_clock import ServerClock
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoError,
     KlaviyoRateLimitError,
@@ -67,6 +68,7 @@ class KlaviyoClient:
         self._cancelled = threading.Event()
         self._asked_to_stop = stop
         self._transport = HttpTransport(config)
+        self._server_clock = ServerClock(self.clock)
         self._was_reached = False
         self._lock = threading.Lock()
 
@@ -166,6 +168,10 @@ class KlaviyoClient:
         log.warning("%s Try %d follows in %.1f s.", error, tries + 1, wait)
         self.sleep(wait)
 
+    def server_now(self) -> float:
+        """Klaviyo's time in seconds since the epoch: for what several hosts write down and compare."""
+        return self._server_clock.now()
+
     def sleep(self, seconds: float) -> None:
         """Wait, by the client's clock, unless told to stop.
 
@@ -197,6 +203,7 @@ class KlaviyoClient:
             self.requests_sent += 1
         answer = self._transport.exchange(endpoint, path, query, body)
         self._was_reached = True
+        self._server_clock.hear(answer)
         try:
             return read(endpoint, answer)
         except KlaviyoRateLimitError as error:

@@ -57,7 +57,12 @@ class Emulator(ConsentPart):
         """Listen, in a thread of its own."""
         api = Api(self._account, self._windows, self._faults)
         self._server = Server(
-            self._address, api=api, control=self._control, faults=self._faults, log=self._log
+            self._address,
+            api=api,
+            control=self._control,
+            faults=self._faults,
+            log=self._log,
+            clock=self._account.clock,
         )
         self._thread = threading.Thread(
             target=self._server.serve_forever,

@@ -23,6 +23,7 @@ from airflow_provider_klaviyo.emulator.control import PREFIX, Control
 from airflow_provider_klaviyo.emulator.errors import Problem
 from airflow_provider_klaviyo.emulator.faults import Fault, FaultKind, Faults
 from airflow_provider_klaviyo.emulator.request_log import LoggedRequest, RequestLog
+from airflow_provider_klaviyo.emulator.settings import Clock
 
 #: More than this is not even read to be refused.
 MAX_READ_BYTES = 64_000_000
@@ -46,7 +47,14 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def __init__(
-        self, address: tuple[str, int], *, api: Api, control: Control, faults: Faults, log: RequestLog
+        self,
+        address: tuple[str, int],
+        *,
+        api: Api,
+        control: Control,
+        faults: Faults,
+        log: RequestLog,
+        clock: Clock,
     ) -> None:
         self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         super().__init__(address, Handler)
@@ -54,6 +62,7 @@ class Server(ThreadingHTTPServer):
         self.control = control
         self.faults = faults
         self.log = log
+        self.clock = clock
         self.stopping = threading.Event()
         self._connections: set[socket.socket] = set()
         self._connections_change = threading.Condition()
@@ -197,7 +206,11 @@ class Handler(BaseHTTPRequestHandler):
 
     def _head(self, response: Response) -> bytes:
         phrase = HTTPStatus(response.status).phrase if response.status in _STATUSES else ""
-        headers = {"Date": formatdate(usegmt=True), "Server": self.server_version, **response.headers}
+        headers = {
+            "Date": formatdate(self.now(), usegmt=True),
+            "Server": self.server_version,
+            **response.headers,
+        }
         if response.status != 204:
             headers["Content-Length"] = str(len(response.body))
         lines = [
@@ -212,6 +225,10 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - named by the base class
         """Say nothing: the request log has it."""
+
+    def now(self) -> float:
+        """The time that the emulator lives by."""
+        return self._server.clock.now()
 
     def sleep(self, seconds: float) -> None:
         """Wait, unless the server stops."""
@@ -237,24 +254,23 @@ class Handler(BaseHTTPRequestHandler):
 
 def _status(handler: Handler, request: Request, _: tuple[Fault, ...], fault: Fault) -> Response:
     handler.count(request)
-    return _made_up(fault)
+    return _made_up(fault, handler.now())
 
 
 def _status_after(handler: Handler, request: Request, struck: tuple[Fault, ...], fault: Fault) -> Response:
-    return replace(_made_up(fault), records=handler.real_answer(request, struck).records)
+    return replace(_made_up(fault, handler.now()), records=handler.real_answer(request, struck).records)
 
 
-def _made_up(fault: Fault) -> Response:
+def _made_up(fault: Fault, now: float) -> Response:
     headers: dict[str, str] = dict(fault.headers)
     if fault.retry_after is not None:
-        headers["Retry-After"] = _retry_after(fault.retry_after, as_date=fault.retry_as_date)
+        until = fault.retry_after
+        headers["Retry-After"] = (
+            formatdate(now + float(until), usegmt=True) if fault.retry_as_date else str(until)
+        )
     body, content_type = _fault_body(fault)
     has_type = body and not (fault.status == 429 and fault.body == "json")  # as Klaviyo's own 429
     return Response(fault.status, ({"Content-Type": content_type} if has_type else {}) | headers, body)
-
-
-def _retry_after(value: int | str, *, as_date: bool) -> str:
-    return formatdate(time.time() + float(value), usegmt=True) if as_date else str(value)
 
 
 def _fault_body(fault: Fault) -> tuple[bytes, str]:

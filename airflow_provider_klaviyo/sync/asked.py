@@ -18,7 +18,7 @@ from airflow_provider_klaviyo.state.table import Status
 
 
 class Asked(NamedTuple):
-    """That an address was asked at; ``is_answered`` says that Klaviyo took the request, else that is in doubt."""
+    """That an address was asked at, by Klaviyo's clock; ``is_answered``: Klaviyo took the request, else in doubt."""
 
     at: float
     is_answered: bool
@@ -27,6 +27,7 @@ class Asked(NamedTuple):
 class AskedPeople:
     """Notes in the state who is asked, before each request and after its answer.
 
+    :param now: seconds since the epoch, the same for all hosts.
     :param remembers: whether addresses are remembered: where being asked twice does harm.
     :param keeps_rows: whether rows are acknowledged at all (``only_changes``).
     :param rows_with_request: whether Klaviyo's taking a request acknowledges its rows.

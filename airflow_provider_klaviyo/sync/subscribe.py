@@ -69,7 +69,8 @@ class SubscribeDelivery(ConsentDelivery):
 
     def _is_over(self, asked: Asked) -> bool:
         return (
-            self._ask_again_after is not None and self._client.clock.now() - asked.at >= self._ask_again_after
+            self._ask_again_after is not None
+            and self._client.server_now() - asked.at >= self._ask_again_after
         )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 
@@ -206,7 +207,8 @@ class SubscriptionsSync(SyncType):
         fields = bind_only(found, mapping, known, _ELSEWHERE.format(fields=", ".join(known)))
         self._check_consented_at(fields)
         self._check_wishes(fields)
-        mapper = SubscriptionMapper(fields, self._options)
+        now = dt.datetime.fromtimestamp(self._means.client.server_now(), dt.UTC)
+        mapper = SubscriptionMapper(fields, replace(self._options, now=now))
         left_alone = [name for place, name in enumerate(columns) if place not in fields.values()]
         log.info(
             "People are matched by %s. Columns left alone: %s.",
@@ -285,7 +287,7 @@ class SubscriptionsSync(SyncType):
         leaves_list = not self._terms.subscribes and self._list_id is not None
         return AskedPeople(
             means.ledger,
-            now=means.client.clock.now,
+            now=means.client.server_now,
             remembers=self._asks or leaves_list,
             keeps_rows=self._only_changes,
             rows_with_request=not self._asks and not leaves_list,

@@ -120,7 +120,7 @@ class UnsubscribeDelivery(ConsentDelivery):
             self._verdict(record, Outcome.SKIPPED, _not_on_list(record, ()), doubt)
 
     def _recently_asked(self, people: Sequence[SubscriptionRecord]) -> dict[Address, Asked]:
-        now = self._client.clock.now()
+        now = self._client.server_now()
         asked = self._asked.asked_at([address for record in people for address in record.addresses])
         return {address: known for address, known in asked.items() if now - known.at < OUTSTANDING}
 

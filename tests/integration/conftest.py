@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Settings
+from airflow_provider_klaviyo.emulator.settings import Clock
 from tests.conftest import absent
 
 COLUMNS = "id INTEGER, email TEXT, phone TEXT, first_name TEXT, tier TEXT"
@@ -147,9 +148,11 @@ def start_emulator(monkeypatch: pytest.MonkeyPatch) -> Iterator[StartEmulator]:
     """Start emulators; the connection ``klaviyo_default`` points at the newest."""
     started: list[Emulator] = []
 
-    def start(key: str = "", extra: dict[str, object] | None = None, **settings: Any) -> Emulator:
+    def start(
+        key: str = "", extra: dict[str, object] | None = None, clock: Clock | None = None, **settings: Any
+    ) -> Emulator:
         own = {"api_key": f"pk_{uuid.uuid4().hex}"}  # what hosts remember of a key is not another test's
-        emulator = Emulator(Settings(**({"job_seconds": 0.0} | own | settings)))
+        emulator = Emulator(Settings(**({"job_seconds": 0.0} | own | settings)), clock=clock)
         emulator.__enter__()
         started.append(emulator)
         connection = {

@@ -69,8 +69,9 @@ class ScriptedServer:
                 if scripted.hang_up:
                     self.close_connection = True
                     return
-                self.send_response(scripted.status)
-                for name, value in {"Content-Length": str(len(scripted.body)), **scripted.headers}.items():
+                self.send_response_only(scripted.status)
+                length, date = str(len(scripted.body)), self.date_time_string()
+                for name, value in {"Content-Length": length, "Date": date, **scripted.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.write(scripted)

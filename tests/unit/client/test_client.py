@@ -129,14 +129,37 @@ def test_an_upsert_is_sent_again_until_it_gets_its_answer(world: MakeWorld, pass
     assert sum(made.clock.slept) >= 1
 
 
+def http_date(moment: datetime) -> str:
+    return format_datetime(moment, usegmt=True)
+
+
+@pytest.mark.parametrize("days", [0, 2, -2])
 @pytest.mark.parametrize("form", ["seconds", "date"])
-def test_retry_after_is_honoured(world: MakeWorld, form: str) -> None:
-    later = format_datetime(datetime.now(UTC) + timedelta(seconds=31), usegmt=True)
+def test_retry_after_is_honoured_whatever_this_hosts_clock_says(
+    world: MakeWorld, form: str, days: int
+) -> None:
+    answered = datetime.now(UTC) + timedelta(days=days)
+    later = "30" if form == "seconds" else http_date(answered + timedelta(seconds=30))
     made = world(
-        error(429, "throttled", "later", **{"Retry-After": "30" if form == "seconds" else later}), STARTED
+        error(429, "throttled", "later", **{"Retry-After": later, "Date": http_date(answered)}), STARTED
     )
     start_import(made.client, [b"{}"])
     assert 29 <= sum(made.clock.slept) <= 33
+
+
+def test_the_time_is_klaviyos_as_its_last_success_told_it(world: MakeWorld) -> None:
+    told = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    made = world(
+        Scripted(502, HTML, {"Date": http_date(told + timedelta(days=9))}),
+        Scripted(200, document(data={}), {"Date": http_date(told)}),
+        Scripted(200, document(data={}), {"Date": "soon"}),
+    )
+    assert made.client.server_now() == made.clock.now(), "before the first answer it is this host's"
+    made.client.get(GET_PROFILES)
+    made.clock.sleep(30)
+    assert made.client.server_now() == told.timestamp() + 30
+    made.client.get(GET_PROFILES)
+    assert made.client.server_now() == told.timestamp() + 30, "a date that cannot be read changes nothing"
 
 
 def test_a_retry_after_of_zero_has_a_floor(world: MakeWorld) -> None:

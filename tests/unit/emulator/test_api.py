@@ -6,6 +6,7 @@ import http.client
 import json
 import socket
 from collections.abc import Iterator
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -30,6 +31,14 @@ def test_an_unknown_key_is_a_400_where_the_account_says_so(emulator: Emulator, c
     response = caller.call("GET", "/api/accounts", headers={"Authorization": "Klaviyo-API-Key pk_unknown"})
     assert response.status_code == 400
     assert response.json()["errors"][0]["code"] == "authentication_failed"
+
+
+def test_every_answer_is_dated_by_the_clock_that_the_account_lives_by(
+    caller: Any, clock: ManualClock
+) -> None:
+    for path in ("/api/lists", "/api/nothing"):
+        assert parsedate_to_datetime(caller.get(path).headers["Date"]).timestamp() == int(clock.now())
+        clock.advance(172_800)
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
