@@ -19,6 +19,7 @@ from typing import Any
 
 from airflow_provider_klaviyo.cli.forget import Person, forget_in_files
 from airflow_provider_klaviyo.exceptions import KlaviyoError
+from airflow_provider_klaviyo.operators.progress import progress_told
 from airflow_provider_klaviyo.operators.state import FOLDER, state_folder
 from airflow_provider_klaviyo.operators.storage import storage_path
 from airflow_provider_klaviyo.state.keys import key_hashes
@@ -72,6 +73,8 @@ def _show(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one s
         print(f"State {options.state_key} in {state_folder(options.state_key)}")
         for name, value in ledger.target.items():
             print(f"  {name}: {value}")
+        if progress := progress_told(ledger.runs):
+            print(f"  has come to {progress}")
         print(f"\n{sum(counts.values()):,} keys")
         for status, count in sorted(counts.items()):
             print(f"  {count:>12,}  {_NAMES[status]}")

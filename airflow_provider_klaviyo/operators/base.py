@@ -37,6 +37,8 @@ class KlaviyoSyncOperator(BaseOperator):
     :param only_changes: send only rows that are new or changed since Klaviyo last acknowledged them, and those that
         failed; needs ``primary_key``, and keeps state under ``[klaviyo] storage_path``.
     :param full_refresh: send every row again, as on the first run; also over a state of another target (templated).
+    :param allow_older_run: let a sync that keeps state run for a data interval that ends before that of its last
+        successful run, which turns people back to what they were; events are never turned back (templated).
     :param state_key: the name that the state is kept under; None is the Dag's id and the task's. A mapped task must
         name its shard, such as ``"vip-{{ region }}"`` (templated).
     :param phone_region: ISO country of phone numbers without a country code; a column mapped to ``phone_region``
@@ -67,6 +69,7 @@ class KlaviyoSyncOperator(BaseOperator):
         "match_by",
         "primary_key",
         "full_refresh",
+        "allow_older_run",
         "state_key",
         "phone_region",
         "timezone",
@@ -90,6 +93,7 @@ class KlaviyoSyncOperator(BaseOperator):
         primary_key: str | Sequence[str] | None = None,
         only_changes: bool = False,
         full_refresh: bool | str = False,
+        allow_older_run: bool | str = False,
         state_key: str | None = None,
         phone_region: str | None = None,
         timezone: str = "UTC",
@@ -113,6 +117,7 @@ class KlaviyoSyncOperator(BaseOperator):
         self.primary_key = primary_key
         self.only_changes = only_changes
         self.full_refresh = full_refresh
+        self.allow_older_run = allow_older_run
         self.state_key = state_key
         self.phone_region = phone_region
         self.timezone = timezone

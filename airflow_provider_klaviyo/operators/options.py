@@ -33,6 +33,7 @@ class SyncOptions:
     primary_key: Sequence[str]
     only_changes: bool
     full_refresh: bool
+    allow_older_run: bool
     state_key: str | None
     phone_region: str | None
     timezone: tzinfo
@@ -60,6 +61,7 @@ class SyncOptions:
             primary_key=names("primary_key", operator.primary_key),
             only_changes=flag("only_changes", operator.only_changes),
             full_refresh=flag("full_refresh", operator.full_refresh),
+            allow_older_run=flag("allow_older_run", operator.allow_older_run),
             state_key=text("state_key", operator.state_key),
             phone_region=text("phone_region", operator.phone_region),
             timezone=_timezone(text("timezone", operator.timezone) or "UTC"),

@@ -26,9 +26,12 @@ from airflow_provider_klaviyo.links.klaviyo import push_list_link
 from airflow_provider_klaviyo.operators.deferral import Deferral
 from airflow_provider_klaviyo.operators.intervals import empty_interval_notice
 from airflow_provider_klaviyo.operators.options import SyncOptions
+from airflow_provider_klaviyo.operators.progress import check_age, progress_after
 from airflow_provider_klaviyo.operators.state import OpenState, open_state, state_key_of
 from airflow_provider_klaviyo.operators.storage import RunFiles
 from airflow_provider_klaviyo.records.mapping import Columns, find_all
+from airflow_provider_klaviyo.state.errors import OlderRun
+from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.changes import Changes
 from airflow_provider_klaviyo.sync.engine import Delivery, Mapper, Sync
@@ -90,12 +93,13 @@ class SyncRun:
         source = self._sql_hook(options.sql_hook_params)
         rendered = (options.sql, options.parameters)
         if notice := empty_interval_notice(self._operator.templates, rendered, self._context):
-            log.warning("%s", notice)
-            report.extra["notice"] = notice
+            self._notice(notice)
         report.error = "the run has not come to its end"
         report.report_path = self._files.write_report(report.details())
         report.error = None
         with self._told(state_key, self._prepare) as (client, scratch, state):
+            if state:
+                self._check_age(state.ledger)
             if state and not options.is_preview:
                 settle_open_imports(client, state.ledger, options.poll_interval)
                 state.ledger.compact_if_grown()
@@ -139,6 +143,26 @@ class SyncRun:
             finally:
                 deferral.delete(note.jobs)
         _judge(report, options)
+
+    def _check_age(self, ledger: Ledger) -> None:
+        """Stop a run that would turn people back; a preview only says so. What is recorded once is never turned back.
+
+        :raises OlderRun: when the state has come further.
+        """
+        if self._sync_type.is_recorded_once or self._options.allow_older_run:
+            return
+        try:
+            check_age(self._context, ledger.runs)
+        except OlderRun as error:
+            if not self._options.is_preview:
+                raise
+            self._notice(f"A run would stop now. {error}")
+
+    def _notice(self, text: str) -> None:
+        """Say something about the whole run, in its log and its report."""
+        log.warning("%s", text)
+        before = self._report.extra.get("notice")
+        self._report.extra["notice"] = f"{before} {text}" if before else text
 
     def _prepare(self, client: KlaviyoClient) -> None:
         self._sync_type.prepare(client, is_preview=self._options.is_preview)
@@ -309,7 +333,7 @@ class SyncRun:
         try:
             self._files.write_report(report.details())
             if state and state.lock:
-                state.ledger.record_run(_run_of(report, self._context))
+                state.ledger.record_run(_run_of(report, self._context, state.ledger.runs))
         except Exception:
             if not report.error:  # else that error is the one to be seen
                 raise
@@ -325,8 +349,11 @@ class SyncRun:
             log.info("Rows that were not sent as they are, with their reasons: %s", report.rejects.written_to)
 
 
-def _run_of(report: SyncReport, context: Context) -> dict[str, Any]:
-    """What the state remembers of a run."""
+def _run_of(report: SyncReport, context: Context, before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What the state remembers of a run.
+
+    :param before: the runs before it.
+    """
     ti = context["ti"]
     return {
         "run": ti.run_id,
@@ -334,6 +361,7 @@ def _run_of(report: SyncReport, context: Context) -> dict[str, Any]:
         "ended": time.time(),
         "succeeded": report.error is None and not report.pending,
         "error": report.error,
+        "progress": progress_after(context, before, is_success=report.error is None),
         **{
             name: value
             for name, value in report.as_dict().items()

@@ -21,5 +21,9 @@ class StateConflict(KlaviyoRetryableError):
     """Another run wrote to the state meanwhile; nothing that this run would have written is lost or mixed in."""
 
 
+class OlderRun(KlaviyoConfigurationError):
+    """The state has come further than this run would bring it."""
+
+
 class StateLocked(KlaviyoRetryableError):
     """Another run of the sync is under way."""

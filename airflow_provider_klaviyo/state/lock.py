@@ -145,7 +145,7 @@ class StateLock:
 
 def _told(found: _Note, path: Any) -> str:
     since, until = (
-        datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for moment in (found.since, found.until)
     )
     waits = " and waits in the triggerer" if found.is_deferred else ""
