@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import unquote
 
 import msgspec
@@ -238,4 +238,12 @@ def _blurred(error: ApiError, pointers: str) -> ApiError:
         return error
     if pointers == "one":
         return ApiError(400, error.problems[:1])
+    if pointers == "field":
+        return ApiError(400, [replace(each, pointer=_field_of(each.pointer)) for each in error.problems])
     return ApiError(400, [Problem("Invalid input.")])
+
+
+def _field_of(pointer: str | None) -> str | None:
+    """The bare field that a pointer names, where it names one of a record."""
+    before, found, field = (pointer or "").rpartition("/attributes/")
+    return field if found and before.startswith("/data/attributes/") else pointer

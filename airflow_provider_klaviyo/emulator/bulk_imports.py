@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_klaviyo.emulator.bulk_body import PROFILES, read_bulk
-from airflow_provider_klaviyo.emulator.errors import not_found
+from airflow_provider_klaviyo.emulator.errors import not_found, pointer_to
 from airflow_provider_klaviyo.emulator.filters import Filterable
 from airflow_provider_klaviyo.emulator.import_jobs import ImportJob, ImportProblem, identifiers_of
 from airflow_provider_klaviyo.emulator.operations import Answer, Call, M, Operation, timestamp
@@ -18,21 +18,22 @@ from airflow_provider_klaviyo.emulator.profile_resources import (
     profile_resource,
 )
 from airflow_provider_klaviyo.emulator.query import QueryRules
-from airflow_provider_klaviyo.emulator.refusals import named_list, refuse_on_order
+from airflow_provider_klaviyo.emulator.refusals import imported_list, refuse_on_order
 from airflow_provider_klaviyo.emulator.resources import flattened, links_of, page, sparse
 
 JOBS = "/api/profile-bulk-import-jobs"
 _ERROR_FIELDS = frozenset(("code", "detail", "id", "original_payload", "source", "source.pointer", "title"))
 
 
-def _attributes(job: ImportJob) -> dict[str, Any]:
+def _attributes(job: ImportJob, *, counts_failures: bool = True) -> dict[str, Any]:
+    uncounted = 0 if counts_failures else len(job.errors)
     is_started = job.status not in ("queued", "cancelled") or job.completed is not None
     return {
         "status": job.status,
         "created_at": timestamp(job.created),
         "total_count": job.total,
-        "completed_count": job.imported,
-        "failed_count": len(job.errors),
+        "completed_count": job.imported + uncounted,
+        "failed_count": len(job.errors) - uncounted,
         "completed_at": timestamp(job.completed),
         "expires_at": timestamp(job.expires),
         "started_at": timestamp(job.starts) if is_started else None,
@@ -46,10 +47,11 @@ def _resource(call: Call, job: ImportJob) -> dict[str, Any]:
     path = f"{JOBS}/{job.id}"
     lists = [{"type": "list", "id": list_id} for list_id in job.list_ids]
     errors = links_of(call.root, path, "import-errors")["links"]
+    attributes = _attributes(job, counts_failures=call.account.settings.counts_failures)
     return {
         "type": "profile-bulk-import-job",
         "id": job.id,
-        "attributes": sparse(_attributes(job), call.query.fields.get("profile-bulk-import-job")),
+        "attributes": sparse(attributes, call.query.fields.get("profile-bulk-import-job")),
         "relationships": {
             "lists": {"data": lists, **links_of(call.root, path, "lists")},
             "profiles": links_of(call.root, path, "profiles"),
@@ -66,7 +68,7 @@ def _create(call: Call) -> Answer:
     with account.lock:
         now = account.settle()
         for list_id in body.list_ids:
-            named_list(call, list_id)
+            imported_list(call, list_id)
         job = ImportJob(
             id=account.ids.job(now),
             created=now,
@@ -150,11 +152,12 @@ def _get_errors(call: Call) -> Answer:
 
 def _error(call: Call, job: ImportJob, error: ImportProblem) -> dict[str, Any]:
     shows = call.account.settings.import_errors
+    pointers = {"payload": "/data", "crossed": pointer_to(PROFILES, (error.index + 1) % max(job.total, 1))}
     attributes = {
         "code": error.code,
         "title": error.title,
         "detail": error.detail,
-        "source": {"pointer": error.pointer if shows != "payload" else "/data"},
+        "source": {"pointer": pointers.get(shows, error.pointer)},
         "original_payload": error.payload if shows != "pointer" else None,
     }
     kept = sparse(attributes, call.query.fields.get("import-error"))

@@ -53,6 +53,19 @@ def _constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
+def is_there(document: Any, pointer: str) -> bool:
+    """Whether a JSON pointer (RFC 6901) means anything in a document."""
+    for step in pointer.split("/")[1:]:
+        name = step.replace("~1", "/").replace("~0", "~")
+        if isinstance(document, dict) and name in document:
+            document = document[name]
+        elif isinstance(document, list) and name.isdecimal() and int(name) < len(document):
+            document = document[int(name)]
+        else:
+            return False
+    return True
+
+
 def count_keys(compact: bytes) -> int:
     """How many object keys a compact JSON text holds (text in strings that looks like one counts too)."""
     return compact.count(b'":')

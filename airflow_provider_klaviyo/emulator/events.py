@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
+from airflow_provider_klaviyo.emulator import documents
 from airflow_provider_klaviyo.emulator.account import Account
 from airflow_provider_klaviyo.emulator.agenda import spared
 from airflow_provider_klaviyo.emulator.errors import ApiError, Problem, pointer_to
@@ -29,6 +31,7 @@ from airflow_provider_klaviyo.emulator.operations import XL, Answer, Call, M, Op
 from airflow_provider_klaviyo.emulator.profile_resources import profile_resource
 from airflow_provider_klaviyo.emulator.profile_store import Conflict
 from airflow_provider_klaviyo.emulator.query import Page, QueryRules
+from airflow_provider_klaviyo.emulator.refusals import problem_on_order
 from airflow_provider_klaviyo.emulator.rehearsal import Rehearsal
 from airflow_provider_klaviyo.emulator.resources import after_cursor, page
 
@@ -127,10 +130,14 @@ def _repeats(
 def _ordered_problems(call: Call, groups: list[EventGroup]) -> Iterator[Problem]:
     """The refusals that faults have on order."""
     refusing = [fault for fault in call.faults if fault.kind.is_of_records]
+    document = documents.decode(call.body) if refusing else None
     for group in groups if refusing else ():
         for index, event in enumerate(group.events):
-            if any(fault.strikes_record(_identifiers((group, event))) for fault in refusing):
-                yield Problem("The event was refused.", pointer=group.event_pointer(index))
+            for fault in refusing:
+                if fault.strikes_record(_identifiers((group, event))):
+                    places = (group.event_pointer(index), f"{group.profile_pointer}/attributes")
+                    found = (problem_on_order(fault, document, place) for place in places)
+                    yield from islice(filter(None, found), 1)
 
 
 def _left_by_faults(call: Call, groups: list[EventGroup]) -> list[EventGroup]:

@@ -45,13 +45,15 @@ class FaultKind(StrEnum):
     POINTERS_NONE = "pointers_none"
     """A 400 names no record."""
     REFUSE_RECORDS = "refuse_records"
-    """Records whose identifiers contain `match` make a request that is worked off later a 400."""
+    """Records whose identifiers contain `match` make a request that is worked off later a 400; with `field` as long as
+    they have it."""
     JOB_STUCK = "job_stuck"
     """A bulk import job stays `processing` for ever; what else is worked off later never is."""
     JOB_CANCELLED = "job_cancelled"
     """A bulk import job ends `cancelled` after its first `records` were stored; so does what else is worked off."""
     JOB_FAILS = "job_fails"
-    """A bulk import job has import errors for records that contain `match`, else for its first `records`.
+    """A bulk import job has import errors for records that contain `match`, else for its first `records`; with `field`
+    as long as they have it.
 
     Without a job such records come to nothing.
     """
@@ -85,6 +87,7 @@ class Fault:
     :param seconds: delay of `slow`; pause between bytes of `trickle`.
     :param records: number of records for `job_fails` and `job_cancelled`.
     :param match: text to be found in a record's identifiers.
+    :param field: JSON pointer of the attribute that is refused, from the record's attributes on: `location/city`.
     """
 
     kind: FaultKind
@@ -102,6 +105,7 @@ class Fault:
     seconds: float = 0.0
     records: int = 0
     match: str = ""
+    field: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", FaultKind(self.kind))

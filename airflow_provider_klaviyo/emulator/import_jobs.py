@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from airflow_provider_klaviyo.emulator.bulk_body import PROFILES
+from airflow_provider_klaviyo.emulator.documents import is_there
 from airflow_provider_klaviyo.emulator.errors import pointer_to
 from airflow_provider_klaviyo.emulator.faults import Fault, FaultKind
 from airflow_provider_klaviyo.emulator.profile_schema import Change
@@ -139,10 +140,10 @@ class ImportJobs:
         failing = [fault for fault in job.faults if fault.kind is FaultKind.JOB_FAILS]
         touched: set[int] = set()
         for index, change in enumerate(changes):
-            if failing and any(fault.fails(index, identifiers_of(change)) for fault in failing):
-                job.errors.append(
-                    _error(index, change, "import_failed", "The profile could not be imported.")
-                )
+            struck = next((fault for fault in failing if _strikes(fault, index, change)), None)
+            if struck is not None:
+                detail = "The profile could not be imported."
+                job.errors.append(_error(index, change, "import_failed", detail, struck.field))
                 continue
             if self._is_fake(change):
                 job.imported += 1
@@ -175,6 +176,14 @@ def identifiers_of(change: Change) -> str:
     return f"{change.id} {change.email} {change.phone_number} {change.external_id}"
 
 
+def _strikes(fault: Fault, index: int, change: Change) -> bool:
+    is_meant = fault.fails(index, identifiers_of(change))
+    return is_meant and (not fault.field or is_there(change.payload()["attributes"], f"/{fault.field}"))
+
+
 def _error(index: int, change: Change, code: str, detail: str, field: str = "") -> ImportProblem:
-    pointer = pointer_to(PROFILES, index, *([field] if field else []))
+    """An import error; `field` is a pointer from the record's attributes on, or its `id`."""
+    pointer = pointer_to(PROFILES, index)
+    if field:
+        pointer = f"{pointer}/id" if field == "id" else f"{pointer}/attributes/{field}"
     return ImportProblem(index, code, "Invalid input.", detail, pointer, change.payload())

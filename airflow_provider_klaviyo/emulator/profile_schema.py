@@ -91,6 +91,7 @@ class Form:
     anonymous_id: bool = False
     nulls: Literal["clear", "ignore"] = "clear"
     needs_identifier: bool = True
+    may_drop_phones: bool = False
     max_bytes: int = MAX_PROFILE_BYTES
 
     @property
@@ -105,7 +106,7 @@ class Form:
 
 
 IMPORT = Form()
-BULK = Form(nulls="ignore")
+BULK = Form(nulls="ignore", may_drop_phones=True)
 CREATE = Form(id="none", meta="none", exchange_id=False)
 UPDATE = Form(id="required", exchange_id=False, needs_identifier=False)
 # What a null does to the profile of an event is not known; nobody may rely on it to clear anything.
@@ -115,8 +116,22 @@ EVENT_BULK = Form(anonymous_id=True, nulls="ignore", max_bytes=95_000)
 
 def check_profile(resource: Any, pointer: str, form: Form, settings: Settings) -> Change | list[Problem]:
     """The change that a profile resource asks for, or everything that is wrong with it."""
+    if form.may_drop_phones and settings.bulk_phones == "dropped":
+        resource = _without_bad_phone(resource, settings)
     problems = list(_problems(resource, pointer, form, settings))
     return problems or _change(resource, form)
+
+
+def _without_bad_phone(resource: Any, settings: Settings) -> Any:
+    """A profile as a bulk import stores it: an invalid number is left out, and nothing says so."""
+    attributes = resource.get("attributes") if isinstance(resource, dict) else None
+    if not isinstance(attributes, dict):
+        return resource
+    number = attributes.get("phone_number")
+    if not isinstance(number, str) or not text_problem("phone_number", number, settings):
+        return resource
+    kept = {name: value for name, value in attributes.items() if name != "phone_number"}
+    return resource | {"attributes": kept}
 
 
 def _problems(resource: Any, pointer: str, form: Form, settings: Settings) -> Iterator[Problem]:

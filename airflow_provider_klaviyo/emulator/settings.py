@@ -26,8 +26,9 @@ DEFAULT_API_KEY = "pk_emulator"
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "rate_limits": ("real", "off"),
-    "pointers": ("all", "one", "none"),
-    "import_errors": ("full", "pointer", "payload"),
+    "pointers": ("all", "one", "none", "field"),
+    "import_errors": ("full", "pointer", "payload", "crossed"),
+    "bulk_phones": ("dropped", "refused"),
     "bad_key_status": (400, 401),
     "default_opt_in": ("double_opt_in", "single_opt_in"),
     "suppression_jobs": ("mislead", "tell"),
@@ -79,9 +80,12 @@ class Settings:
     :param time_factor: how much faster than real the windows pass: 10 makes a minute of six seconds.
     :param window_offset: seconds by which windows are shifted against the clock; Klaviyo's alignment is not known.
     :param count_refused: a refused request counts in its windows too (the stricter reading).
-    :param pointers: how a 400 names bad records: `all` of them, `one` an answer, or `none`.
+    :param pointers: how a 400 names bad records: `all` of them, `one` an answer, `none`, or only their `field`.
     :param import_errors: what an import error names its record by: the pointer into the request, the
-        `original_payload`, or both; which of them Klaviyo fills is not known.
+        `original_payload`, or both; which of them Klaviyo fills is not known. `crossed` points at another record.
+    :param counts_failures: a job's `failed_count` counts what was not imported; False counts it as completed.
+    :param bulk_phones: an invalid number in a bulk import is `dropped` in silence, as real accounts do, or the request
+        is `refused`, as Klaviyo's guide says.
     :param sms: whether the account can send SMS; without it nobody is known by a phone number alone.
     :param phone_regions: ISO countries whose numbers are accepted; None accepts every country.
     :param sms_regions: ISO countries whose numbers can be subscribed to SMS, those of the account's sending numbers;
@@ -118,8 +122,10 @@ class Settings:
     time_factor: float = 1.0
     window_offset: float = 0.0
     count_refused: bool = True
-    pointers: Literal["all", "one", "none"] = "all"
-    import_errors: Literal["full", "pointer", "payload"] = "full"
+    pointers: Literal["all", "one", "none", "field"] = "all"
+    import_errors: Literal["full", "pointer", "payload", "crossed"] = "full"
+    counts_failures: bool = True
+    bulk_phones: Literal["dropped", "refused"] = "dropped"
     sms: bool = True
     phone_regions: frozenset[str] | None = None
     sms_regions: frozenset[str] | None = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 from airflow_provider_klaviyo.emulator.agenda import spared
 from airflow_provider_klaviyo.emulator.errors import ApiError, Problem, pointer_to
 from airflow_provider_klaviyo.emulator.operations import Answer, Call, L, Operation
-from airflow_provider_klaviyo.emulator.refusals import named_list, refuse_on_order
+from airflow_provider_klaviyo.emulator.refusals import refuse_on_order, related_list
 from airflow_provider_klaviyo.emulator.subscription_rules import Subscribing, unsubscribe
 from airflow_provider_klaviyo.emulator.subscription_schema import (
     PROFILES,
@@ -28,7 +28,7 @@ def _subscribe(call: Call) -> Answer:
         now = account.settle()
         process = account.settings.default_opt_in
         if wishes.list_id is not None:
-            process = named_list(call, wishes.list_id).opt_in_process
+            process = related_list(call, wishes.list_id).opt_in_process
         _refuse_unknown_ids(call, wishes)
         asks = process == "double_opt_in" and not wishes.is_historical
         subscribing = Subscribing(account, wishes, asks)
@@ -45,7 +45,7 @@ def _unsubscribe(call: Call) -> Answer:
     with account.lock:
         now = account.settle()
         if wishes.list_id is not None:
-            named_list(call, wishes.list_id)
+            related_list(call, wishes.list_id)
         records = _worked_off(call, wishes)
         account.agenda.add(
             now + account.settings.subscription_seconds,

@@ -19,7 +19,7 @@ from airflow_provider_klaviyo.emulator.filters import Filterable
 from airflow_provider_klaviyo.emulator.operations import Answer, Call, L, Operation, timestamp
 from airflow_provider_klaviyo.emulator.profile_schema import Change
 from airflow_provider_klaviyo.emulator.query import QueryRules
-from airflow_provider_klaviyo.emulator.refusals import named_list, refuse_on_order
+from airflow_provider_klaviyo.emulator.refusals import imported_list, refuse_on_order
 from airflow_provider_klaviyo.emulator.resources import flattened, links_of, page, sparse
 from airflow_provider_klaviyo.emulator.subscription_schema import PROFILES, relations_of
 from airflow_provider_klaviyo.emulator.suppression_jobs import Kind, SuppressionJob
@@ -37,7 +37,7 @@ def _create(call: Call, kind: Kind) -> Answer:
     with account.lock:
         now = account.settle()
         if list_id is not None:
-            named_list(call, list_id)
+            imported_list(call, list_id)
         # A ULID, as a profile's; the numbers are the jobs' own.
         job = SuppressionJob(account.ids.profile(len(account.suppressions), now), kind, now, list_id)
         job.ended = now if account.settings.suppression_jobs == "mislead" else None

@@ -357,7 +357,7 @@ def test_a_list_that_a_template_rendered_to_nothing_is_no_other_list(
 def test_the_one_row_of_a_quiet_day_that_klaviyo_refuses_is_rejected(
     start_emulator: StartEmulator, warehouse: Warehouse, list_sync: Sync
 ) -> None:
-    klaviyo = start_emulator(phone_regions=frozenset({"US"}), pointers="none")
+    klaviyo = start_emulator(phone_regions=frozenset({"US"}), bulk_phones="refused", pointers="none")
     by_phone = {"sql": EVERY_COLUMN, "mapping": {"phone_number": "phone"}, "primary_key": "key"}
     warehouse.hold(*({"key": str(n), "phone": f"+1415555{n:04}"} for n in range(5)))
     warehouse.take({"key": "x", "phone": "+4930901820"})

@@ -215,7 +215,9 @@ def test_max_rejected_is_a_number_or_a_share(
 def test_rows_that_klaviyo_refuses_do_not_sink_their_batch(
     start_emulator: StartEmulator, shop: Shop, sync: Sync, pointers: str
 ) -> None:
-    klaviyo = start_emulator(pointers=pointers, phone_regions=frozenset({"US"}), rate_limits="off")
+    klaviyo = start_emulator(
+        pointers=pointers, phone_regions=frozenset({"US"}), bulk_phones="refused", rate_limits="off"
+    )
     shop.fill_with_people(300)
     shop.execute("UPDATE customers SET phone = '+4930901820' WHERE id IN (3, 77, 300)")
     run = sync(max_rejected=3)
@@ -602,7 +604,7 @@ def test_logs_and_report_name_nobody_and_the_rejects_file_is_private(
     start_emulator: StartEmulator, shop: Shop, sync: Sync, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    klaviyo = start_emulator(phone_regions=frozenset({"US"}))
+    klaviyo = start_emulator(phone_regions=frozenset({"US"}), bulk_phones="refused")
     shop.fill_with_people(100)
     shop.execute("UPDATE customers SET phone = '+4930901820', email = 'jane.doe@shop.io' WHERE id = 50")
     shop.execute("UPDATE customers SET email = 'jane-doe-at-shop' WHERE id = 51")

@@ -50,6 +50,7 @@ def test_a_job_is_queued_processed_and_completed(emulator: Emulator, caller: Any
 
 
 def test_one_bad_record_sinks_the_whole_request(emulator: Emulator, caller: Any, clock: ManualClock) -> None:
+    emulator.set(bulk_phones="refused")
     response = caller.bulk_import(
         {"email": "ann@mail.com"},
         {"email": "nobody", "phone_number": "12"},
@@ -70,6 +71,22 @@ def test_one_bad_record_sinks_the_whole_request(emulator: Emulator, caller: Any,
     assert (emulator.count(), emulator.jobs()) == (0, [])
 
 
+def test_an_invalid_number_is_dropped_in_silence(emulator: Emulator, caller: Any, clock: ManualClock) -> None:
+    emulator.set(phone_regions=["US"])
+    numbers = ["+12025550123", "12", "+4943112345678"]
+    people = [{"external_id": f"c{n}", "phone_number": number} for n, number in enumerate(numbers)]
+    job_id = _id(caller.bulk_import(*people))
+    clock.advance(4)
+    assert _counts(caller.data(f"{JOBS}/{job_id}")) == ("complete", 3, 3, 0)
+    assert [each.get("phone_number") for each in emulator.profiles()] == ["+12025550123", None, None]
+
+
+def test_an_invalid_number_that_alone_names_somebody_sinks_the_request(caller: Any) -> None:
+    response = caller.bulk_import({"email": "ann@mail.com"}, {"phone_number": "12"})
+    assert response.status_code == 400
+    assert caller.errors_of(response) == [(f"{RECORDS}/1/attributes", "One or more identifiers is required")]
+
+
 def test_bad_records_can_be_named_one_at_a_time_or_not_at_all(emulator: Emulator, caller: Any) -> None:
     people = ({"email": "x"}, {"email": "y"})
     emulator.set(pointers="one")
@@ -78,6 +95,11 @@ def test_bad_records_can_be_named_one_at_a_time_or_not_at_all(emulator: Emulator
     ]
     emulator.set(pointers="none")
     assert [pointer for pointer, _ in caller.errors_of(caller.bulk_import(*people))] == [None]
+    emulator.set(pointers="field")
+    assert [pointer for pointer, _ in caller.errors_of(caller.bulk_import(*people))] == ["email", "email"]
+    located = {"email": "ann@mail.com", "location": {"latitude": 91}}
+    assert caller.errors_of(caller.bulk_import(located))[0][0] == "location/latitude"
+    assert caller.errors_of(caller.bulk_import({"email": "ann@mail.com"}, lists=("NoList",)))[0][0] == "/data"
 
 
 def test_a_list_that_does_not_exist_sinks_the_request_and_blames_no_record(
@@ -165,18 +187,39 @@ def test_import_errors_come_in_pages(emulator: Emulator, caller: Any, clock: Man
 
 
 @pytest.mark.parametrize(
-    ("shows", "pointer", "has_payload"), [("pointer", f"{RECORDS}/0", False), ("payload", "/data", True)]
+    ("shows", "pointer", "has_payload"),
+    [("pointer", f"{RECORDS}/0", False), ("payload", "/data", True), ("crossed", f"{RECORDS}/1", True)],
 )
 def test_an_import_error_may_name_its_record_in_one_way_only(
     emulator: Emulator, caller: Any, clock: ManualClock, shows: str, pointer: str, has_payload: bool
 ) -> None:
     emulator.set(import_errors=shows)
     emulator.inject(Fault("job_fails", records=1))
-    job_id = _id(caller.bulk_import({"external_id": "c1"}))
+    job_id = _id(caller.bulk_import({"external_id": "c1"}, {"external_id": "c2"}))
     clock.advance(4)
     (error,) = caller.data(f"{JOBS}/{job_id}/import-errors")
     assert error["attributes"]["source"] == {"pointer": pointer}
     assert (error["attributes"]["original_payload"] is not None) is has_payload
+
+
+def test_a_job_may_count_as_completed_what_it_could_not_import(
+    emulator: Emulator, caller: Any, clock: ManualClock
+) -> None:
+    emulator.set(counts_failures=False)
+    emulator.inject(Fault("job_fails", records=1))
+    job_id = _id(caller.bulk_import({"external_id": "c1"}, {"external_id": "c2"}))
+    clock.advance(4)
+    assert _counts(caller.data(f"{JOBS}/{job_id}")) == ("complete", 2, 2, 0)
+    assert len(caller.data(f"{JOBS}/{job_id}/import-errors")) == 1
+
+
+def test_a_value_may_be_what_cannot_be_imported(emulator: Emulator, caller: Any, clock: ManualClock) -> None:
+    emulator.inject(Fault("job_fails", records=2, field="location/city"))
+    people = [{"external_id": "c1"}, {"external_id": "c2", "location": {"city": "Kiel"}}]
+    job_id = _id(caller.bulk_import(*people))
+    clock.advance(4)
+    (error,) = caller.data(f"{JOBS}/{job_id}/import-errors")
+    assert error["attributes"]["source"]["pointer"] == f"{RECORDS}/1/attributes/location/city"
 
 
 def test_a_job_shows_whom_it_imported(emulator: Emulator, caller: Any, clock: ManualClock) -> None:

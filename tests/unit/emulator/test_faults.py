@@ -144,6 +144,24 @@ def test_records_can_be_refused_that_look_good(emulator: Emulator, caller: Any) 
     assert caller.bulk_import(people[0]).status_code == 202
 
 
+@pytest.mark.parametrize(
+    ("field", "pointer"),
+    [("location/city", "location/city"), ("properties/a~1b~0c.d", "properties/a~1b~0c.d"), ("title", None)],
+)
+def test_a_single_value_can_be_refused_as_long_as_it_is_sent(
+    emulator: Emulator, caller: Any, field: str, pointer: str | None
+) -> None:
+    emulator.inject(Fault(FaultKind.REFUSE_RECORDS, match="bob", field=field, count=None))
+    bob = {"email": "bob@mail.com", "location": {"city": "Kiel"}, "properties": {"a/b~c.d": 1}}
+    response = caller.bulk_import({"email": "ann@mail.com", "location": {"city": "Kiel"}}, bob)
+    if pointer is None:
+        assert response.status_code == 202
+    else:
+        (told,) = caller.errors_of(response)
+        assert told[0] == f"/data/attributes/profiles/data/1/attributes/{pointer}"
+        assert caller.bulk_import({"email": "bob@mail.com"}).status_code == 202
+
+
 def _ended(emulator: Emulator, caller: Any, clock: ManualClock, fault: Fault) -> tuple[Any, ...]:
     emulator.inject(fault)
     job_id = caller.bulk_import(*({"external_id": f"c{number}"} for number in range(5))).json()["data"]["id"]

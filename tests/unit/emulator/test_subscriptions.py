@@ -501,7 +501,9 @@ class TestRefusals:
         for act in (caller.subscribe, caller.unsubscribe):
             response = act(ANN, list_id="NoList")
             assert response.status_code == 400
-            assert caller.errors_of(response) == [("/data", "List ID NoList does not exist.")]
+            assert caller.errors_of(response) == [
+                ("/data/relationships/list/data/id", "List not found with id NoList.")
+            ]
 
     @pytest.mark.parametrize(
         ("act", "limit"), [("subscribe", 1_000), ("unsubscribe", 100)], ids=["subscribe", "unsubscribe"]
