@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
@@ -118,6 +119,30 @@ def _find_exactly(client: KlaviyoClient, name: str) -> str | None:
     return ids[0] if ids else None
 
 
+def refuse_alike(client: KlaviyoClient, name: str) -> None:
+    """Make sure that no list has nearly this name, before one is created that nobody wanted.
+
+    :raises KlaviyoConfigurationError: when one differs only by letter case, Unicode form or blanks.
+    """
+    wanted = _folded(name)
+    alike = [
+        f"{told!r} ({found['id']})"
+        for page in client.pages(GET_LISTS)
+        for found in resources(page)
+        if _folded(told := str(attributes_of(found).get("name"))) == wanted
+    ]
+    if alike:
+        msg = (
+            f"Klaviyo has no list named {name!r}, but it has {' and '.join(alike)}. No list was created: use that "
+            "name, or the id as list_id. If both are wanted, create the other one in Klaviyo."
+        )
+        raise KlaviyoConfigurationError(msg)
+
+
+def _folded(name: str) -> str:
+    return "".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
 def name_of_list(client: KlaviyoClient, list_id: str) -> str | None:
     """The name of a list; None when there is no list of this id."""
     try:
@@ -153,8 +178,10 @@ def create_list(
     for _ in range(_MOST_CREATIONS):
         with creation.held():
             found = find_list(client, name) or creation.recall()
-            if not found and (found := _create(client, name, opt_in_process)):
-                creation.remember(found)
+            if not found:
+                refuse_alike(client, name)
+                if found := _create(client, name, opt_in_process):
+                    creation.remember(found)
         if found or (found := _appears(client, name)):
             return found
     msg = (

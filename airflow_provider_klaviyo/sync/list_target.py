@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.lists import create_list, find_list, name_of_list
+from airflow_provider_klaviyo.client.lists import create_list, find_list, name_of_list, refuse_alike
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.sync.list_creation import ListCreation, appears
 
@@ -32,10 +32,13 @@ class ListTarget:
     def find(self, client: KlaviyoClient) -> str | None:
         """The list's id, also when it is so new that Klaviyo does not show it yet; None where there is none.
 
-        :raises KlaviyoConfigurationError: when the id is nobody's, or several lists have the name.
+        :raises KlaviyoConfigurationError: when the id is nobody's, several lists have the name, or one nearly has it.
         """
         if self.id is None:
-            return find_list(client, self.name or "") or self._creation(client).recall()
+            found = find_list(client, self.name or "") or self._creation(client).recall()
+            if found is None and self.creates:
+                refuse_alike(client, self.name or "")
+            return found
         if name_of_list(client, self.id) is None and not appears(client, self.folder, self.id):
             msg = f"Klaviyo has no list with the id {self.id}. Nothing was sent: check list_id, or use list_name."
             raise KlaviyoConfigurationError(msg)

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.emulator.list_store import ListStore, ProfileList
-from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoTimeout
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from airflow_provider_klaviyo.operators.lists import KlaviyoCreateListOperator
 from airflow_provider_klaviyo.sync import list_creation
@@ -398,3 +398,25 @@ def test_a_list_that_was_renamed_while_the_task_was_deferred_is_still_the_list(
     assert (summary["list_id"], summary["accepted"]) == (known.id, 1)
     assert lists(klaviyo) == [known.id]
     assert emails(klaviyo, known.id) == {"ada@shop.io"}
+
+
+@pytest.mark.parametrize("there", ["vip customers", "VIP  Customers", "VIPCustomers", "\uff36IP Customers"])
+def test_a_list_of_nearly_the_name_is_asked_about_and_none_is_created(
+    klaviyo: Emulator, tmp_path: Path, there: str
+) -> None:
+    others = [klaviyo.add_list(f"Other {number}") for number in range(12)]
+    alike = klaviyo.add_list(there)
+    with pytest.raises(KlaviyoConfigurationError, match=f"no list named 'VIP Customers'.*{alike}"):
+        create(tmp_path, "VIP Customers")
+    assert sorted(lists(klaviyo)) == sorted([*others, alike])
+
+
+def test_a_sync_asks_about_such_a_list_before_its_first_row(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    klaviyo.add_list("gold customers")
+    warehouse.hold("ada@shop.io")
+    run = list_sync(mode="add", list_id=None, list_name="Gold Customers")
+    assert "gold customers" in str(run.error)
+    assert run.counts() == {}
+    assert len(lists(klaviyo)) == 1
