@@ -15,7 +15,7 @@ from urllib3.exceptions import HTTPError, NewConnectionError
 
 from airflow_provider_klaviyo import __version__
 from airflow_provider_klaviyo.client.answers import Answer
-from airflow_provider_klaviyo.client.config import KlaviyoConfig
+from airflow_provider_klaviyo.client.config import BASE_URL, KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoConnectionError, mask
 
@@ -137,11 +137,18 @@ class HttpTransport:
         what = "No answer from" if sent else "Could not connect to"
         msg = (
             f"{what} {self._config.base_url} for {endpoint.name} ({endpoint.method} {endpoint.path}) "
-            f"after {seconds:.1f} s: {_cause(error).rstrip('.')}."
+            f"after {seconds:.1f} s: {_cause(error).rstrip('.')}.{self._hint(error)}"
         )
         failure = KlaviyoConnectionError(msg, endpoint=endpoint.name)
         failure.sent = sent
         return failure
+
+    def _hint(self, error: Exception) -> str:
+        is_handshake = isinstance(error, requests.exceptions.SSLError) and not _is_about_certificate(error)
+        if not is_handshake or self._config.base_url == BASE_URL:
+            return ""
+        host = self._config.base_url.removeprefix("https://")
+        return f" If it speaks plain HTTP, write http://{host} into the connection's host."
 
 
 def _never_connected(error: BaseException) -> bool:

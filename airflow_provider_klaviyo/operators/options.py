@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import ast
+import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta, tzinfo
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.records.event_fields import METRIC_LIMIT
@@ -251,8 +252,19 @@ def _timezone(name: str) -> tzinfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        msg = f"timezone must be an IANA name such as Europe/Berlin, not {name!r}."
+        hint = f": did you mean {near!r}?" if (near := _near_timezone(name)) else "."
+        msg = f"timezone must be an IANA name such as Europe/Berlin, not {name!r}{hint}"
         raise KlaviyoConfigurationError(msg) from None
+
+
+def _near_timezone(name: str) -> str | None:
+    """The zone that a name nearly is: by its city, in other letters, or with a slip of the pen."""
+    wanted = "_".join(name.casefold().split())
+    zones = {zone.casefold(): zone for zone in sorted(available_timezones())}
+    cities = {zone.rpartition("/")[2]: zone for zone in zones if "/" in zone}
+    near = difflib.get_close_matches(wanted, zones, n=1)
+    zone = cities.get(wanted.rpartition("/")[2], near[0] if near else "")
+    return zones.get(zone)
 
 
 def choice(name: str, value: object, allowed: Sequence[str]) -> str:

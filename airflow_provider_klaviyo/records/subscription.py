@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime, time, tzinfo
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -341,13 +341,24 @@ def _boolean(value: object) -> bool:
 
 def _born(value: object, today: date) -> str:
     try:
-        born = date.fromisoformat(value.strip()) if isinstance(value, str) else value
+        born = _date_of(value.strip()) if isinstance(value, str) else value
     except ValueError:
         raise Unsendable(_NO_DATE) from None
     day = born.date() if isinstance(born, datetime) else born
     if not isinstance(day, date) or day >= today:
         raise Unsendable(_NO_DATE)
     return day.isoformat()
+
+
+def _date_of(text: str) -> date:
+    """A date, which some databases write as the midnight that it begins with.
+
+    :raises ValueError: for anything else.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.time() != time.min:
+        raise ValueError(text)
+    return moment.date()
 
 
 def _spellings(email: str, given: object) -> tuple[str, ...]:

@@ -71,6 +71,21 @@ def test_what_cannot_be_meant_is_refused_by_name(name: str, written: object) -> 
 
 
 @pytest.mark.parametrize(
+    ("written", "near"),
+    [
+        ("europe/berlin", "Europe/Berlin"),
+        ("Europe/Berln", "Europe/Berlin"),
+        ("Berlin", "Europe/Berlin"),
+        ("America/New York", "America/New_York"),
+        ("America/London", "Europe/London"),
+    ],
+)
+def test_a_time_zone_that_is_nearly_right_gets_a_hint(written: str, near: str) -> None:
+    with pytest.raises(KlaviyoConfigurationError, match=f"did you mean '{near}'"):
+        options(timezone=written)
+
+
+@pytest.mark.parametrize(
     ("written", "meant"),
     [
         (True, True),

@@ -261,6 +261,13 @@ def test_a_host_that_never_answers_is_given_up_soon_but_an_outage_is_waited_out(
     assert 3_000 < sum(made.clock.slept) <= 3_600
 
 
+def test_a_host_that_speaks_plain_http_gets_a_hint(world: MakeWorld) -> None:
+    plain = world(STARTED).server.url
+    made = world(STARTED, base_url=plain.replace("http://", "https://"))
+    with pytest.raises(KlaviyoConnectionError, match=f"write {plain} into the connection's host"):
+        start_import(made.client, [b"{}"])
+
+
 def test_a_body_that_trickles_is_a_timeout(world: MakeWorld) -> None:
     made = world(Scripted(202, b" " * 10_000, trickle=True), deadline=0, timeout=0.3)
     with pytest.raises(KlaviyoConnectionError, match=r"not complete after 0\.3 seconds"):

@@ -146,14 +146,24 @@ def test_newer_consent_is_a_change_although_it_is_not_sent() -> None:
     assert before.sent != after.sent
 
 
-@pytest.mark.parametrize("value", [dt.date(1990, 1, 31), dt.datetime(1990, 1, 31, 5), "1990-01-31"], ids=repr)
+@pytest.mark.parametrize(
+    "value",
+    [
+        dt.date(1990, 1, 31),
+        dt.datetime(1990, 1, 31, 5),
+        "1990-01-31",
+        "1990-01-31 00:00:00",
+        "1990-01-31T00:00:00.000Z",
+    ],
+    ids=repr,
+)
 def test_dates_of_birth(value: object) -> None:
     row = {"email": EMAIL, "phone_number": PHONE, "age_gated_date_of_birth": value}
     assert sent(row)["attributes"]["age_gated_date_of_birth"] == "1990-01-31"
     assert "age_gated_date_of_birth" not in sent(row, channels=("email",))["attributes"]
 
 
-@pytest.mark.parametrize("value", ["1990", dt.date(2027, 1, 1), 1990], ids=repr)
+@pytest.mark.parametrize("value", ["1990", "1990-01-31 05:00", dt.date(2027, 1, 1), 1990], ids=repr)
 def test_a_bad_date_of_birth_is_left_out_and_told(value: object) -> None:
     result = mapped({"phone_number": PHONE, "age_gated_date_of_birth": value}, channels=("sms",))
     assert result.warned
