@@ -21,7 +21,14 @@ from airflow_provider_klaviyo.records.event_fields import (
 from airflow_provider_klaviyo.records.event_ids import DerivedIds
 from airflow_provider_klaviyo.records.event_mapping import EVENT_FIELDS, by_name, split
 from airflow_provider_klaviyo.records.event_times import EventTimes, iso
-from airflow_provider_klaviyo.records.mapping import PROPERTIES, Columns, MappingError, bind, find_all
+from airflow_provider_klaviyo.records.mapping import (
+    PROPERTIES,
+    Columns,
+    MappingError,
+    bind,
+    find_all,
+    json_fields,
+)
 from airflow_provider_klaviyo.records.profile import FIELDS as PROFILE_FIELDS
 from airflow_provider_klaviyo.records.profile import ProfileMapper, ProfileOptions
 from airflow_provider_klaviyo.records.profile_fields import Values, reader
@@ -91,13 +98,19 @@ class EventMapper:
             mapping = by_name(columns, has_metric=options.metric is not None)
         about_person, about_event = split(mapping)
         self._fields = bind(columns, about_event, EVENT_FIELDS, permitted=_PERMITTED)
-        self._profiles = ProfileMapper(bind(columns, about_person, PROFILE_FIELDS), options.profile)
+        self._profiles = ProfileMapper(
+            bind(columns, about_person, PROFILE_FIELDS), options.profile, json_fields(columns, about_person)
+        )
+        parsed = json_fields(columns, about_event)
         self._options = options
         self._key = find_all(columns, options.primary_key, "primary_key")
         self._ids = DerivedIds([columns.names[place] for place in self._key])
         self._times = EventTimes(options.profile.timezone, options.now)
         self._newest_backfill = options.now - options.flow_window
         self._properties = [name for name in self._fields if name.startswith(PROPERTIES)]
+        self._property_readers = {
+            name: reader(name, options.profile.timezone, is_json=name in parsed) for name in self._properties
+        }
         self._bodies = EventBodies([name.removeprefix(PROPERTIES) for name in self._properties])
         self._check_fields()
 
@@ -215,7 +228,7 @@ class EventMapper:
         return bodies
 
     def _read_property(self, chunk: _Chunk, name: str) -> Values:
-        values, reasons = reader(name, self._options.profile.timezone)(chunk.columns[self._fields[name]])
+        values, reasons = self._property_readers[name](chunk.columns[self._fields[name]])
         chunk.note(name, reasons)
         return values
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from airflow_provider_klaviyo.records.mapping import (
+    HEADINGS,
     IDENTIFIERS,
     PROPERTIES,
     Columns,
@@ -16,6 +17,8 @@ from airflow_provider_klaviyo.records.profile import PHONE_REGION
 
 PROFILE = "profile."
 """Prefix of the person's fields in a mapping; identifiers may do without."""
+
+_PERSONS_PROPERTIES = PROFILE + PROPERTIES
 
 EVENT_FIELDS = ("metric", "time", "value", "value_currency", "unique_id")
 FIELDS = (*EVENT_FIELDS, *(PROFILE + name for name in PROFILE_FIELDS))
@@ -57,16 +60,26 @@ def by_name(columns: Columns, *, has_metric: bool) -> dict[str, str]:
     for column in columns.names:
         if column in taken:
             continue
-        name = PROPERTIES + column.removeprefix(PROPERTIES)
+        name = _property_of(column)
         if name in mapping:
             raise MappingError(_both_mean(name, [mapping[name], column]))
         mapping[name] = column
     return mapping
 
 
+def _property_of(column: str) -> str:
+    """The event's property that a column is, or the person's where its name says so."""
+    is_persons = column.casefold().startswith(_PERSONS_PROPERTIES)
+    if is_persons and (name := column[len(_PERSONS_PROPERTIES) :]):
+        return _PERSONS_PROPERTIES + name
+    return PROPERTIES + column.removeprefix(PROPERTIES)
+
+
 def _spellings(field: str) -> Sequence[str]:
     name = field.removeprefix(PROFILE)
-    return (field, name) if name in _OF_THE_PERSON and name != field else _SPELLINGS.get(field, (field,))
+    if name not in _OF_THE_PERSON or name == field:
+        return _SPELLINGS.get(field, (field,))
+    return (field, name, *(heading for heading, meant in HEADINGS.items() if meant == name))
 
 
 def _column_of(columns: Columns, name: str) -> str | None:

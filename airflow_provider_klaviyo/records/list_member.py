@@ -11,7 +11,7 @@ from airflow_provider_klaviyo.records.mapping import (
     MappingError,
     bind,
     choose_identifier,
-    find_all,
+    find_known,
 )
 from airflow_provider_klaviyo.records.profile import FIELDS, PHONE_REGION, ProfileMapper, ProfileOptions
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
@@ -138,9 +138,7 @@ def by_field(records: Sequence[Record], identifier: str) -> dict[str, list[Recor
 
 def _fields(columns: Sequence[str], mapping: Mapping[str, str] | None) -> dict[str, int]:
     if mapping is None:
-        named = {name.casefold() for name in columns}
-        found = [name for name in LIST_FIELDS if name in named]
-        return dict(zip(found, find_all(Columns(columns), found, "By name"), strict=True))
+        return find_known(Columns(columns), LIST_FIELDS)
     other = [name for name in mapping if name not in LIST_FIELDS]
     if known := [name for name in other if name in FIELDS or name.startswith("properties.")]:
         msg = (

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
 from collections.abc import Collection, Mapping, Sequence
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+
+log = logging.getLogger(__name__)
 
 PROPERTIES = "properties."
 """Prefix of custom fields in a mapping."""
@@ -14,6 +17,24 @@ PROPERTIES = "properties."
 IDENTIFIERS = ("klaviyo_id", "email", "phone_number", "external_id")
 """What can name a person, the most telling first; Klaviyo's own id is never a plain ``id`` column."""
 
+JSON_TEXT = "::json"
+"""Behind a column in a mapping: its text is JSON, for databases that keep lists and objects as text."""
+
+HEADINGS = {
+    "email address": "email",
+    "phone number": "phone_number",
+    "external id": "external_id",
+    "klaviyo id": "klaviyo_id",
+    "first name": "first_name",
+    "last name": "last_name",
+    "address 1": "location.address1",
+    "address 2": "location.address2",
+    "state / region": "location.region",
+    "zip code": "location.zip",
+    "ip address": "location.ip",
+}
+"""Headings of Klaviyo's own CSV files that no field has as its name, in lower case. Those of one word, such as City,
+are names that custom properties have, too."""
 
 # What databases call a column that the query does not name: PostgreSQL, Trino, Hive and Spark, BigQuery, Calcite, and
 # SQL Server's tools (its drivers leave it empty). Others repeat the expression, which is a name like any other.
@@ -103,14 +124,27 @@ def bind_only(
     :raises MappingError: naming every field that is none of this sync type, and every unknown column.
     """
     if mapping is None:
-        named = {name.casefold() for name in columns.names}
-        found = [name for name in known if name in named]
-        return dict(zip(found, find_all(columns, found, "By name"), strict=True))
+        return find_known(columns, known)
     others = [name for name in mapping if name not in known]
     if others:
         msg = f"The mapping names {', '.join(others)}. {elsewhere}"
         raise MappingError(msg)
     return _explicit(columns, mapping, known)
+
+
+def find_known(columns: Columns, known: Collection[str]) -> dict[str, int]:
+    """The column of each field that one is named after; other columns are left alone."""
+    named = {name.casefold() for name in columns.names}
+    found = [name for name in known if name in named]
+    bound = dict(zip(found, find_all(columns, found, "By name"), strict=True))
+    for column, field in _by_heading(columns, set(known) - set(bound)).items():
+        bound[field] = columns.find(column)
+    return bound
+
+
+def json_fields(columns: Columns, mapping: Mapping[str, str] | None) -> frozenset[str]:
+    """The fields whose column the mapping declares to hold JSON as text."""
+    return frozenset(field for field, column in (mapping or {}).items() if _is_json(columns, column))
 
 
 def find_all(columns: Columns, names: Sequence[str], purpose: str) -> tuple[int, ...]:
@@ -153,8 +187,12 @@ def _explicit(columns: Columns, mapping: Mapping[str, str], known: Collection[st
         if not _is_field(field, known):
             problems.append(_unknown_field(field, known))
             continue
+        is_json = _is_json(columns, column)
+        if is_json and not field.startswith(PROPERTIES):
+            problems.append(f"{field}: only {PROPERTIES}<name> takes JSON, so leave {JSON_TEXT} out")
+            continue
         try:
-            bound[field] = columns.find(column)
+            bound[field] = columns.find(column.removesuffix(JSON_TEXT) if is_json else column)
         except LookupError as error:
             problems.append(f"{field}: {error.args[0]}")
     if problems:
@@ -168,8 +206,10 @@ def _by_name(columns: Columns, known: Collection[str]) -> dict[str, int]:
     bound: dict[str, int] = {}
     exact = {name for name in columns.names if name in known}
     by_folded = {name.casefold(): name for name in known}
+    named = {by_folded[name.casefold()] for name in columns.names if name.casefold() in by_folded}
+    headings = _by_heading(columns, set(known) - named)
     for index, column in enumerate(columns.names):
-        field = column if column in known else by_folded.get(column.casefold())
+        field = column if column in known else by_folded.get(column.casefold(), headings.get(column))
         if field is None:
             name = column.removeprefix(PROPERTIES) or column
             field = PROPERTIES + name
@@ -181,6 +221,20 @@ def _by_name(columns: Columns, known: Collection[str]) -> dict[str, int]:
             raise MappingError(msg)
         bound[field] = index
     return bound
+
+
+def _is_json(columns: Columns, column: str) -> bool:
+    return column.endswith(JSON_TEXT) and column not in columns.names
+
+
+def _by_heading(columns: Columns, fields: Collection[str]) -> dict[str, str]:
+    """The field that each heading of Klaviyo's CSV files means, among fields that no column is named after."""
+    found = {name: HEADINGS.get(name.casefold(), "") for name in columns.names}
+    read = {name: field for name, field in found.items() if field in fields}
+    if read:
+        told = ", ".join(f"{name!r} as {field}" for name, field in read.items())
+        log.info("Headings of Klaviyo's CSV are read as its fields: %s.", told)
+    return read
 
 
 def _is_field(field: str, known: Collection[str]) -> bool:

@@ -7,7 +7,7 @@ Python is what costs, so nothing here loops over rows unless a column has NULLs 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
@@ -75,16 +75,19 @@ class ProfileMapper:
     """Compiled once per run from the bound fields; maps chunk after chunk.
 
     :param fields: the column of each Klaviyo field, as ``bind`` gives it.
+    :param json_fields: those whose text is JSON.
     :raises MappingError: when nothing identifies a person, or an option does not fit the fields.
     """
 
-    def __init__(self, fields: Mapping[str, int], options: ProfileOptions) -> None:
+    def __init__(
+        self, fields: Mapping[str, int], options: ProfileOptions, json_fields: Collection[str] = ()
+    ) -> None:
         self.identifier = choose_identifier(fields, options.match_by)
         self._fields = dict(fields)
         self._options = options
         self._phones = _phone_numbers(options.phone_region)
         self._fallbacks = [] if options.match_by else [name for name in IDENTIFIERS if name in fields]
-        self._readers = {name: reader(name, options.timezone) for name in fields}
+        self._readers = {name: reader(name, options.timezone, is_json=name in json_fields) for name in fields}
         self._bodies = ProfileBodies(self._fields)
         cleared = _cleared(fields, options.clear_nulls)
         self._cleared_properties = [name for name in cleared if name.startswith(PROPERTIES)]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import tzinfo
+from decimal import Decimal
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from airflow_provider_klaviyo.records.email import check_emails
-from airflow_provider_klaviyo.records.mapping import PROPERTIES
+from airflow_provider_klaviyo.records.mapping import JSON_TEXT, PROPERTIES
 from airflow_provider_klaviyo.records.values import to_json_values, to_numbers_or_strings, to_strings
 
 TEXTS = ("first_name", "last_name", "organization", "title", "locale", "image", "_kx")
@@ -29,6 +32,9 @@ Reader = Callable[[Sequence[object]], Read]
 _LOCALE = re.compile(r"[A-Za-z]{2,3}([-_][A-Za-z]{4})?([-_]([A-Za-z]{2}|\d{3}))?")
 _KLAVIYO_ID = re.compile(r"[0-9A-Za-z]+")
 
+_decode = msgspec.json.Decoder(float_hook=Decimal).decode
+
+_NO_JSON = f"not JSON, which the mapping says it is ({JSON_TEXT})"
 _NO_LOCALE = "not a locale like en-US (language, then region)"
 _NO_KLAVIYO_ID = (
     "not a Klaviyo profile id (letters and digits only); an id of your own belongs into external_id"
@@ -37,11 +43,14 @@ _NUL = "it holds a NUL character, which cannot be part of an id: remove that in 
 _LONG = f"more than {MAX_EXTERNAL_ID} characters, which Klaviyo does not take as an id"
 
 
-def reader(name: str, timezone: tzinfo) -> Reader:
+def reader(name: str, timezone: tzinfo, *, is_json: bool = False) -> Reader:
     """What reads the column of a field; a phone number is only read here, not checked.
 
     :param timezone: of timestamps that have none.
+    :param is_json: whether text of the column is JSON.
     """
+    if is_json:
+        return lambda column: _parsed(column, timezone)
     if name.startswith(PROPERTIES):
         return partial(to_json_values, timezone=timezone)
     if name.removeprefix(LOCATION) in LOCATION_COORDINATES:
@@ -49,6 +58,19 @@ def reader(name: str, timezone: tzinfo) -> Reader:
     strings = partial(to_strings, timezone=timezone)
     check = _CHECKS.get(name)
     return strings if check is None else lambda column: _after(strings(column), check)
+
+
+def _parsed(column: Sequence[object], timezone: tzinfo) -> Read:
+    """What JSON in text stands for; what the driver has read already stays."""
+    values = list(column)
+    reasons = {}
+    for place, value in enumerate(values):
+        if isinstance(value, str):
+            try:
+                values[place] = _decode(value) if value.strip() else None
+            except (msgspec.DecodeError, RecursionError):
+                values[place], reasons[place] = None, _NO_JSON
+    return _after((values, reasons), partial(to_json_values, timezone=timezone))
 
 
 def _after(read: Read, check: Callable[[Values], Read]) -> Read:

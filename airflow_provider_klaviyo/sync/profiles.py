@@ -11,7 +11,7 @@ from airflow_provider_klaviyo.client.endpoints import (
     MAX_REQUEST_BYTES,
 )
 from airflow_provider_klaviyo.client.jobs import import_body
-from airflow_provider_klaviyo.records.mapping import Columns, bind
+from airflow_provider_klaviyo.records.mapping import Columns, bind, json_fields
 from airflow_provider_klaviyo.records.profile import FIELDS, ProfileMapper, ProfileOptions
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
@@ -42,8 +42,9 @@ class ProfilesSync(SyncType):
 
         :raises MappingError: when mapping and columns do not fit.
         """
-        fields = bind(Columns(columns), self._mapping, FIELDS)
-        mapper = ProfileMapper(fields, self._options)
+        found = Columns(columns)
+        fields = bind(found, self._mapping, FIELDS)
+        mapper = ProfileMapper(fields, self._options, json_fields(found, self._mapping))
         _announce(mapper)
         return mapper
 

@@ -455,3 +455,27 @@ def test_every_row_becomes_an_event_or_has_a_reason(rows: list[Row], drop_invali
         assert body["unique_id"] == each.unique_id
         assert body["metric"]["data"]["attributes"]["name"] == each.metric
         json.loads(each.profile)
+
+
+def test_by_name_a_property_of_the_person_is_the_persons() -> None:
+    made = record({**PERSON, "profile.properties.Tier": "gold", "profile.properties.": "x"})
+    assert json.loads(made.profile)["attributes"]["properties"] == {"Tier": "gold"}
+    assert "Tier" not in json.loads(made.body)["attributes"]["properties"]
+
+
+def test_by_name_an_event_finds_its_person_under_headings_of_klaviyos_csv() -> None:
+    made = record({"id": 1, "Email Address": "ada@shop.io", "First Name": "Ada"})
+    assert made.identity == "ada@shop.io"
+    assert json.loads(made.body)["attributes"]["properties"]["First Name"] == "Ada"
+
+
+def test_json_in_text_becomes_what_it_stands_for_of_the_event_and_of_the_person() -> None:
+    row = {**PERSON, "items": '[{"sku": "a", "price": 9.90}]', "tags": '["x"]'}
+    mapping = {
+        "email": "email",
+        "properties.Items": "items::json",
+        "profile.properties.Tags": "tags::json",
+    }
+    made = record(row, mapping)
+    assert json.loads(made.body)["attributes"]["properties"] == {"Items": [{"sku": "a", "price": 9.9}]}
+    assert json.loads(made.profile)["attributes"]["properties"] == {"Tags": ["x"]}

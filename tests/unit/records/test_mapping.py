@@ -6,7 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_klaviyo.records.mapping import Columns, MappingError, bind, choose_identifier, find_all
+from airflow_provider_klaviyo.records.mapping import (
+    Columns,
+    MappingError,
+    bind,
+    bind_only,
+    choose_identifier,
+    find_all,
+    json_fields,
+)
 from airflow_provider_klaviyo.records.profile import FIELDS
 
 
@@ -123,3 +131,52 @@ def test_by_name_every_column_is_bound_once_or_the_mapping_is_refused(columns: l
     except MappingError:
         return
     assert sorted(fields.values()) == list(range(len(columns)))
+
+
+def test_headings_of_klaviyos_own_csv_are_its_fields_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
+    columns = ["Email Address", "First Name", "Phone Number", "State / Region", "City", "Tier"]
+    assert bound(columns) == {
+        "email": 0,
+        "first_name": 1,
+        "phone_number": 2,
+        "location.region": 3,
+        "properties.City": 4,
+        "properties.Tier": 5,
+    }
+    assert "'First Name' as first_name" in caplog.text
+
+
+def test_a_column_that_is_named_after_a_field_wins_over_a_heading() -> None:
+    assert bound(["Phone Number", "phone_number"]) == {"properties.Phone Number": 0, "phone_number": 1}
+
+
+def test_two_headings_of_one_field_are_refused() -> None:
+    with pytest.raises(MappingError, match="both mean first_name"):
+        bound(["email", "First Name", "FIRST NAME"])
+
+
+def test_syncs_that_read_identifiers_only_know_the_headings_too() -> None:
+    columns = Columns(["Phone Number", "Email Address", "City"])
+    assert bind_only(columns, None, ("email", "phone_number"), "") == {"email": 1, "phone_number": 0}
+
+
+def test_a_column_may_be_declared_to_hold_json() -> None:
+    mapping = {"email": "email", "properties.Tags": "tags::json", "properties.Odd": "odd::json"}
+    columns = ["email", "tags", "odd::json"]
+    assert bound(columns, mapping) == {"email": 0, "properties.Tags": 1, "properties.Odd": 2}
+    assert json_fields(Columns(columns), mapping) == {"properties.Tags"}
+
+
+@pytest.mark.parametrize(
+    ("mapping", "told"),
+    [
+        ({"email": "email::json"}, "only properties.<name> takes JSON"),
+        ({"properties.Tags": "tag::json"}, "no column 'tag'"),
+    ],
+)
+def test_json_that_cannot_be_is_refused(mapping: dict[str, str], told: str) -> None:
+    with pytest.raises(MappingError, match=told):
+        bound(["email", "tags"], mapping)

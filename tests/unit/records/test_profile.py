@@ -13,14 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_klaviyo.records.mapping import Columns, MappingError, bind
+from airflow_provider_klaviyo.records.mapping import Columns, MappingError, bind, json_fields
 from airflow_provider_klaviyo.records.profile import FIELDS, ProfileMapper, ProfileOptions
 from airflow_provider_klaviyo.records.record import Mapped
 
 
 def mapper(columns: list[str], mapping: dict[str, str] | None = None, **options: Any) -> ProfileMapper:
+    found = Columns(columns)
     return ProfileMapper(
-        bind(Columns(columns), mapping, FIELDS), ProfileOptions(max_bytes=100_000, **options)
+        bind(found, mapping, FIELDS),
+        ProfileOptions(max_bytes=100_000, **options),
+        json_fields(found, mapping),
     )
 
 
@@ -267,3 +270,39 @@ def test_a_property_may_have_any_name_that_json_can_write(name: str) -> None:
     row = {"email": "a@shop.io", name: "x", "Tier": None}
     assert sent(row)["attributes"]["properties"] == {name: "x"}
     assert "properties" not in sent({"email": "a@shop.io", name: None, "Tier": None})["attributes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('["a", 1]', ["a", 1]),
+        ('{"b": {"c": 1.50}}', {"b": {"c": 1.5}}),
+        ('"plain"', "plain"),
+        ("12", 12),
+        ("true", True),
+        (["read", "already"], ["read", "already"]),
+    ],
+)
+def test_text_that_the_mapping_declares_to_be_json_arrives_as_what_it_stands_for(
+    text: object, value: object
+) -> None:
+    row = {"email": "ada@shop.io", "tags": text}
+    made = sent(row, {"email": "email", "properties.Tags": "tags::json"})
+    assert made["attributes"]["properties"] == {"Tags": value}
+
+
+@pytest.mark.parametrize("text", [None, "", "  ", "null"])
+def test_no_json_at_all_is_no_value(text: object) -> None:
+    row = {"email": "ada@shop.io", "tags": text}
+    result = mapped(row, {"email": "email", "properties.Tags": "tags::json"})
+    assert "properties" not in json.loads(result.records[0].body)["attributes"]
+    assert not result.warned
+
+
+@pytest.mark.parametrize("text", ["[1,", "gold", "{'a': 1}", "[" * 12 + "]" * 12])
+def test_what_is_no_json_or_too_deep_is_left_out_with_a_reason(text: str) -> None:
+    row = {"email": "ada@shop.io", "tags": text}
+    result = mapped(row, {"email": "email", "properties.Tags": "tags::json"})
+    (flaw,) = result.warned
+    assert [problem.field for problem in flaw.problems] == ["properties.Tags"]
+    assert text not in flaw.problems[0].reason
