@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
+from airflow_provider_klaviyo.sync.drivers import mysql
 from airflow_provider_klaviyo.sync.query import DuplicateColumns, NoResultSet, Query, QueryError, QueryFailed
 from airflow_provider_klaviyo.sync.rows import RowStream
 
@@ -178,6 +183,78 @@ def test_a_consumer_that_stops_early_does_not_wait_for_the_rest(hook: Any, make_
 def test_columns_of_one_name_are_refused_without_waiting_for_the_rows(hook: Any) -> None:
     with pytest.raises(DuplicateColumns):
         rows_of(hook, f"SELECT id, id FROM {numbers(8)}")
+
+
+IN_NEPAL = "SET SESSION time_zone = '+05:45'"
+
+
+@pytest.fixture
+def orders(mysql_uri: str) -> Iterator[str]:
+    """Three orders, at 23:00, 00:00 and 01:00 in UTC, written down as moments and as UTC's wall clock time."""
+    uri = urlsplit(mysql_uri)
+    driver = pytest.importorskip("MySQLdb")
+    at = {"host": uri.hostname, "port": uri.port or 3306, "user": uri.username, "passwd": uri.password or ""}
+    with closing(driver.connect(database=uri.path.strip("/"), **at)) as database:
+        cursor = database.cursor()
+        cursor.execute("SET SESSION time_zone = '+00:00'")
+        cursor.execute("CREATE TABLE orders (id INT, moment TIMESTAMP NULL, written DATETIME)")
+        for id_, hour in enumerate(("2026-01-01 23:00", "2026-01-02 00:00", "2026-01-02 01:00"), 1):
+            cursor.execute("INSERT INTO orders VALUES (%s, %s, %s)", (id_, hour, hour))
+        cursor.execute("INSERT INTO orders VALUES (4, NULL, NULL)")
+        database.commit()
+        yield "orders"
+        cursor.execute("DROP TABLE orders")
+
+
+def test_a_timestamp_is_a_moment_whatever_the_zone_of_the_server(make_hook: MakeHook, orders: str) -> None:
+    hook = make_hook(init_command=IN_NEPAL)
+    assert rows_of(hook, "SELECT moment, written, MAX(moment) AS last FROM orders GROUP BY id ORDER BY id")[
+        1:
+    ] == [
+        (datetime(2026, 1, 2, tzinfo=UTC), datetime(2026, 1, 2), datetime(2026, 1, 2, tzinfo=UTC)),
+        (datetime(2026, 1, 2, 1, tzinfo=UTC), datetime(2026, 1, 2, 1), datetime(2026, 1, 2, 1, tzinfo=UTC)),
+        (None, None, None),
+    ]
+
+
+@pytest.mark.parametrize("column", ["moment", "written"])
+@pytest.mark.parametrize("start", ["2026-01-02 00:00:00+00:00", "2026-01-02T00:00:00+00:00"])
+def test_the_interval_of_a_dag_run_selects_its_own_rows(
+    make_hook: MakeHook, orders: str, column: str, start: str
+) -> None:
+    end = start.replace("02", "03")
+    sql = f"SELECT id FROM orders WHERE {column} >= '{start}' AND {column} < '{end}' ORDER BY id"
+    assert rows_of(make_hook(init_command=IN_NEPAL), sql) == [(2,), (3,)]
+
+
+def test_a_server_that_will_not_read_in_utc_is_told_of(
+    make_hook: MakeHook, orders: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As relatives of MySQL that know no time zones."""
+    monkeypatch.setattr(mysql, "_READ_IN_UTC", "SET SESSION nothing_of_that_name = '+00:00'")
+    hook = make_hook(init_command=IN_NEPAL)
+    assert rows_of(hook, "SELECT written FROM orders WHERE id = 2") == [(datetime(2026, 1, 2),)]
+    assert not caplog.messages
+    assert rows_of(hook, "SELECT moment FROM orders WHERE id = 2") == [(datetime(2026, 1, 2, 5, 45),)]
+    assert "set timezone to the session's" in caplog.text
+
+
+def test_one_bit_is_a_boolean_and_more_are_a_number(hook: Any) -> None:
+    hook.get_conn = partial(with_bits, hook.get_conn())
+    of_one_bit, of_eight = zip(*rows_of(hook, "SELECT one, eight FROM bits"), strict=True)
+    assert of_one_bit == (True, False, None)
+    assert of_eight == (5, 0, None)
+    if type(hook) is PyMySqlHook or "mysqlclient" in os.environ["AIRFLOW_CONN_SHOP"]:
+        assert [type(bit) for bit in of_one_bit] == [bool, bool, type(None)]
+
+
+def with_bits(connection: Any) -> Any:
+    cursor = connection.cursor()
+    cursor.execute("CREATE TEMPORARY TABLE bits (one BIT, eight BIT(8))")
+    cursor.execute("INSERT INTO bits VALUES (b'1', b'101'), (b'0', b'0'), (NULL, NULL)")
+    cursor.close()
+    connection.commit()
+    return connection
 
 
 def test_rows_are_tuples_even_if_the_connection_asks_for_dictionaries(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import partial
 
+from airflow_provider_klaviyo.sync.drivers.mysql_values import typed
 from airflow_provider_klaviyo.sync.drivers.plain import close_politely, execute_plain, run_if_possible
 from airflow_provider_klaviyo.sync.drivers.result import Connection, MakeCursor, Result
 from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements
@@ -17,6 +18,8 @@ _LIFT_WRITE_TIMEOUTS = (
     "SET SESSION max_statement_time = 0",
     "SET SESSION max_execution_time = 0",
 )
+# A TIMESTAMP is a moment, which comes as wall clock time of the session's zone, and is compared with literals in it.
+_READ_IN_UTC = "SET SESSION time_zone = '+00:00'"
 _MULTI_STATEMENTS_OFF = 1  # MYSQL_OPTION_MULTI_STATEMENTS_OFF of the C API
 
 
@@ -43,7 +46,8 @@ def open_pymysql(connection: Connection, query: Query, size: int) -> Result:
 def _open_unbuffered(connection: Connection, make: MakeCursor, query: Query, size: int) -> Result:
     for statement in _LIFT_WRITE_TIMEOUTS:
         run_if_possible(connection, statement)
-    return execute_plain(make(), query, size)
+    is_utc = run_if_possible(connection, _READ_IN_UTC)
+    return typed(execute_plain(make(), query, size), is_utc=is_utc)
 
 
 def close_without_draining(connection: Connection, result: Result | None, is_read_to_the_end: bool) -> None:  # noqa: FBT001
