@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -29,6 +30,7 @@ from airflow_provider_klaviyo.emulator.faults import Fault, Faults
 from airflow_provider_klaviyo.emulator.operations import MAX_BODY_BYTES, Answer, Call, Operation
 from airflow_provider_klaviyo.emulator.query import parse_query
 from airflow_provider_klaviyo.emulator.settings import Settings
+from airflow_provider_klaviyo.emulator.unknown_members import with_unknown_members
 from airflow_provider_klaviyo.emulator.windows import Admission, Windows
 
 CONTENT_TYPE = "application/vnd.api+json"
@@ -93,8 +95,19 @@ class Api:
             # What the windows said goes with every answer but a 429.
             kept = {} if error.status == 429 else headers
             error = _blurred(error, _pointers(self._account.settings, faults))
-            return _response(error.status, error.document(), {**kept, **error.headers})
-        return _response(answer.status, answer.document, headers, answer.records)
+            return self._response(error.status, error.document(), {**kept, **error.headers})
+        return self._response(answer.status, answer.document, headers, answer.records)
+
+    def _response(
+        self, status: int, document: Mapping[str, Any] | None, headers: Mapping[str, str], records: int = 0
+    ) -> Response:
+        if document is not None and self._account.settings.unknown_members:
+            document = with_unknown_members(document)
+        body = b"" if document is None else msgspec.json.encode(document)
+        has_type = body and status != 429  # as recorded from live answers
+        return Response(
+            status, {"Content-Type": CONTENT_TYPE, **headers} if has_type else headers, body, records
+        )
 
     def count(self, request: Request) -> None:
         """Count a request in its windows without carrying it out."""
@@ -127,12 +140,6 @@ class Api:
         pairs = dict(part.partition("=")[::2] for part in unquote(request.query).split("&"))
         rates = operation.rates_for(pairs)
         return self._windows.admit(operation.id, rates, self._account.clock.now(), self._account.settings)
-
-
-def _response(status: int, document: object, headers: Mapping[str, str], records: int = 0) -> Response:
-    body = b"" if document is None else msgspec.json.encode(document)
-    has_type = body and status != 429  # as recorded from live answers
-    return Response(status, {"Content-Type": CONTENT_TYPE, **headers} if has_type else headers, body, records)
 
 
 def _scopes(request: Request, settings: Settings) -> tuple[str, ...]:

@@ -106,6 +106,7 @@ class Settings:
     :param revisions: the API revisions that are answered; the shapes are those of 2026-07-15.
     :param retired_before: revisions before this one are retired. They, and unknown ones, are answered in the shapes of
         2026-07-15 (Klaviyo falls forward in silence), unless the request opts out of that: then 410, or 400.
+    :param unknown_members: whether answers have members that no client knows, as newer revisions have.
     :param max_any_values: how many values a filter's `any` may hold; Klaviyo names no limit, its clients use 100.
     :param checks_ids: a filter with a profile id that is not shaped as one is a 400; what Klaviyo does is not known.
     :param max_url_bytes: longest request target; Klaviyo names no limit.
@@ -140,6 +141,7 @@ class Settings:
     bad_key_status: Literal[400, 401] = 401
     revisions: tuple[str, ...] = ("2026-07-15", "2026-10-15")
     retired_before: str = "2024-10-15"
+    unknown_members: bool = False
     max_any_values: int = 100
     checks_ids: bool = False
     max_url_bytes: int = 8_192
