@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 from airflow_provider_klaviyo.emulator.agenda import Agenda
 from airflow_provider_klaviyo.emulator.consent_audit import ConsentAudit
@@ -12,7 +13,7 @@ from airflow_provider_klaviyo.emulator.ids import Ids
 from airflow_provider_klaviyo.emulator.import_jobs import ImportJobs
 from airflow_provider_klaviyo.emulator.list_store import ListStore
 from airflow_provider_klaviyo.emulator.profile_schema import Change
-from airflow_provider_klaviyo.emulator.profile_store import ProfileStore
+from airflow_provider_klaviyo.emulator.profile_store import Profile, ProfileStore
 from airflow_provider_klaviyo.emulator.settings import Clock, Settings
 from airflow_provider_klaviyo.emulator.suppression_jobs import SuppressionJobs
 
@@ -30,7 +31,7 @@ class Account:
         """Start over with an empty account."""
         with self.lock:
             self.ids = Ids(self.settings.account_id, self.settings.seed)
-            self.profiles = ProfileStore(self.ids)
+            self.profiles = ProfileStore(self.ids, on_created=self._suspect)
             self.lists = ListStore()
             self.events = EventStore(self.ids)
             self.consents = ConsentStore()
@@ -44,12 +45,20 @@ class Account:
         now = self.clock.now()
         self.agenda.settle(now, before=self.jobs.settle)
         self.jobs.settle(now)
+        self.agenda.settle(now, before=self.jobs.settle)  # what those jobs have set in motion
         return now
 
     def is_fake(self, email: str | None) -> bool:
         """Whether an address is one that is dropped in silence."""
         domains = self.settings.fake_domains
         return bool(domains) and email is not None and email.partition("@")[2] in domains
+
+    def _suspect(self, profile: Profile) -> None:
+        """Have a new profile suppressed by and by, if its address looks like one of many of one person."""
+        seconds = self.settings.plus_address_seconds
+        if seconds is not None and "+" in (profile.email or "").partition("@")[0]:
+            suppress = partial(self.consents.suppress, profile.number, "USER_SUPPRESSED")
+            self.agenda.add(profile.created + seconds, suppress)
 
     def _is_fake(self, change: Change) -> bool:
         return self.is_fake(change.email)

@@ -93,6 +93,10 @@ class ConsentStore:
         """Suppress somebody; for a reason that holds already the first moment stays."""
         self._suppressions.setdefault(number, {}).setdefault(reason, at)
 
+    def is_liftable(self, number: int) -> bool:
+        """Whether subscribing to anything would let somebody have e-mail again who is suppressed."""
+        return any(reason in self.suppressions(number) for reason in LIFTED)
+
     def lift(self, number: int, reasons: Iterable[str]) -> None:
         """Lift suppressions for these reasons."""
         held = self._suppressions.get(number, {})

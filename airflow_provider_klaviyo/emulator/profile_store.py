@@ -6,7 +6,7 @@ profiles are a conflict; nothing is merged on their strength.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -48,8 +48,9 @@ class Conflict(Exception):
 class ProfileStore:
     """Profiles by number, in the order of their creation, and the indexes of their identifiers."""
 
-    def __init__(self, ids: Ids) -> None:
+    def __init__(self, ids: Ids, on_created: Callable[[Profile], None] = lambda _: None) -> None:
         self._ids = ids
+        self._on_created = on_created
         self._profiles: list[Profile] = []
         self._by_email: dict[str, int] = {}
         self._by_phone_number: dict[str, int] = {}
@@ -153,6 +154,7 @@ class ProfileStore:
             self._by_phone_number[change.phone_number] = profile.number
         if change.external_id is not None:
             self._by_external_id[change.external_id] = profile.number
+        self._on_created(profile)
         return profile
 
     def update(self, profile: Profile, change: Change, now: float) -> None:

@@ -93,6 +93,10 @@ class Settings:
     :param age_gate: age that SMS consent asks for, where the account is age-gated; None where it is not.
     :param default_opt_in: the account's opt-in process, which counts where a subscription names no list.
     :param subscription_seconds: how long after its request a subscription or its end is worked off.
+    :param history_seconds: the same for a historical subscription, which takes up to 20 minutes in a busy account; None
+        is as long as for any other.
+    :param plus_address_seconds: how long after its creation Klaviyo itself suppresses a profile whose address has a
+        plus sign, as it was seen to do with those that the API makes; None is never.
     :param suppression_jobs: what jobs that suppress people, or lift that, say of themselves. `mislead`: they stay in
         `processing` for ever, with an end and every profile skipped, and are worked off all the same, as was seen in
         real accounts; `tell`: what became of them.
@@ -134,6 +138,8 @@ class Settings:
     default_opt_in: Literal["double_opt_in", "single_opt_in"] = "double_opt_in"
     subscription_seconds: float = 2.0
     suppression_jobs: Literal["mislead", "tell"] = "mislead"
+    history_seconds: float | None = None
+    plus_address_seconds: float | None = None
     toggle_seconds: float = 1_800.0
     list_unsubscribes_are_global: bool = False
     fake_domains: frozenset[str] = frozenset()
@@ -152,8 +158,9 @@ class Settings:
         if len(self.account_id) != 6 or not self.account_id.isalnum():
             detail = f"account_id must be six letters or digits, not {self.account_id!r}"
             raise ValueError(detail)
-        if self.subscription_seconds < 0 or self.toggle_seconds < 0:
-            detail = "subscription_seconds and toggle_seconds must not be negative"
+        seconds = ("subscription_seconds", "history_seconds", "plus_address_seconds", "toggle_seconds")
+        if negative := [name for name in seconds if (getattr(self, name) or 0) < 0]:
+            detail = f"{', '.join(negative)} must not be negative"
             raise ValueError(detail)
         if self.job_seconds < 0 or self.time_factor <= 0 or self.keep_bodies < 0:
             detail = "job_seconds and keep_bodies must not be negative, time_factor must be positive"
@@ -169,6 +176,11 @@ class Settings:
             scopes = self.keys.get(key)
             return None if scopes is None else tuple(scopes)
         return ALL_SCOPES if key == self.api_key else None
+
+    def seconds_to_subscribe(self, *, is_historical: bool) -> float:
+        """How long after its request a subscription is worked off."""
+        own = self.history_seconds if is_historical else None
+        return self.subscription_seconds if own is None else own
 
     @property
     def first_key(self) -> str:

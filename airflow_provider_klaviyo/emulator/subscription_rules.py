@@ -1,7 +1,7 @@
-"""What becomes of people when a request to subscribe or unsubscribe them is worked off, and when they confirm.
+"""What becomes of people when a request to subscribe them is worked off, and when they confirm.
 
-Sources: OpenAPI 2026-07-15, descriptions of bulk_subscribe_profiles and bulk_unsubscribe_profiles; the guide "Collect
-email and SMS consent via API". Where they are silent the reading that hurts a careless client more is taken.
+Sources: OpenAPI 2026-07-15, description of bulk_subscribe_profiles; the guide "Collect email and SMS consent via
+API". Where they are silent the reading that hurts a careless client more is taken.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from airflow_provider_klaviyo.emulator.consent_audit import IncidentKind, Questi
 from airflow_provider_klaviyo.emulator.consent_store import (
     LIFTED,
     MARKETING,
-    ListSuppression,
     Standing,
     group_of,
 )
@@ -25,7 +24,7 @@ from airflow_provider_klaviyo.emulator.profile_store import Profile
 from airflow_provider_klaviyo.emulator.subscription_schema import FIELDS, Wish, Wishes
 
 
-class _Part(Struct, frozen=True, gc=False):
+class Part(Struct, frozen=True, gc=False):
     """The channels of one wish that go by one identifier, and the profile that holds it."""
 
     group: str
@@ -34,12 +33,12 @@ class _Part(Struct, frozen=True, gc=False):
     profile: Profile | None
 
 
-def _parts(account: Account, wish: Wish) -> list[_Part]:
+def parts_of(account: Account, wish: Wish) -> list[Part]:
     """A wish by identifier. Two identifiers of two profiles are two people; one that nobody holds joins the other."""
     email, sms = _holder(account, wish, "email"), _holder(account, wish, "sms")
     known = {"email": email or sms, "sms": sms or email}
     return [
-        _Part(group, wish.person(group), channels, known[group])
+        Part(group, wish.person(group), channels, known[group])
         for group, channels in _grouped(tuple(wish.channels))
     ]
 
@@ -57,13 +56,13 @@ def _holder(account: Account, wish: Wish, group: str) -> Profile | None:
     return account.profiles.holder(FIELDS[group], person) if person else None
 
 
-def _created(account: Account, wish: Wish, parts: list[_Part], at: float) -> list[_Part]:
+def created(account: Account, wish: Wish, parts: list[Part], at: float) -> list[Part]:
     """The parts of a wish about somebody new, who is stored now."""
     profile = account.profiles.create(Change(email=wish.email, phone_number=wish.phone_number), at)
     return [structs.replace(part, profile=profile) for part in parts]
 
 
-def _identify(account: Account, wish: Wish, parts: list[_Part], at: float) -> None:
+def identify(account: Account, wish: Wish, parts: list[Part], at: float) -> None:
     """Set the identifiers of a wish on the one profile that it is about; those that others hold stay theirs."""
     numbers = {part.profile.number: part.profile for part in parts if part.profile is not None}
     if len(numbers) != 1:
@@ -100,10 +99,11 @@ class Subscribing:
         plain = Standing("SUBSCRIBED", at, at, source=self.wishes.source)
         for wish in records:
             if not self.account.is_fake(wish.email):
-                self._subscribe(wish, plain, at)
+                self._subscribe(wish, plain)
 
-    def _subscribe(self, wish: Wish, plain: Standing, at: float) -> None:
-        parts = self._effective(_parts(self.account, wish), at)
+    def _subscribe(self, wish: Wish, plain: Standing) -> None:
+        at = plain.updated
+        parts = self._effective(parts_of(self.account, wish), at)
         if self.asks:
             for part in parts:
                 self._ask(part, at)
@@ -113,16 +113,30 @@ class Subscribing:
                 for part in parts:
                     self._note(IncidentKind.NEVER_STORED, part, at)
                 return
-            parts = _created(self.account, wish, parts, at)
+            parts = created(self.account, wish, parts, at)
         else:
-            _identify(self.account, wish, parts, at)
+            identify(self.account, wish, parts, at)
         for part in parts:
             for channel in part.channels:
-                given = wish.channels[channel]
-                standing = plain if given is None else Standing("SUBSCRIBED", given, at, source=plain.source)
-                self._grant(part, channel, standing, at)
+                standing = self._standing(part, channel, wish.channels[channel], plain)
+                if standing is not None:
+                    self._grant(part, channel, standing, at)
 
-    def _effective(self, parts: list[_Part], at: float) -> list[_Part]:
+    def _standing(self, part: Part, channel: str, given: float | None, plain: Standing) -> Standing | None:
+        """Where somebody stands from now on; None where they withdrew consent after they gave it.
+
+        Who was subscribed already keeps the date of that, whatever history says.
+        """
+        if given is None:
+            return plain
+        number = None if part.profile is None else part.profile.number
+        held = None if number is None else self.account.consents.standing(number, channel)
+        if held is not None and held.consent == "UNSUBSCRIBED" and given < held.at:
+            return None
+        is_subscribed = held is not None and held.consent == "SUBSCRIBED"
+        return held if is_subscribed else structs.replace(plain, at=given)
+
+    def _effective(self, parts: list[Part], at: float) -> list[Part]:
         """Without what is ignored because it would turn a subscription a third time within half an hour."""
         within = self.account.settings.toggle_seconds
         if not self.account.consents.has_turns:
@@ -143,12 +157,12 @@ class Subscribing:
                 kept.append(structs.replace(part, channels=channels))
         return kept
 
-    def _ask(self, part: _Part, at: float) -> None:
+    def _ask(self, part: Part, at: float) -> None:
         list_id, profile = self.wishes.list_id, part.profile
         if profile is not None and self._has_all(part, profile):
             return
         if profile is not None and (
-            self._objects(profile, part.group) or self._objects_to_list(profile, part)
+            self._objections(profile, part.group) or self._list_objections(profile, part.group)
         ):
             self._note(IncidentKind.ASKED, part, at)
         question = self.account.audit.question(part.person, part.group, list_id)
@@ -157,45 +171,59 @@ class Subscribing:
         question.source = self.wishes.source
         question.profile = None if profile is None else profile.number
 
-    def _has_all(self, part: _Part, profile: Profile) -> bool:
+    def _has_all(self, part: Part, profile: Profile) -> bool:
         """Whether there is nothing to ask somebody for."""
         found = None if self.wishes.list_id is None else self.account.lists.get(self.wishes.list_id)
         return (found is None or profile.number in found.members) and all(
             self.account.consents.is_subscribed(profile.number, channel) for channel in part.channels
         )
 
-    def _grant(self, part: _Part, channel: str, standing: Standing, at: float) -> None:
+    def _grant(self, part: Part, channel: str, standing: Standing, at: float) -> None:
         profile = part.profile
         if profile is None:
             return
-        if channel in MARKETING:
-            if self._objects(profile, channel):
-                self._note(IncidentKind.RESUBSCRIBED, part, at)
-            if self._objects_to_list(profile, part):
-                self._note(IncidentKind.RESUBSCRIBED_ON_LIST, part, at)
-        grant(self.account, profile, channel, self.wishes.list_id, standing)
+        for group in self._objections(profile, channel):
+            self._note(IncidentKind.RESUBSCRIBED, part, at, group)
+        for group in self._list_objections(profile, channel):
+            self._note(IncidentKind.RESUBSCRIBED_ON_LIST, part, at, group)
+        grant(self.account, profile, channel, self.wishes.list_id, standing, at)
 
-    def _objects(self, profile: Profile, channel: str) -> bool:
-        return self.account.consents.objects(profile.number, channel)
+    def _objections(self, profile: Profile, channel: str) -> list[str]:
+        """The channels on which somebody has opted out or is suppressed, of those that a subscription changes."""
+        consents, number = self.account.consents, profile.number
+        own = [channel] if channel in MARKETING and consents.objects(number, channel) else []
+        is_mailed_again = channel != "email" and consents.is_liftable(number)
+        return [*own, "email"] if is_mailed_again else own
 
-    def _objects_to_list(self, profile: Profile, part: _Part) -> bool:
-        return self.wishes.list_id in self.account.consents.list_suppressions(profile.number, part.group)
+    def _list_objections(self, profile: Profile, channel: str) -> list[str]:
+        """The same for suppressions of the list."""
+        changed = dict.fromkeys((channel, "email")) if channel in MARKETING else ()
+        suppressions = self.account.consents.list_suppressions
+        return [each for each in changed if self.wishes.list_id in suppressions(profile.number, each)]
 
-    def _note(self, kind: IncidentKind, part: _Part, at: float) -> None:
-        self.account.audit.note(kind, part.person, part.group, self.wishes.list_id, at)
+    def _note(self, kind: IncidentKind, part: Part, at: float, group: str | None = None) -> None:
+        group = group or part.group
+        email = None if part.profile is None else part.profile.email
+        person = (email or part.person) if group != part.group else part.person
+        self.account.audit.note(kind, person, group, self.wishes.list_id, at)
 
 
-def grant(account: Account, profile: Profile, channel: str, list_id: str | None, standing: Standing) -> None:
-    """Subscribe somebody to a channel: lift what stands against it, and join the list."""
+def grant(
+    account: Account, profile: Profile, channel: str, list_id: str | None, standing: Standing, at: float
+) -> None:
+    """Subscribe somebody to a channel: lift what stands against it, and join the list.
+
+    Suppressions of e-mail are lifted whatever the channel: the schema has them removed from the profile, and excepts no
+    channel.
+    """
     consents, number = account.consents, profile.number
     consents.put(number, channel, standing)
-    if channel == "email":
-        consents.lift(number, LIFTED)
+    consents.lift(number, LIFTED)
     if list_id is not None:
-        if channel in MARKETING:
-            consents.lift_on(number, channel, list_id)
-        account.lists.join(list_id, profile, standing.updated)
-    profile.updated = standing.updated
+        for each in {"email", channel} if channel in MARKETING else ():
+            consents.lift_on(number, each, list_id)
+        account.lists.join(list_id, profile, at)
+    profile.updated = at
 
 
 def confirm(
@@ -220,7 +248,7 @@ def _confirm(account: Account, question: Question, at: float) -> bool:
     )
     standing = Standing("SUBSCRIBED", at, at, source=question.source, is_confirmed=True)
     for channel in question.channels:
-        grant(account, profile, channel, question.list_id, standing)
+        grant(account, profile, channel, question.list_id, standing, at)
     question.channels = None
     return True
 
@@ -236,56 +264,3 @@ def _newly_known(account: Account, question: Question, at: float) -> Profile:
     profile = account.profiles[question.profile]
     account.profiles.update(profile, change, at)
     return profile
-
-
-# ------------------------------------------------------------------------------------------------------------
-
-
-def unsubscribe(account: Account, wishes: Wishes, records: list[Wish], at: float) -> None:
-    """Unsubscribe people: members of the named list from it, everybody else from everything."""
-    for wish in records:
-        if account.is_fake(wish.email):
-            continue
-        parts = _parts(account, wish)
-        if all(part.profile is None for part in parts):
-            parts = _created(account, wish, parts, at)
-        else:
-            _identify(account, wish, parts, at)
-        members = _members(account, wishes.list_id, parts)
-        for part in parts:
-            _withdraw(account, wishes.list_id, part, at, is_member=part.group in members)
-        _leave(account, wishes.list_id, parts)
-
-
-def _members(account: Account, list_id: str | None, parts: list[_Part]) -> set[str]:
-    """The parts, by group, whose profiles are on the list before anybody leaves it."""
-    found = None if list_id is None else account.lists.get(list_id)
-    if found is None:
-        return set()
-    return {part.group for part in parts if part.profile is not None and part.profile.number in found.members}
-
-
-def _withdraw(account: Account, list_id: str | None, part: _Part, at: float, *, is_member: bool) -> None:
-    if part.profile is None:
-        return
-    number, consents = part.profile.number, account.consents
-    if list_id is not None and not is_member and part.group in part.channels:
-        account.audit.note(IncidentKind.UNSUBSCRIBED_GLOBALLY, part.person, part.group, list_id, at)
-    for channel in part.channels:
-        consents.note_turn(number, channel, at, account.settings.toggle_seconds)
-        if is_member and list_id is not None and channel in MARKETING:
-            consents.suppress_on(number, channel, list_id, ListSuppression("UNSUBSCRIBE", at))
-            if not account.settings.list_unsubscribes_are_global:
-                continue
-        consents.put(number, channel, Standing("UNSUBSCRIBED", at, at))
-        if channel == "email":
-            consents.suppress(number, "UNSUBSCRIBE", at)
-    part.profile.updated = at
-
-
-def _leave(account: Account, list_id: str | None, parts: list[_Part]) -> None:
-    found = None if list_id is None else account.lists.get(list_id)
-    if found is not None:
-        for part in parts:
-            if part.profile is not None:
-                found.members.pop(part.profile.number, None)

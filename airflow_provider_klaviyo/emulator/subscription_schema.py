@@ -25,7 +25,8 @@ PROFILES = "/data/attributes/profiles/data"
 
 #: The identifier that the channels of a group go by.
 FIELDS = {"email": "email", "sms": "phone_number"}
-_PATHS = {
+#: The group and the purpose of each channel, as a record names them.
+PATHS = {
     channel: (group, channel.partition(".")[2] or "marketing")
     for group, channels in CHANNELS.items()
     for channel in channels
@@ -269,12 +270,12 @@ class _Checker:
                 self._check_group(given[group], group, f"{pointer}/{group}")
         return {
             channel: self._consented_at(given[group][purpose], channel, f"{pointer}/{group}/{purpose}")
-            for channel, (group, purpose) in _PATHS.items()
+            for channel, (group, purpose) in PATHS.items()
             if isinstance(given.get(group), dict) and purpose in given[group]
         }
 
     def _check_group(self, members: Any, group: str, pointer: str) -> None:
-        purposes = tuple(_PATHS[channel][1] for channel in CHANNELS[group])
+        purposes = tuple(PATHS[channel][1] for channel in CHANNELS[group])
         self.problems += object_problems(members, pointer, optional=purposes, resource=group)
         if isinstance(members, dict) and not members:
             self._say(f"The {group} channel must name what is consented to.", pointer)

@@ -9,7 +9,8 @@ from airflow_provider_klaviyo.emulator.agenda import spared
 from airflow_provider_klaviyo.emulator.errors import ApiError, Problem, pointer_to
 from airflow_provider_klaviyo.emulator.operations import Answer, Call, L, Operation
 from airflow_provider_klaviyo.emulator.refusals import refuse_on_order, related_list
-from airflow_provider_klaviyo.emulator.subscription_rules import Subscribing, unsubscribe
+from airflow_provider_klaviyo.emulator.subscription_dates import date_problems
+from airflow_provider_klaviyo.emulator.subscription_rules import Subscribing
 from airflow_provider_klaviyo.emulator.subscription_schema import (
     PROFILES,
     SUBSCRIBE,
@@ -19,6 +20,7 @@ from airflow_provider_klaviyo.emulator.subscription_schema import (
     Wishes,
     read_wishes,
 )
+from airflow_provider_klaviyo.emulator.unsubscription_rules import unsubscribe
 
 
 def _subscribe(call: Call) -> Answer:
@@ -30,12 +32,13 @@ def _subscribe(call: Call) -> Answer:
         if wishes.list_id is not None:
             process = related_list(call, wishes.list_id).opt_in_process
         _refuse_unknown_ids(call, wishes)
+        if problems := date_problems(account, wishes):
+            raise ApiError(400, problems)
         asks = process == "double_opt_in" and not wishes.is_historical
         subscribing = Subscribing(account, wishes, asks)
         records = _worked_off(call, wishes)
-        account.agenda.add(
-            now + account.settings.subscription_seconds, lambda due: subscribing.work_off(records, due)
-        )
+        seconds = account.settings.seconds_to_subscribe(is_historical=wishes.is_historical)
+        account.agenda.add(now + seconds, lambda due: subscribing.work_off(records, due))
     return Answer(202, records=len(wishes.records))
 
 

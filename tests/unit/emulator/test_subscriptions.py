@@ -305,14 +305,39 @@ class TestResubscribing:
         (incident,) = caller.get("/_emulator/incidents", kind="resubscribed").json()["incidents"]
         assert (incident["person"], incident["channel"], incident["list_id"]) == (PHONE, "sms", vip)
 
-    def test_an_sms_subscription_leaves_suppressions_of_email_alone(
+    @pytest.mark.parametrize("reason", ["UNSUBSCRIBE", "SPAM_COMPLAINT", "USER_SUPPRESSED", "HARD_BOUNCE"])
+    def test_an_sms_subscription_lifts_the_same_suppressions_of_email(
+        self, emulator: Emulator, caller: Any, clock: ManualClock, ann: str, vip: str, reason: str
+    ) -> None:
+        emulator.suppress(ann, reason)
+        emulator.suppress(ann, "UNSUBSCRIBE", vip)
+        caller.subscribe({**ANN, "phone_number": PHONE, "subscriptions": {"sms": YES}}, list_id=vip)
+        clock.advance(2)
+        is_lifted = reason != "HARD_BOUNCE"
+        assert emulator.consent(email="ann@mail.com") == {"email": "NEVER_SUBSCRIBED", "sms": "SUBSCRIBED"}
+        assert _reasons(emulator, ann) == ([] if is_lifted else [reason])
+        assert emulator.resubscriptions() == {
+            "email": {"global": int(is_lifted), "list": 1},
+            "sms": {"global": 0, "list": 0},
+        }
+        assert {(each.person, each.channel) for each in emulator.incidents()} == {("ann@mail.com", "email")}
+
+    def test_an_unsubscription_from_email_stands_though_its_suppression_is_lifted(
         self, emulator: Emulator, caller: Any, clock: ManualClock, ann: str, vip: str
     ) -> None:
         emulator.set_consent(ann, "email", "UNSUBSCRIBED")
         caller.subscribe({**ANN, "phone_number": PHONE, "subscriptions": {"sms": YES}}, list_id=vip)
         clock.advance(2)
         assert emulator.consent(email="ann@mail.com") == {"email": "UNSUBSCRIBED", "sms": "SUBSCRIBED"}
-        assert _reasons(emulator, ann) == ["UNSUBSCRIBE"]
+        assert _reasons(emulator, ann) == []
+
+    def test_asking_by_sms_whoever_is_suppressed_is_an_incident_too(
+        self, emulator: Emulator, caller: Any, clock: ManualClock, ann: str, double: str
+    ) -> None:
+        emulator.suppress(ann, "USER_SUPPRESSED")
+        caller.subscribe({**ANN, "phone_number": PHONE, "subscriptions": {"sms": YES}}, list_id=double)
+        clock.advance(2)
+        assert [each.kind for each in emulator.incidents()] == [IncidentKind.ASKED]
 
     def test_an_address_that_is_stored_with_capitals_is_the_same_person_to_a_write_only(
         self, emulator: Emulator, caller: Any, clock: ManualClock, vip: str
@@ -786,7 +811,13 @@ class TestReading:
 
 @pytest.mark.parametrize(
     "bad",
-    [{"subscription_seconds": -1}, {"toggle_seconds": -1}, {"default_opt_in": "triple_opt_in"}],
+    [
+        {"subscription_seconds": -1},
+        {"history_seconds": -1},
+        {"plus_address_seconds": -1},
+        {"toggle_seconds": -1},
+        {"default_opt_in": "triple_opt_in"},
+    ],
     ids=str,
 )
 def test_settings_check_themselves(bad: dict[str, Any]) -> None:
