@@ -5,7 +5,8 @@ Only what is shaped as the schema of 2026-07-15 says counts: what cannot be read
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -17,6 +18,12 @@ CHANNELS = {"email": "email", "sms": "phone_number"}
 _OVERRULED_BY_NEW_CONSENT = ("UNSUBSCRIBE", "SPAM_COMPLAINT", "USER_SUPPRESSED")
 """Suppressions that are a person's or the account's wish. Others say that the address takes no e-mail."""
 
+_STAYS = ("HARD_BOUNCE", "INVALID_EMAIL")
+"""Suppressions that subscribing leaves as they are (OpenAPI 2026-07-15, bulk_subscribe_profiles names the others)."""
+
+_ODD = re.compile(r"[^A-Za-z0-9_ -]")
+_LONGEST_WORD = 40
+
 
 class ConsentUnreadable(Exception):
     """Carries what could not be read."""
@@ -27,11 +34,13 @@ class Objection(NamedTuple):
 
     :param since: the moment from which it stands; None when Klaviyo does not tell.
     :param is_a_wish: whether newer consent may overrule it.
+    :param stays: whether it outlasts a subscription.
     """
 
     what: str
     since: datetime | None
     is_a_wish: bool
+    stays: bool = False
 
     def is_older_than(self, consented_at: datetime | None) -> bool:
         """Whether consent of that moment overrules it."""
@@ -44,13 +53,32 @@ class Objection(NamedTuple):
 
 
 class Consent(NamedTuple):
-    """Where somebody stands on a channel."""
+    """Where somebody stands on a channel.
 
-    is_subscribed: bool
-    objections: tuple[Objection, ...]
+    :param word: Klaviyo's own; a release may not know it.
+    :param since: the moment from which that counts; None when Klaviyo does not tell.
+    :param objections: what stands against subscribing to this channel.
+    :param lifted: suppressions of e-mail that subscribing to this channel lifts too.
+    """
 
+    word: str = NEVER_SUBSCRIBED
+    since: datetime | None = None
+    objections: tuple[Objection, ...] = ()
+    lifted: tuple[Objection, ...] = ()
 
-_NOTHING_TOLD = Consent(is_subscribed=False, objections=())
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether consent is in force, suppressions aside."""
+        return self.word == SUBSCRIBED
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is told in a word that this release knows."""
+        return self.word in (SUBSCRIBED, UNSUBSCRIBED, NEVER_SUBSCRIBED)
+
+    def was_withdrawn_after(self, consented_at: datetime) -> bool:
+        """Whether Klaviyo refuses consent of that moment, since it was withdrawn later."""
+        return self.word == UNSUBSCRIBED and self.since is not None and consented_at < self.since
 
 
 def read_consent(profile: Mapping[str, object], channel: str, list_id: str | None) -> Consent:
@@ -61,25 +89,52 @@ def read_consent(profile: Mapping[str, object], channel: str, list_id: str | Non
     :raises ConsentUnreadable: when anything is missing or not shaped as the schema says.
     """
     told = _mapping(profile.get("subscriptions"), "subscriptions")
+    lifted = () if channel == "email" else tuple(_lifted(profile, told, list_id))
     if _is_null(told, channel) and (channel == "sms" or not profile.get(CHANNELS[channel])):
-        return _NOTHING_TOLD  # the schema's null, of a profile that has no such address
+        return Consent(lifted=lifted)  # the schema's null, of a profile that has no such address
     marketing = _member(_member(told, channel), "marketing")
-    consent = marketing.get("consent")
-    if consent not in (SUBSCRIBED, UNSUBSCRIBED, NEVER_SUBSCRIBED):
-        msg = f"its consent to {channel} is no word that this release knows"
+    word = _word(marketing.get("consent"))
+    if word is None:
+        msg = f"Klaviyo's answer has no consent to {channel} for it"
         raise ConsentUnreadable(msg)
-    objections = []
-    if consent == UNSUBSCRIBED:
-        objections.append(Objection("unsubscribed", _latest(marketing), is_a_wish=True))
-    if channel == "email" or marketing.get("suppression") is not None:
-        objections += [_objection(entry, "suppressed") for entry in _entries(marketing, "suppression")]
-    if channel == "email" or marketing.get("list_suppressions") is not None:
-        objections += [
-            _objection(entry, "suppressed for this list")
-            for entry in _entries(marketing, "list_suppressions")
-            if _list_of(entry) == list_id
-        ]
-    return Consent(consent == SUBSCRIBED, tuple(objections))
+    objections = _suppressions(marketing, list_id, is_email=channel == "email")
+    if word == UNSUBSCRIBED:
+        objections = (Objection("unsubscribed", _latest(marketing), is_a_wish=True), *objections)
+    return Consent(word, _moment(marketing.get("consent_timestamp")), objections, lifted)
+
+
+def _suppressions(
+    marketing: Mapping[str, object], list_id: str | None, *, is_email: bool
+) -> tuple[Objection, ...]:
+    """Suppressions of a channel, and those for the list; the schema knows them for e-mail, where they may not miss."""
+    everywhere = is_email or marketing.get("suppression") is not None
+    listed = is_email or marketing.get("list_suppressions") is not None
+    return (
+        *(
+            _objection(each, "suppressed")
+            for each in (_entries(marketing, "suppression") if everywhere else ())
+        ),
+        *(
+            _objection(each, "suppressed for this list")
+            for each in (_entries(marketing, "list_suppressions") if listed else ())
+            if _list_of(each) == list_id
+        ),
+    )
+
+
+def _lifted(
+    profile: Mapping[str, object], told: Mapping[str, object], list_id: str | None
+) -> Iterator[Objection]:
+    """Suppressions of e-mail that a subscription to another channel lifts: they are the profile's, no channel's.
+
+    What is not known to stay counts as lifted. Who has no address has none.
+    """
+    if not profile.get("email") and ("email" not in told or _is_null(told, "email")):
+        return
+    marketing = _member(_member(told, "email"), "marketing")
+    for objection in _suppressions(marketing, list_id, is_email=True):
+        if not objection.stays:
+            yield objection._replace(what=f"{objection.what} by e-mail, which this would lift")
 
 
 def _is_null(told: Mapping[str, object], channel: str) -> bool:
@@ -94,8 +149,12 @@ def _is_null(told: Mapping[str, object], channel: str) -> bool:
 
 def _objection(entry: Mapping[str, object], what: str) -> Objection:
     reason = entry.get("reason")
-    told = reason if isinstance(reason, str) else "no reason told"
-    return Objection(f"{what} ({told})", _moment(entry.get("timestamp")), reason in _OVERRULED_BY_NEW_CONSENT)
+    return Objection(
+        f"{what} ({_word(reason) or 'no reason told'})",
+        _moment(entry.get("timestamp")),
+        is_a_wish=reason in _OVERRULED_BY_NEW_CONSENT,
+        stays=reason in _STAYS,
+    )
 
 
 def _list_of(entry: Mapping[str, object]) -> str:
@@ -104,6 +163,13 @@ def _list_of(entry: Mapping[str, object]) -> str:
         msg = "its list_suppressions name no list"
         raise ConsentUnreadable(msg)
     return list_id
+
+
+def _word(value: object) -> str | None:
+    """A word of Klaviyo's, fit to be shown; None where there is none."""
+    if not isinstance(value, str) or not value.strip():
+        return None
+    return _ODD.sub("?", value)[:_LONGEST_WORD]
 
 
 def _latest(marketing: Mapping[str, object]) -> datetime | None:

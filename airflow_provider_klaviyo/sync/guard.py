@@ -14,7 +14,13 @@ from airflow_provider_klaviyo.client.answers import Document, attributes_of
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.people import Found, find_on_list, find_people
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.records.consent import CHANNELS, ConsentUnreadable, Objection, read_consent
+from airflow_provider_klaviyo.records.consent import (
+    CHANNELS,
+    Consent,
+    ConsentUnreadable,
+    Objection,
+    read_consent,
+)
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS
 from airflow_provider_klaviyo.records.subscription import SubscriptionRecord
 from airflow_provider_klaviyo.records.truth import FALSE, TRUE
@@ -51,6 +57,7 @@ class Standing(Enum):
     FREE = auto()
     DONE = auto()
     OPTED_OUT = auto()
+    NEW_WORD = auto()
     ASKED = auto()
     UNREADABLE = auto()
     UNKNOWN = auto()
@@ -77,16 +84,20 @@ _UNKNOWN = Finding(
 class Judged(NamedTuple):
     """A person with what was found; the record names the profile where Klaviyo could not find it itself.
 
-    ``owners`` are the profiles that have the addresses of channels, where there is one of each.
+    :param stands: where the person would stand if sent.
+    :param owners: the profiles that have the addresses of channels, where there is one of each.
+    :param done: the channels on which there is nothing to be sent.
     """
 
     record: SubscriptionRecord
-    findings: Findings
+    stands: Findings
     owners: Mapping[str, str] = {}
+    done: Collection[str] = ()
 
-    def done(self) -> list[str]:
-        """The channels on which the person is subscribed."""
-        return [channel for channel, finding in self.findings.items() if finding is _DONE]
+    @property
+    def findings(self) -> Findings:
+        """Where the person stands on every channel."""
+        return self.stands | dict.fromkeys(self.done, _DONE)
 
     def contact(self, channel: str) -> str:
         """The identifier to look for the owner of a channel's address by; one serves both where they have one owner."""
@@ -98,8 +109,7 @@ class Judged(NamedTuple):
 
         :param members: the profiles on the list, by the identifier that found them.
         """
-        away = [c for c in self.done() if self.owners[c] not in members[self.contact(c)]]
-        return self._replace(findings=self.findings | dict.fromkeys(away, _FREE))
+        return self._replace(done=[c for c in self.done if self.owners[c] in members[self.contact(c)]])
 
 
 class Guard:
@@ -143,28 +153,37 @@ class Guard:
             return _all(record, _UNKNOWN)
         if self._resubscribe is Resubscribe.ALWAYS:
             return _all(record, _FREE)
-        owners = {channel: owner for channel in record.channels if (owner := _owner(found, channel))}
-        findings = {
-            channel: self._finding(record, channel, everybody, owners.get(channel, ""))
-            for channel in record.channels
-        }
-        return Judged(record, findings, owners)
+        stands, done, owners = {}, [], {}
+        for channel in record.channels:
+            owner = _owner(found, channel)
+            if owner:
+                owners[channel] = owner
+            try:
+                consents = self._read(everybody, channel)
+            except ConsentUnreadable as problem:
+                stands[channel] = _unreadable(str(problem))
+                continue
+            stands[channel] = self._stands(record, channel, list(consents.values()))
+            if owner in consents and _is_done(consents[owner], consents.values()):
+                done.append(channel)
+        return Judged(record, stands, owners, done)
 
-    def _finding(self, record: SubscriptionRecord, channel: str, everybody: Profiles, owner: str) -> Finding:
+    def _read(self, everybody: Profiles, channel: str) -> dict[str, Consent]:
+        """The consent of every profile that a person may be."""
+        return {
+            key: read_consent(attributes_of(profile), channel, self._list_id)
+            for key, profile in everybody.items()
+        }
+
+    def _stands(self, record: SubscriptionRecord, channel: str, consents: Sequence[Consent]) -> Finding:
         """One profile that objects is enough: whom Klaviyo will take the identifiers for is not known."""
-        try:
-            consents = {
-                key: read_consent(attributes_of(profile), channel, self._list_id)
-                for key, profile in everybody.items()
-            }
-        except ConsentUnreadable as problem:
-            return _unreadable(str(problem))
-        objections = [objection for consent in consents.values() for objection in consent.objections]
+        objections = [each for consent in consents for each in (*consent.objections, *consent.lifted)]
         if standing := [each for each in objections if not self._is_overruled(each, record)]:
             reasons = ", ".join(dict.fromkeys(each.what for each in standing))
             return Finding(Standing.OPTED_OUT, f"opted_out: {reasons}")
-        is_done = owner in consents and not objections and consents[owner].is_subscribed
-        return _DONE if is_done else _FREE
+        if words := dict.fromkeys(consent.word for consent in consents if not consent.is_known):
+            return Finding(Standing.NEW_WORD, _new_word(", ".join(words), channel))
+        return _FREE
 
     def _is_overruled(self, objection: Objection, record: SubscriptionRecord) -> bool:
         return self._resubscribe is Resubscribe.NEWER_CONSENT and objection.is_older_than(record.consented_at)
@@ -172,7 +191,7 @@ class Guard:
     def _with_membership(self, judged: Sequence[Judged], list_id: str) -> list[Judged]:
         wanted: dict[str, list[str]] = {name: [] for name in CHANNELS.values()}
         for each in judged:
-            for name in {each.contact(channel) for channel in each.done()}:
+            for name in {each.contact(channel) for channel in each.done}:
                 wanted[name] += each.record.lookups(name)
         members = {
             name: self._members(list_id, name, list(dict.fromkeys(values))) for name, values in wanted.items()
@@ -193,12 +212,23 @@ def _owner(found: Mapping[str, Profiles], channel: str) -> str:
     return owners[0] if is_one else ""
 
 
+def _is_done(own: Consent, others: Collection[Consent]) -> bool:
+    """Whether somebody is subscribed, and no profile that they may be says otherwise."""
+    return own.is_subscribed and not any(each.objections or not each.is_known for each in others)
+
+
 def _all(record: SubscriptionRecord, finding: Finding) -> Judged:
     return Judged(record, dict.fromkeys(record.channels, finding))
 
 
 def _unreadable(reason: str) -> Finding:
     return Finding(Standing.UNREADABLE, f"not sent, since consent could not be read: {reason}")
+
+
+def _new_word(words: str, channel: str) -> str:
+    return (
+        f"new_word: Klaviyo says {words} of consent to {channel}, which this release does not know: not sent"
+    )
 
 
 def _values_of(records: Sequence[SubscriptionRecord]) -> dict[str, list[str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -14,13 +15,19 @@ from airflow_provider_klaviyo.sync.delivery import Doubt
 from airflow_provider_klaviyo.sync.guard import Finding, Findings, Guard, Judged, Standing
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
 
+log = logging.getLogger(__name__)
+
 _OUTCOMES = {
     Standing.UNREADABLE: Outcome.PENDING,
     Standing.UNKNOWN: Outcome.REJECTED,
     Standing.OPTED_OUT: Outcome.SKIPPED,
+    Standing.NEW_WORD: Outcome.SKIPPED,
     Standing.ASKED: Outcome.SKIPPED,
 }
 """What a finding makes of a person who has no free channel."""
+
+_SETTLED_BY_ASKING = (Standing.FREE, Standing.NEW_WORD)
+"""Of these it is enough to know that a confirmation was asked for, whatever Klaviyo calls who has not answered yet."""
 
 _HOLDS_BACK = (Standing.UNREADABLE, Standing.UNKNOWN)
 """One of these on any channel keeps the whole person back."""
@@ -36,6 +43,7 @@ class SubscribeDelivery(ConsentDelivery):
         super().__init__(parts)
         self._guard = guard
         self._ask_again_after = ask_again_after
+        self._new_words: set[str] = set()
         self.perhaps_asked = 0
 
     def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
@@ -45,6 +53,7 @@ class SubscribeDelivery(ConsentDelivery):
         free = []
         for judged in self._guard.judge(people):
             record, findings = judged.record, self._with_asked(judged, asked)
+            self._warn_of_new_words(findings)
             channels = [channel for channel in record.channels if findings[channel].standing is Standing.FREE]
             if channels and not any(finding.standing in _HOLDS_BACK for finding in findings.values()):
                 free.append(self._narrow(record, channels, _problems(findings)))
@@ -62,10 +71,20 @@ class SubscribeDelivery(ConsentDelivery):
         findings = dict(judged.findings)
         for address in judged.record.addresses:
             known = asked.get(address)
-            if known and findings[address.channel].standing is Standing.FREE and not self._is_over(known):
+            is_open = findings[address.channel].standing in _SETTLED_BY_ASKING
+            if known and is_open and not self._is_over(known):
                 findings[address.channel] = Finding(Standing.ASKED, _asked(known))
                 self.perhaps_asked += not known.is_answered
         return findings
+
+    def _warn_of_new_words(self, findings: Findings) -> None:
+        """Say it once of each, since nobody expects them."""
+        told = {finding.reason for finding in findings.values() if finding.standing is Standing.NEW_WORD}
+        for reason in told - self._new_words:
+            self._new_words.add(reason)
+            log.warning(
+                "%s. People are skipped for it: does a newer version of this package know it?", reason
+            )
 
     def _is_over(self, asked: Asked) -> bool:
         return (

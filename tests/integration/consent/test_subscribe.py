@@ -492,7 +492,6 @@ def test_another_channel_and_a_full_refresh_ask_nobody_a_second_time(
         without("subscriptions", "email", "marketing", "consent"),
         without("subscriptions", "email", "marketing", "suppression"),
         without("subscriptions", "email", "marketing", "list_suppressions"),
-        profile(consent="PROBABLY"),
         profile(consent=None),
         profile(suppression=None, can_receive_email_marketing=False),
         profile(suppression={}),
@@ -513,6 +512,126 @@ def test_consent_that_cannot_be_read_is_no_consent(
     assert run.counts() == {"rows_read": 2, "accepted": 1, "pending": 1}
     assert list(reasons(run)) == [email_of(1)]
     assert klaviyo.consent(email=email_of(1)) is None
+
+
+@pytest.mark.parametrize("reason", ["UNSUBSCRIBE", "SPAM_COMPLAINT", "USER_SUPPRESSED"])
+@pytest.mark.parametrize("channels", [("sms",), ("email", "sms")], ids=["sms", "both"])
+def test_consent_to_sms_lifts_no_opt_out_of_e_mail(
+    klaviyo: Emulator,
+    people: People,
+    consent_sync: ConsentSync,
+    vip: str,
+    channels: tuple[str, ...],
+    reason: str,
+) -> None:
+    people.fill(3)
+    first, second, third = klaviyo.add_profiles(
+        [{"email": email_of(n), "phone_number": phone_of(n)} for n in (1, 2, 3)]
+    )
+    klaviyo.suppress(first, reason)
+    klaviyo.suppress(second, "UNSUBSCRIBE", list_id=vip)
+    klaviyo.suppress(third, "HARD_BOUNCE")
+    before = {each: klaviyo.subscriptions(each) for each in (first, second)}
+
+    run = consent_sync(list_id=vip, channels=channels, mapping=BOTH, match_by="phone_number")
+
+    assert run.counts() == {"rows_read": 3, "accepted": 1, "skipped": 2}
+    assert all("opted_out: " in reason for key, reason in reasons(run).items() if key != phone_of(3))
+    assert {each: klaviyo.subscriptions(each) for each in before} == before
+    assert klaviyo.consent(id=third) == {"email": NEVER, "sms": "SUBSCRIBED"}
+
+
+def test_who_has_sms_and_is_on_the_list_needs_nothing_whatever_stands_against_e_mail(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync
+) -> None:
+    people.fill(2)
+    ids = klaviyo.add_profiles([{"email": email_of(n), "phone_number": phone_of(n)} for n in (1, 2)])
+    for each in ids:
+        klaviyo.set_consent(each, "sms", "SUBSCRIBED")
+        klaviyo.set_consent(each, "email", "UNSUBSCRIBED")
+    half = klaviyo.add_list("Half", ids[:1])
+    run = consent_sync(list_id=half, channels="sms", mapping={"phone_number": "phone"})
+    assert run.counts() == {"rows_read": 2, "unchanged": 1, "skipped": 1}
+    assert list(reasons(run)) == [phone_of(2)]
+
+
+@pytest.mark.parametrize(("days", "is_sent"), [(-1, True), (1, False)])
+def test_newer_consent_to_sms_overrules_an_older_opt_out_of_e_mail_only(
+    judge: Judge,
+    klaviyo: Emulator,
+    people: People,
+    consent_sync: ConsentSync,
+    vip: str,
+    days: int,
+    is_sent: bool,
+) -> None:
+    judge.permits_resubscriptions = is_sent
+    people.add({"id": 1, "phone": phone_of(1), "agreed_at": AGREED})
+    (person,) = klaviyo.add_profiles([{"email": email_of(1), "phone_number": phone_of(1)}])
+    klaviyo.suppress(person, "UNSUBSCRIBE", at=(AGREED + timedelta(days=days)).timestamp())
+    run = consent_sync(
+        list_id=vip,
+        channels="sms",
+        mapping={"phone_number": "phone", "consented_at": "agreed_at"},
+        resubscribe="newer_consent",
+    )
+    assert run.counts() == {"rows_read": 1, ("accepted" if is_sent else "skipped"): 1}
+
+
+@pytest.mark.parametrize("email", [None, {"marketing": None}, {"marketing": {"consent": NEVER}}])
+def test_sms_waits_where_the_suppressions_of_the_address_cannot_be_read(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, email: Any
+) -> None:
+    people.fill(1)
+    attributes = {
+        "email": email_of(1),
+        "phone_number": phone_of(1),
+        "subscriptions": {"email": email, "sms": {"marketing": {"consent": NEVER}}},
+    }
+    find(klaviyo, {"type": "profile", "id": "01J0000000000000000000000A", "attributes": attributes})
+    run = consent_sync(list_id=vip, channels="sms", mapping={"phone_number": "phone"})
+    assert run.counts() == {"rows_read": 1, "pending": 1}
+    assert writes(klaviyo) == 0
+
+
+def test_a_new_word_of_consent_skips_the_person_and_names_the_word(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    people.fill(2)
+    find(klaviyo, profile(consent="PENDING_REVIEW"))
+    run = consent_sync(list_id=vip)
+    assert run.error is None
+    assert run.counts() == {"rows_read": 2, "accepted": 1, "skipped": 1}
+    assert "PENDING_REVIEW" in reasons(run)[email_of(1)]
+    said = next(line for line in caplog.records if "PENDING_REVIEW" in line.getMessage())
+    assert said.levelname == "WARNING"
+    assert klaviyo.consent(email=email_of(1)) is None
+
+
+def test_who_was_asked_is_skipped_for_that_whatever_klaviyo_calls_who_has_not_answered(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, double: str
+) -> None:
+    people.fill(1)
+    consent_sync(list_id=double)
+    find(klaviyo, profile(consent="AWAITING_CONFIRMATION"), count=None)
+    for _ in range(2):
+        run = consent_sync(list_id=double)
+        assert run.error is None
+        assert run.counts() == {"rows_read": 1, "skipped": 1}
+        assert reasons(run)[email_of(1)].startswith("already_asked: ")
+
+
+def test_a_new_word_on_one_channel_leaves_the_other(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str
+) -> None:
+    people.fill(1)
+    answer = profile(consent="PENDING_REVIEW")
+    answer["attributes"]["subscriptions"]["sms"] = {"marketing": {"consent": NEVER}}
+    find(klaviyo, answer, count=None)
+    run = consent_sync(list_id=vip, channels=("email", "sms"), mapping=BOTH)
+    assert run.counts() == {"rows_read": 1, "accepted": 1}
+    assert run.summary["warnings"] == 1
+    assert klaviyo.consent(phone_number=phone_of(1)) == {"email": NEVER, "sms": "SUBSCRIBED"}
 
 
 @pytest.mark.parametrize(
@@ -851,11 +970,11 @@ def records(klaviyo: Emulator) -> list[Any]:
 def test_a_row_that_was_sent_in_part_is_tried_again(
     judge: Judge, klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str
 ) -> None:
-    """Only the number of somebody who had opted out of e-mail was sent."""
+    """Only the address of somebody who had opted out of SMS was sent."""
     judge.permits_resubscriptions = True
     people.fill(2)
-    first, _ = klaviyo.add_profiles([{"email": email_of(n)} for n in (1, 2)])
-    klaviyo.set_consent(first, "email", "UNSUBSCRIBED")
+    first, _ = klaviyo.add_profiles([{"phone_number": phone_of(n)} for n in (1, 2)])
+    klaviyo.set_consent(first, "sms", "UNSUBSCRIBED")
     settings = {
         "list_id": vip,
         "channels": ("email", "sms"),
@@ -867,7 +986,7 @@ def test_a_row_that_was_sent_in_part_is_tried_again(
     assert consent_sync(**settings, run_id="next").counts() == {"rows_read": 2, "unchanged": 1, "skipped": 1}
     again = consent_sync(**settings, run_id="last", resubscribe=True)
     assert again.counts() == {"rows_read": 2, "accepted": 1, "unchanged": 1}
-    assert klaviyo.consent(email=email_of(1))["email"] == "SUBSCRIBED"  # type: ignore[index]
+    assert klaviyo.consent(phone_number=phone_of(1))["sms"] == "SUBSCRIBED"  # type: ignore[index]
 
 
 def test_a_row_of_which_klaviyo_left_a_field_out_is_tried_again(

@@ -13,9 +13,16 @@ WHEN = "2026-03-01T12:00:00+00:00"
 BEFORE, AFTER = (dt.datetime(2026, 3, day, 12, tzinfo=dt.UTC) for day in (1, 2))
 
 
+NOTHING = Consent()
+
+
 def email(**marketing: Any) -> dict[str, Any]:
     free = {"consent": "NEVER_SUBSCRIBED", "suppression": [], "list_suppressions": []}
     return {"email": {"marketing": free | marketing}, "sms": {"marketing": {"consent": "NEVER_SUBSCRIBED"}}}
+
+
+def suppressed(*reasons: str) -> list[dict[str, str]]:
+    return [{"reason": reason, "timestamp": WHEN} for reason in reasons]
 
 
 def read(
@@ -26,11 +33,11 @@ def read(
 
 def test_nobody_objects_who_never_said_anything() -> None:
     for channel in ("email", "sms"):
-        assert read(email(), channel, "L") == Consent(False, ())
+        assert read(email(), channel, "L") == NOTHING
 
 
 def test_suppressions_object_whatever_their_reason_and_for_their_list_only() -> None:
-    entries = [{"reason": reason, "timestamp": WHEN} for reason in ("HARD_BOUNCE", "UNSUBSCRIBE", "NEW_ONE")]
+    entries = suppressed("HARD_BOUNCE", "UNSUBSCRIBE", "NEW_ONE")
     consent = read(email(consent="SUBSCRIBED", suppression=entries), "email", None)
     assert [objection.what for objection in consent.objections] == [
         "suppressed (HARD_BOUNCE)",
@@ -76,8 +83,8 @@ def test_newer_consent_must_be_newer_than_every_moment_that_is_known(
         {"email": None},
         {"email": {"marketing": None}},
         {"email": {"marketing": {"suppression": [], "list_suppressions": []}}},
-        email(consent="subscribed"),
         email(consent=True),
+        email(consent=" "),
         email(suppression=None),
         email(suppression={"reason": "HARD_BOUNCE"}),
         email(suppression=[None]),
@@ -93,10 +100,10 @@ def test_what_cannot_be_read_is_no_consent(subscriptions: object) -> None:
 def test_the_nulls_of_the_schema_are_nothing_that_stands_against_anybody() -> None:
     mailable = email(suppression=None, list_suppressions=None, can_receive_email_marketing=True)
     assert read(mailable, "email", "L").objections == ()
-    assert read({"sms": None}, "sms", "L") == (False, ())
-    assert read({"sms": {"marketing": None}}, "sms", "L") == (False, ())
+    for nothing in ({"sms": None}, {"sms": {"marketing": None}}):
+        assert read(mailable | nothing, "sms", "L") == NOTHING
     for nothing in ({"email": None}, {"email": {"marketing": None}}):
-        assert read(nothing, "email", "L", address=None) == (False, ())
+        assert read(nothing, "email", "L", address=None) == NOTHING
     with pytest.raises(ConsentUnreadable):
         read({}, "sms", "L")
     with pytest.raises(ConsentUnreadable):
@@ -104,7 +111,65 @@ def test_the_nulls_of_the_schema_are_nothing_that_stands_against_anybody() -> No
 
 
 def test_sms_has_no_suppressions_in_the_schema_and_they_count_where_they_are() -> None:
-    told = {
-        "sms": {"marketing": {"consent": "SUBSCRIBED", "suppression": [{"reason": "X", "timestamp": WHEN}]}}
-    }
+    told = email() | {"sms": {"marketing": {"consent": "SUBSCRIBED", "suppression": suppressed("X")}}}
     assert len(read(told, "sms", None).objections) == 1
+
+
+def test_what_subscribing_to_sms_would_lift_counts_there_too_and_nothing_else() -> None:
+    reasons = ("UNSUBSCRIBE", "SPAM_COMPLAINT", "USER_SUPPRESSED", "HARD_BOUNCE", "INVALID_EMAIL", "NEW_ONE")
+    consent = read(email(consent="UNSUBSCRIBED", suppression=suppressed(*reasons)), "sms", None)
+    assert consent.objections == ()
+    assert [each.what.partition(" by ")[0] for each in consent.lifted] == [
+        "suppressed (UNSUBSCRIBE)",
+        "suppressed (SPAM_COMPLAINT)",
+        "suppressed (USER_SUPPRESSED)",
+        "suppressed (NEW_ONE)",
+    ]
+    assert [each.is_older_than(AFTER) for each in consent.lifted] == [True, True, True, False]
+    listed = email(list_suppressions=[{"list_id": "L", "reason": "UNSUBSCRIBE", "timestamp": WHEN}])
+    assert [len(read(listed, "sms", list_id).lifted) for list_id in ("L", "M", None)] == [1, 0, 0]
+    assert read(email(suppression=suppressed(*reasons)), "email", None).lifted == ()
+
+
+SMS = {"sms": {"marketing": {"consent": "NEVER_SUBSCRIBED"}}}
+
+
+@pytest.mark.parametrize(
+    "subscriptions",
+    [
+        SMS,
+        SMS | {"email": None},
+        SMS | {"email": {"marketing": {"consent": "NEVER_SUBSCRIBED", "list_suppressions": []}}},
+        email(suppression=None),
+        email(suppression="none"),
+    ],
+    ids=repr,
+)
+def test_sms_waits_where_suppressions_of_the_address_cannot_be_read(subscriptions: object) -> None:
+    with pytest.raises(ConsentUnreadable):
+        read(subscriptions, "sms", "L")
+
+
+def test_without_an_address_nothing_of_e_mail_stands_against_sms() -> None:
+    for nothing in (SMS, SMS | {"email": None}, SMS | {"email": {"marketing": None}}):
+        assert read(nothing, "sms", "L", address=None) == NOTHING
+    assert len(read(email(suppression=suppressed("UNSUBSCRIBE")), "sms", "L", address=None).lifted) == 1
+
+
+def test_a_consent_to_e_mail_that_cannot_be_read_is_no_matter_of_sms() -> None:
+    assert read(email(consent=None), "sms", "L") == NOTHING
+
+
+@pytest.mark.parametrize(
+    ("told", "shown"),
+    [
+        ("PENDING_CONFIRMATION", "PENDING_CONFIRMATION"),
+        ("subscribed", "subscribed"),
+        ("SUBSCRIBED ", "SUBSCRIBED "),
+        ("a@shop.io\n", "a?shop?io?"),
+        ("X" * 99, "X" * 40),
+    ],
+)
+def test_a_word_that_is_new_is_told_as_it_is_and_never_passes_for_consent(told: str, shown: str) -> None:
+    consent = read(email(consent=told), "email", "L")
+    assert (consent.word, consent.is_known, consent.is_subscribed) == (shown, False, False)
