@@ -304,6 +304,8 @@ class SyncRun:
         mapper = self._sync_type.mapper(columns)
         self._report.rejects.describe(columns, key or mapper.key_columns)
         changes.describe(key, mapper.identifier)
+        if changes.compares:
+            mapper.tell_meanings()
         return mapper
 
     def _sql_hook(self, parameters: Mapping[str, Any]) -> Any:

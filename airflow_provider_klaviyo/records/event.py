@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from airflow_provider_klaviyo.records.canonical import canonical
 from airflow_provider_klaviyo.records.event_bodies import EventBodies, EventRecord
 from airflow_provider_klaviyo.records.event_fields import (
     MAX_PROPERTIES,
@@ -77,6 +78,7 @@ class _Chunk:
     columns: list[Sequence[object]]
     problems: dict[int, list[Problem]]
     lost: set[int]
+    meanings: Sequence[bytes] = ()
 
     def note(self, field: str, reasons: Mapping[int, str], *, is_fatal: bool = False) -> None:
         for place, reason in reasons.items():
@@ -111,7 +113,8 @@ class EventMapper:
         self._property_readers = {
             name: reader(name, options.profile.timezone, is_json=name in parsed) for name in self._properties
         }
-        self._bodies = EventBodies([name.removeprefix(PROPERTIES) for name in self._properties])
+        self._bodies = _event_bodies(self._properties)
+        self._meanings: EventBodies | None = None
         self._check_fields()
 
     @property
@@ -139,6 +142,10 @@ class EventMapper:
         """The properties that are sent."""
         return [name.removeprefix(PROPERTIES) for name in self._properties]
 
+    def tell_meanings(self) -> None:
+        """Have records tell what they mean, for a state to compare: that takes another encoding of each."""
+        self._meanings = _event_bodies(sorted(self._properties))
+
     def map(self, rows: Sequence[Row], first: int) -> Mapped:
         """Map rows, the first of which is number ``first`` of the result."""
         people = self._profiles.map(rows, first)
@@ -163,6 +170,7 @@ class EventMapper:
                 unique_id=ids[person.number - first],
                 is_backfill=self._is_backfill(times[person.number - first]),
                 is_derived="unique_id" not in self._fields,
+                meaning=chunk.meanings[person.number - first] if chunk.meanings else b"",
             )
             for person in people.records
             if person.number - first not in chunk.lost
@@ -225,7 +233,30 @@ class EventMapper:
                 self._check_limits(chunk, place, bodies, fields, properties)
         if len(properties) > MAX_PROPERTIES:
             self._check_count(chunk, properties)
+        if self._meanings:
+            fields["time"] = [time and iso(time.astimezone(dt.UTC)) for time in times]
+            named = dict(zip(self._properties, properties, strict=True))
+            chunk.meanings = self._spell(self._meanings, chunk, fields, named)
         return bodies
+
+    def _spell(
+        self,
+        meanings: EventBodies,
+        chunk: _Chunk,
+        fields: Mapping[str, Values],
+        properties: Mapping[str, Values],
+    ) -> list[bytes]:
+        """What happened, in the one spelling of what it means; the time is spelled so already."""
+
+        def spelled(name: str, values: Values) -> Values:
+            return canonical(values, chunk.columns[self._fields[name]], self._options.profile.timezone)
+
+        values = spelled("value", fields["value"]) if "value" in self._fields else fields["value"]
+        return meanings.encode(
+            {**fields, "value": values},
+            [spelled(name, properties[name]) for name in sorted(properties)],
+            len(chunk.rows),
+        )
 
     def _read_property(self, chunk: _Chunk, name: str) -> Values:
         values, reasons = self._property_readers[name](chunk.columns[self._fields[name]])
@@ -285,3 +316,7 @@ class EventMapper:
             [flaw for place, flaw in flawed.items() if place in lost],
             [flaw for place, flaw in flawed.items() if place not in lost],
         )
+
+
+def _event_bodies(properties: Sequence[str]) -> EventBodies:
+    return EventBodies([name.removeprefix(PROPERTIES) for name in properties])

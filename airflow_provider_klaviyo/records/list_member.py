@@ -62,6 +62,9 @@ class ListMemberMapper(ProfileMapper):
         read = {*kept.values(), *(place for other in self._others for place in other._fields.values())}
         self.left_alone = [name for place, name in enumerate(columns) if place not in read]
 
+    def tell_meanings(self) -> None:
+        """Nothing to do: an identifier has one spelling, and nothing else is sent of a member."""
+
     def map(self, rows: Sequence[Row], first: int) -> Mapped:
         """Map rows, the first of which is number ``first`` of the result."""
         mapped = super().map(rows, first)

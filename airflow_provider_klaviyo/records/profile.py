@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
+from airflow_provider_klaviyo.records.canonical import canonical
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS, PROPERTIES, MappingError, choose_identifier
 from airflow_provider_klaviyo.records.phone import PhoneNumbers
 from airflow_provider_klaviyo.records.profile_bodies import ProfileBodies
@@ -61,6 +62,7 @@ class _Chunk:
     columns: list[Sequence[object]]
     size: int
     problems: dict[int, list[Problem]] = field(default_factory=dict)
+    meanings: Sequence[bytes] = ()
 
     def read(self, name: str, index: int, reader: Reader) -> Values:
         return self.note(name, *reader(self.columns[index]))
@@ -89,6 +91,7 @@ class ProfileMapper:
         self._fallbacks = [] if options.match_by else [name for name in IDENTIFIERS if name in fields]
         self._readers = {name: reader(name, options.timezone, is_json=name in json_fields) for name in fields}
         self._bodies = ProfileBodies(self._fields)
+        self._meanings: ProfileBodies | None = None
         cleared = _cleared(fields, options.clear_nulls)
         self._cleared_properties = [name for name in cleared if name.startswith(PROPERTIES)]
         self.cleared_fields = [name for name in cleared if not name.startswith(PROPERTIES)]
@@ -108,6 +111,10 @@ class ProfileMapper:
         """The custom properties that are sent."""
         return [name.removeprefix(PROPERTIES) for name in self._fields if name.startswith(PROPERTIES)]
 
+    def tell_meanings(self) -> None:
+        """Have records tell what they mean, for a state to compare: that takes another encoding of each."""
+        self._meanings = ProfileBodies(sorted(self._fields))
+
     def map(self, rows: Sequence[Row], first: int) -> Mapped:
         """Map rows, the first of which is number ``first`` of the result."""
         chunk = _Chunk(list(zip(*rows, strict=True)), len(rows))
@@ -116,6 +123,10 @@ class ProfileMapper:
         unset = self._nulls_by_row(chunk, self._cleared_properties)
         nulls = self._nulls_by_row(chunk, self.cleared_fields)
         bodies = self._bodies.encode(values, chunk.size, unset=unset, nulls=nulls)
+        if self._meanings:
+            chunk.meanings = self._meanings.encode(
+                self._spelled(chunk, values), chunk.size, unset=_in_order(unset), nulls=_in_order(nulls)
+            )
         return self._sort_out(chunk, rows, first, identities, bodies, nulls)
 
     def _read(self, chunk: _Chunk) -> dict[str, Values]:
@@ -136,6 +147,13 @@ class ProfileMapper:
 
     def _read_field(self, chunk: _Chunk, name: str) -> Values:
         return chunk.read(name, self._fields[name], self._readers[name])
+
+    def _spelled(self, chunk: _Chunk, values: Mapping[str, Values]) -> dict[str, Values]:
+        """The values in the one spelling of what they mean."""
+        return {
+            name: canonical(of_field, chunk.columns[self._fields[name]], self._options.timezone)
+            for name, of_field in values.items()
+        }
 
     def _identities(self, chunk: _Chunk, values: Mapping[str, Values]) -> list[str | None]:
         identities = list(values[self.identifier])
@@ -187,9 +205,10 @@ class ProfileMapper:
             chunk.problems.setdefault(place, []).append(_size_problem(bodies[place], self._options.max_bytes))
         names = [identity or "" for identity in identities]
         records = list(map(Record, range(first, first + chunk.size), rows, names, bodies))
-        if nulls:
-            for place in nulls:
-                records[place].alone = True
+        for place in nulls:
+            records[place].alone = True
+        for record, meaning in zip(records, chunk.meanings, strict=False):
+            record.meaning = meaning
         if not chunk.problems:
             return Mapped(records, [], [])
         flawed = {
@@ -231,6 +250,10 @@ def _cleared(fields: Mapping[str, int], clear_nulls: bool | Sequence[str]) -> li
         )
         raise MappingError(msg)
     return list(clear_nulls)
+
+
+def _in_order(names: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
+    return {place: sorted(some) for place, some in names.items()}
 
 
 def _places_of_none(column: Sequence[object]) -> list[int]:

@@ -22,9 +22,9 @@ class Record(msgspec.Struct, gc=False):
     """A row in Klaviyo's shape, encoded once: the bytes serve the size limits and the request body.
 
     ``number`` is the row's place in the query's result, from 1; ``identity`` names the person;
-    ``alone`` says that the record needs a request of its own. Where state is kept, ``key``, ``person`` and
-    ``fingerprint`` are the hashes of the row's primary key, of the identity and of what is sent, and
-    ``was_in_doubt`` says that an earlier try may have sent it.
+    ``alone`` says that the record needs a request of its own. Where state is kept, ``meaning`` is what is sent in its
+    one spelling, until it is hashed; ``key``, ``person`` and ``fingerprint`` are the hashes of the row's primary key,
+    of the identity and of the meaning, and ``was_in_doubt`` says that an earlier try may have sent it.
     """
 
     number: int
@@ -36,6 +36,7 @@ class Record(msgspec.Struct, gc=False):
     person: int = 0
     fingerprint: int = 0
     was_in_doubt: bool = False
+    meaning: bytes = b""
 
     @property
     def once(self) -> str:
@@ -49,7 +50,7 @@ class Record(msgspec.Struct, gc=False):
 
     @property
     def sent(self) -> bytes:
-        """Everything of the row that is sent: another row with the same is no change."""
+        """Everything of the row that is sent, as it is written: what states of format 1 have the hash of."""
         return self.body
 
 

@@ -70,7 +70,7 @@ class SubscriptionRecord(Record, gc=False):
 
     @property
     def sent(self) -> bytes:
-        """Newer consent is a change, also where Klaviyo is not told of its moment."""
+        """With the moment of consent, also where Klaviyo is not told of it."""
         return self.body + (str(self.consented_at).encode() if self.consented_at else b"")
 
     @property
@@ -105,6 +105,20 @@ class SubscriptionRecord(Record, gc=False):
         changed: SubscriptionRecord = msgspec.structs.replace(self, **changes)
         changed.body = body_of(changed)
         return changed
+
+
+def meaning_of(record: SubscriptionRecord) -> bytes:
+    """Who is to be asked for what: another row with the same is no change, while newer consent is one."""
+    consented_at = record.consented_at and record.consented_at.astimezone(UTC).isoformat()
+    return _encode(
+        {
+            "who": [record.matched_by, *sorted(record.identifiers.items())],
+            "channels": sorted(record.channels),
+            CONSENTED_AT: consented_at,
+            BORN: record.born,
+            "is_historical": record.is_historical,
+        }
+    )
 
 
 def body_of(record: SubscriptionRecord) -> bytes:
@@ -174,6 +188,7 @@ class SubscriptionMapper:
             msg = f"phone_region: {error}"
             raise MappingError(msg) from error
         self._readers = {name: reader(name, options.timezone) for name in (*named, PHONE_REGION)}
+        self._tells_meanings = False
 
     @property
     def key_columns(self) -> Sequence[int]:
@@ -189,6 +204,10 @@ class SubscriptionMapper:
                     "to it, or leave the channel out."
                 )
                 raise MappingError(msg)
+
+    def tell_meanings(self) -> None:
+        """Have records tell what they mean, for a state to compare."""
+        self._tells_meanings = True
 
     def map(self, rows: Sequence[Row], first: int) -> Mapped:
         """Map rows, the first of which is number ``first`` of the result."""
@@ -255,6 +274,7 @@ class SubscriptionMapper:
             born=values[BORN][place] if BORN in values and "sms" in channels else None,
         )
         record.body = body_of(record)
+        record.meaning = meaning_of(record) if self._tells_meanings else b""
         return record
 
     def _note_what_is_missing(

@@ -1,4 +1,4 @@
-"""Hashes that stay the same for ever: of primary keys, of people, and of what is sent.
+"""Hashes that stay the same for ever: of primary keys, of people, and of what is sent means.
 
 They are 64 bits of BLAKE2b as signed integers, which SQLite keeps in eight bytes. Among ten million keys the chance
 that any two share one is about 3 in a million; the second is then reported as a duplicate, never lost in silence.
@@ -35,9 +35,9 @@ def person_hashes(identities: Sequence[str]) -> list[int]:
     return list(_hashes([_encoded(identity) for identity in identities]))
 
 
-def fingerprints(bodies: Sequence[bytes]) -> list[int]:
-    """The hashes of records as they are sent: what differs in any byte is a change."""
-    return list(_hashes(bodies))
+def fingerprints(meanings: Sequence[bytes]) -> list[int]:
+    """The hashes of what records mean (in states of format 1: of what was sent); what differs in a byte is a change."""
+    return list(_hashes(meanings))
 
 
 def _encoded(text: str) -> bytes:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from airflow_provider_klaviyo.records.record import Flawed, Problem, Record, Row
-from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hash
+from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.table import Met
 
@@ -43,7 +43,12 @@ class Unsent(NamedTuple):
 
 
 class Changes(Protocol):
-    """Decides by primary key; asked in this order for every chunk of rows."""
+    """Decides by primary key; asked in this order for every chunk of rows.
+
+    ``compares`` says whether rows are compared with a state, for which records tell what they mean.
+    """
+
+    compares: bool
 
     def describe(self, key_columns: Sequence[int], identifier: str) -> None:
         """Say which columns are the primary key, and what identifies people, once the columns are known."""
@@ -66,6 +71,8 @@ class Changes(Protocol):
 class SendAll:
     """Without state every row is sent."""
 
+    compares = False
+
     def describe(self, key_columns: Sequence[int], identifier: str) -> None:
         """Nothing to prepare."""
 
@@ -87,6 +94,8 @@ class OnlyChanges:
     :param is_preview: leave the state as it is.
     :param is_recorded_once: skip a changed row whose key was acknowledged, since Klaviyo would ignore it.
     """
+
+    compares = True
 
     def __init__(self, ledger: Ledger, *, is_preview: bool = False, is_recorded_once: bool = False) -> None:
         self._ledger = ledger
@@ -132,21 +141,42 @@ class OnlyChanges:
 
     def unsent(self, records: list[Record]) -> Unsent:
         """New and changed rows, and those without a verdict or with a bad one."""
+        hash_meanings(records)
         acknowledged, in_doubt = self._met.acknowledged, self._met.in_doubt
-        changed, skipped = [], []
-        for record, fingerprint in zip(
-            records, fingerprints([record.sent for record in records]), strict=True
-        ):
-            known = acknowledged.get(record.key)
-            if known == fingerprint:
-                continue
-            if known is not None and self._is_recorded_once:
-                skipped.append(Flawed(record.number, record.row, _RECORDED))
-                continue
-            record.fingerprint, record.was_in_doubt = fingerprint, record.key in in_doubt
-            changed.append(record)
-        self._identify(changed)
-        return Unsent(changed, skipped)
+        changed = self._without_hashed_before(
+            [record for record in records if acknowledged.get(record.key) != record.fingerprint]
+        )
+        skipped = self._recorded(records, {record.number for record in changed})
+        told = {flaw.number for flaw in skipped}
+        unsent = [record for record in changed if record.number not in told]
+        for record in unsent:
+            record.was_in_doubt = record.key in in_doubt
+        self._identify(unsent)
+        return Unsent(unsent, skipped)
+
+    def _without_hashed_before(self, changed: list[Record]) -> list[Record]:
+        """Without rows of which a state of format 1 has the hash of every byte: these are noted with the new one."""
+        acknowledged = self._met.acknowledged
+        known = [record for record in changed if record.key in acknowledged]
+        hashes = fingerprints([record.sent for record in known])
+        same = {
+            record.key: record.fingerprint
+            for record, fingerprint in zip(known, hashes, strict=True)
+            if acknowledged[record.key] == fingerprint
+        }
+        if not same:
+            return changed
+        self._ledger.rehash(same)
+        return [record for record in changed if record.key not in same]
+
+    def _recorded(self, records: Sequence[Record], changed: Collection[int]) -> list[Flawed]:
+        """What Klaviyo has recorded otherwise than the row says now, and would ignore."""
+        if not self._is_recorded_once:
+            return []
+        recorded = [record for record in records if record.key in self._met.acknowledged]
+        return [
+            Flawed(record.number, record.row, _RECORDED) for record in recorded if record.number in changed
+        ]
 
     def _identify(self, records: Sequence[Record]) -> None:
         """Write out who a record is about, as the state knows people: the identifier's name and its value."""
@@ -154,4 +184,14 @@ class OnlyChanges:
         for record in records:
             if "\0" not in record.identity:
                 record.identity = prefix + record.identity
-            record.person = person_hash(record.identity)
+        for record, person in zip(
+            records, person_hashes([record.identity for record in records]), strict=True
+        ):
+            record.person = person
+
+
+def hash_meanings(records: Sequence[Record]) -> None:
+    """Give records the hashes of what they mean, which are all that is needed of that from then on."""
+    hashes = fingerprints([record.meaning or record.sent for record in records])
+    for record, fingerprint in zip(records, hashes, strict=True):
+        record.fingerprint, record.meaning = fingerprint, b""
