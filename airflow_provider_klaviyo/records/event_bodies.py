@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_klaviyo.records.json_objects import object_maker
+from airflow_provider_klaviyo.records.mapping import IDENTIFIERS
 from airflow_provider_klaviyo.records.profile_fields import Values
 from airflow_provider_klaviyo.records.record import Record
 
@@ -46,6 +47,13 @@ class EventRecord(Record):
     def sent(self) -> bytes:
         """What happened. The person's fields may change later, and the backfill flag does as the event grows old."""
         return self.body
+
+    @property
+    def identities(self) -> list[str]:
+        """Whom the row may be about, by every identifier that is sent."""
+        profile = msgspec.json.decode(self.profile)
+        named = {"klaviyo_id": profile.get("id"), **profile["attributes"]}
+        return [f"{name}\0{named[name]}" for name in IDENTIFIERS if named.get(name)]
 
 
 class _Event(msgspec.Struct, tag_field="type", tag="event", gc=False):

@@ -53,6 +53,11 @@ class Record(msgspec.Struct, gc=False):
         """Everything of the row that is sent, as it is written: what states of format 1 have the hash of."""
         return self.body
 
+    @property
+    def identities(self) -> list[str]:
+        """Whom the row may be about, as the state knows people: each identifier's name and its value."""
+        return [self.identity]
+
 
 class Flawed(NamedTuple):
     """A row and everything that is wrong with it."""

@@ -15,6 +15,11 @@ _NULL_KEY = (
         "primary_key", "the primary key is NULL, so the row cannot be told from others: give every row a key"
     ),
 )
+_RECORDED_FOR_ANOTHER = (
+    "already_recorded: Klaviyo has recorded this event for another person, whom the row named then, and an event "
+    "cannot be moved; to record it for the person whom the row names now, give the row a primary key (and unique_id) "
+    "of its own"
+)
 _RECORDED = (
     Problem(
         "primary_key",
@@ -173,10 +178,17 @@ class OnlyChanges:
         """What Klaviyo has recorded otherwise than the row says now, and would ignore."""
         if not self._is_recorded_once:
             return []
-        recorded = [record for record in records if record.key in self._met.acknowledged]
-        return [
-            Flawed(record.number, record.row, _RECORDED) for record in recorded if record.number in changed
-        ]
+        persons = self._met.persons
+        recorded = [record for record in records if record.key in persons]
+        self._identify(recorded)
+        flaws = []
+        for record in recorded:
+            if not _is_about(record, persons[record.key]):
+                problems = (Problem(self._identifier, _RECORDED_FOR_ANOTHER),)
+                flaws.append(Flawed(record.number, record.row, problems))
+            elif record.number in changed:
+                flaws.append(Flawed(record.number, record.row, _RECORDED))
+        return flaws
 
     def _identify(self, records: Sequence[Record]) -> None:
         """Write out who a record is about, as the state knows people: the identifier's name and its value."""
@@ -195,3 +207,8 @@ def hash_meanings(records: Sequence[Record]) -> None:
     hashes = fingerprints([record.meaning or record.sent for record in records])
     for record, fingerprint in zip(records, hashes, strict=True):
         record.fingerprint, record.meaning = fingerprint, b""
+
+
+def _is_about(record: Record, person: int) -> bool:
+    """Whether a row is about somebody, be it by another identifier than the one that it is matched by now."""
+    return record.person == person or person in person_hashes(record.identities)

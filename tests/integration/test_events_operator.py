@@ -329,6 +329,46 @@ def test_only_keys_that_were_never_acknowledged_are_sent(klaviyo: Emulator, shop
     assert orders(klaviyo) == Counter(range(1, 24))
 
 
+def test_a_corrected_person_is_told_and_another_spelling_of_the_same_is_unchanged(
+    klaviyo: Emulator, shop: Shop, send: Send
+) -> None:
+    shop.fill(1, 4)
+    send(only_changes=True)
+    shop.execute("UPDATE orders SET email = 'right@shop.io' WHERE order_id = 1")
+    shop.execute("UPDATE orders SET email = ' ' || upper(email) WHERE order_id = 2")
+    shop.execute("UPDATE orders SET email = 'right@shop.io', total = 99 WHERE order_id = 3")
+    for _ in range(2):
+        run = send(only_changes=True)
+        assert run.counts() == {"rows_read": 4, "unchanged": 2, "skipped": 2}
+        assert [line["key"] for line in run.rejects] == [1, 3]
+        for line in run.rejects:
+            assert line["field"] == "email"
+            assert line["reason"].startswith(
+                "already_recorded: Klaviyo has recorded this event for another person"
+            )
+    assert klaviyo.profile(email="right@shop.io") is None
+    corrected = send(
+        only_changes=True,
+        sql="SELECT -order_id AS order_id, email, ordered_at, total, currency, lines "
+        "FROM orders WHERE order_id = 1",
+    )
+    assert corrected.counts() == {"rows_read": 1, "accepted": 1}
+    assert klaviyo.profile(email="right@shop.io") is not None
+
+
+def test_who_is_known_by_another_identifier_now_is_the_same_person(
+    klaviyo: Emulator, shop: Shop, send: Send
+) -> None:
+    mapping = {"profile.email": "email", "profile.external_id": "customer", "time": "ordered_at"}
+    sql = "SELECT order_id, {} AS email, order_id + 100 AS customer, ordered_at FROM orders"
+    shop.fill(1, 3)
+    assert send(only_changes=True, sql=sql.format("NULL"), mapping=mapping).counts()["accepted"] == 3
+    known = send(only_changes=True, sql=sql.format("email"), mapping=mapping)
+    assert known.counts() == {"rows_read": 3, "unchanged": 3}
+    other = send(only_changes=True, sql=sql.format("email").replace("+ 100", "+ 200"), mapping=mapping)
+    assert other.counts() == {"rows_read": 3, "skipped": 3}
+
+
 def test_an_event_that_grew_old_is_unchanged(klaviyo: Emulator, shop: Shop, send: Send) -> None:
     shop.fill(1, 5, age="2 days")
     send(only_changes=True)
