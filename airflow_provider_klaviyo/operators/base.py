@@ -27,6 +27,8 @@ class KlaviyoSyncOperator(BaseOperator):
     :param sql_conn_id: a connection whose hook is a ``DbApiHook`` (templated).
     :param parameters: for the query's placeholders, in the style of the database's driver (templated).
     :param sql_hook_params: for the hook of ``sql_conn_id``, such as ``{"schema": "shop"}`` (templated).
+    :param read_only: a query that would write fails before its rows are sent. With False it may write, and what it
+        wrote is committed when the run ended well, not after a failure or in a preview (templated).
     :param klaviyo_conn_id: the connection of type ``klaviyo`` (templated).
     :param mapping: ``{Klaviyo field: column}``; None maps by column name, unknown columns to custom properties of
         the same name. Custom properties are written ``properties.<name>`` (templated).
@@ -64,6 +66,7 @@ class KlaviyoSyncOperator(BaseOperator):
         "sql_conn_id",
         "parameters",
         "sql_hook_params",
+        "read_only",
         "klaviyo_conn_id",
         "mapping",
         "match_by",
@@ -87,6 +90,7 @@ class KlaviyoSyncOperator(BaseOperator):
         sql_conn_id: str,
         parameters: Mapping[str, Any] | Sequence[Any] | None = None,
         sql_hook_params: Mapping[str, Any] | None = None,
+        read_only: bool | str = True,
         klaviyo_conn_id: str = "klaviyo_default",
         mapping: Mapping[str, str] | None = None,
         match_by: str | None = None,
@@ -111,6 +115,7 @@ class KlaviyoSyncOperator(BaseOperator):
         self.sql_conn_id = sql_conn_id
         self.parameters = parameters
         self.sql_hook_params = sql_hook_params
+        self.read_only = read_only
         self.klaviyo_conn_id = klaviyo_conn_id
         self.mapping = mapping
         self.match_by = match_by

@@ -29,6 +29,7 @@ class SyncOptions:
     sql: str
     parameters: Mapping[str, Any] | Sequence[Any] | None
     sql_hook_params: Mapping[str, Any]
+    reads_only: bool
     mapping: Mapping[str, str] | None
     match_by: str | None
     primary_key: Sequence[str]
@@ -57,6 +58,7 @@ class SyncOptions:
             sql=_sql(operator.sql),
             parameters=_parameters(operator.parameters),
             sql_hook_params=_mapping("sql_hook_params", operator.sql_hook_params) or {},
+            reads_only=flag("read_only", operator.read_only),
             mapping=_mapping_of_text("mapping", operator.mapping),
             match_by=text("match_by", operator.match_by),
             primary_key=names("primary_key", operator.primary_key),

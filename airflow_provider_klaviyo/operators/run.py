@@ -6,7 +6,7 @@ import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, scopes_of
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoConfigurationError,
+    KlaviyoError,
     KlaviyoPermissionError,
     KlaviyoRetryableError,
     KlaviyoSyncFailed,
@@ -89,7 +90,7 @@ class SyncRun:
         options, report = self._options, self._report
         state_key = self._state_key()
         self._files.prune()
-        query = Query(options.sql, options.parameters)
+        query = Query(options.sql, options.parameters, options.reads_only)
         source = self._sql_hook(options.sql_hook_params)
         rendered = (options.sql, options.parameters)
         if notice := empty_interval_notice(self._operator.templates, rendered, self._context):
@@ -97,7 +98,10 @@ class SyncRun:
         report.error = "the run has not come to its end"
         report.report_path = self._files.write_report(report.details())
         report.error = None
-        with self._told(state_key, self._prepare) as (client, scratch, state):
+        with (
+            closing(RowStream(source, query)) as rows,
+            self._told(state_key, self._prepare) as (client, scratch, state),
+        ):
             if state:
                 self._check_age(state.ledger)
             if state and not options.is_preview:
@@ -105,7 +109,9 @@ class SyncRun:
                 state.ledger.compact_if_grown()
             if state and options.full_refresh:
                 state.ledger.refresh(self._context["ti"].run_id)
-            self._run(client, scratch, state, lambda: RowStream(source, query))
+            self._run(client, scratch, state, lambda: rows)
+            if not options.is_preview and (self.open_jobs or not _shortfall(report, options)):
+                rows.commit()
         if not self.open_jobs:
             _judge(report, options)
 
@@ -374,13 +380,18 @@ def _run_of(report: SyncReport, context: Context, before: Sequence[Mapping[str, 
 
 def _judge(report: SyncReport, options: SyncOptions) -> None:
     """Fail a run that came to its end, but not to the end that was asked for."""
+    if error := _shortfall(report, options):
+        raise error
+
+
+def _shortfall(report: SyncReport, options: SyncOptions) -> KlaviyoError | None:
     if report.pending and options.waits:
         msg = (
             f"{report.pending:,} of {report.rows_read:,} rows have no verdict from Klaviyo, although the run is over "
             f"({report.rejected:,} were rejected); a retry sends them again. "
             f"They and the reasons are in {report.rejects.written_to}."
         )
-        raise KlaviyoRetryableError(msg)
+        return KlaviyoRetryableError(msg)
     if not options.allows(report.rejected, report.rows_read):
         reasons = [reason for reason in report.reasons.most_common() if reason[0][0] == "rejected"]
         worst = "; ".join(f"{field}: {reason} ({rows:,} rows)" for (_, field, reason), rows in reasons[:3])
@@ -390,7 +401,8 @@ def _judge(report: SyncReport, options: SyncOptions) -> None:
             f"allows {options.most_rejected(report.rows_read):,}. All other rows {others} sent. Most: {worst}. "
             f"The rejected rows and their reasons are in {report.rejects.written_to}."
         )
-        raise KlaviyoSyncFailed(msg, report.as_dict())
+        return KlaviyoSyncFailed(msg, report.as_dict())
+    return None
 
 
 def _with_scopes(error: KlaviyoPermissionError, sync_type: str, more: Sequence[str]) -> str:

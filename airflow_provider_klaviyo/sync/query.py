@@ -18,10 +18,12 @@ class Query:
     :param sql: in the words of its database; a closing semicolon is fine.
     :param parameters: passed to the driver as they are, in its placeholder style; without any, a ``%`` in the
         statement is an ordinary character.
+    :param read_only: False lets it write, see ``RowStream.commit``.
     """
 
     sql: str
     parameters: Mapping[str, object] | Sequence[object] | None = None
+    read_only: bool = True
 
 
 class SqlHook(Protocol):
@@ -65,6 +67,16 @@ class DuplicateColumns(UnsuitableQuery):
 
 class SeveralStatements(UnsuitableQuery):
     """There is more than one statement, of which only one could be read."""
+
+
+class QueryWrites(UnsuitableQuery):
+    """The query would write, and was not asked to."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"The query does more than read ({what}). That would be undone, and the next run would find the same rows. "
+            "Let sql only read, or set read_only=False: what the query writes is kept then when the run ends well."
+        )
 
 
 class NoCursor(UnsuitableQuery):

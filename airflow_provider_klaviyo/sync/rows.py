@@ -1,19 +1,29 @@
 """The first step of a sync: the rows of one query, streamed in chunks from any DB-API connection.
 
 A driver's plain cursor may hold the whole result in memory (psycopg, mysqlclient), so each of the well-known
-drivers is asked for its own way to stream. A query reads: whatever it writes is rolled back at the end.
+drivers is asked for its own way to stream. A query reads: one that would write is refused, before it does if the
+database can be asked for that, unless it may.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_klaviyo.sync.drivers.driver import driver_of
-from airflow_provider_klaviyo.sync.drivers.errors import words
+from airflow_provider_klaviyo.sync.drivers.errors import is_write, words
 from airflow_provider_klaviyo.sync.drivers.result import Connection, Fetch, Result, column_names
-from airflow_provider_klaviyo.sync.query import BLANK, NoCursor, Query, QueryError, QueryFailed, SqlHook
+from airflow_provider_klaviyo.sync.query import (
+    BLANK,
+    NoCursor,
+    Query,
+    QueryError,
+    QueryFailed,
+    QueryWrites,
+    SqlHook,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -27,6 +37,8 @@ Chunk = list[Row]
 
 class RowStream:
     """The rows of a query, in chunks; to be used in a ``with`` block, which opens and closes everything.
+
+    A query that may write and was read to its end stays open after the block, until ``commit`` or ``close``.
 
     ``columns`` is known on entry, and so is ``total`` where the driver counts ahead (else it is None: a
     streaming cursor cannot know). ``rows_read`` counts the rows handed out. Iteration goes once through the
@@ -47,7 +59,7 @@ class RowStream:
             raise ValueError(message)
         self.rows_read = 0
         self._hook = hook
-        self._query = Query(hook.strip_sql_string(query.sql.lstrip(BLANK)), query.parameters)
+        self._query = replace(query, sql=hook.strip_sql_string(query.sql.lstrip(BLANK)))
         self._chunk_size = chunk_size
         self._connection: Connection = None
         self._result: Result | None = None
@@ -61,8 +73,7 @@ class RowStream:
             raise
         except Exception as error:
             self.close()
-            message = f"The query failed before its first row: {words(error)}"
-            raise QueryFailed(message) from None
+            raise self._failed(error) from None
         except BaseException:
             self.close()
             raise
@@ -71,10 +82,27 @@ class RowStream:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if kind is not None or self._query.read_only or not self._is_read_to_the_end:
+            self.close()
 
     def __iter__(self) -> Iterator[Chunk]:
         return self._chunks
+
+    def commit(self) -> None:
+        """Keep what a query that is not ``read_only`` wrote, once it is read to its end; without this it is undone.
+
+        :raises QueryFailed: when the database does not keep it.
+        """
+        try:
+            if self._connection is not None:
+                self._connection.commit()
+        except Exception as error:
+            message = (
+                f"What the query wrote could not be kept; the next run finds the same rows. {words(error)}"
+            )
+            raise QueryFailed(message, rows_read=self.rows_read) from None
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Let go of cursor, transaction and connection, without an error and without reading what is left."""
@@ -102,9 +130,14 @@ class RowStream:
             try:
                 rows = fetch()
             except Exception as error:
-                message = f"The query failed after {self.rows_read:,} rows: {words(error)}"
-                raise QueryFailed(message, rows_read=self.rows_read) from None
+                raise self._failed(error) from None
         self._is_read_to_the_end = True
+
+    def _failed(self, error: Exception) -> QueryError:
+        if self._query.read_only and is_write(error):
+            return QueryWrites(words(error))
+        when = f"after {self.rows_read:,} rows" if self.rows_read else "before its first row"
+        return QueryFailed(f"The query failed {when}: {words(error)}", rows_read=self.rows_read)
 
 
 def _connect(hook: SqlHook) -> Connection:

@@ -12,7 +12,14 @@ from urllib.parse import urlsplit
 import pytest
 
 from airflow_provider_klaviyo.sync.drivers import mysql
-from airflow_provider_klaviyo.sync.query import DuplicateColumns, NoResultSet, Query, QueryError, QueryFailed
+from airflow_provider_klaviyo.sync.query import (
+    DuplicateColumns,
+    NoResultSet,
+    Query,
+    QueryError,
+    QueryFailed,
+    QueryWrites,
+)
 from airflow_provider_klaviyo.sync.rows import RowStream
 
 _REASON = "the MySQL driver is not installed (apt-get install libmariadb-dev pkg-config build-essential)"
@@ -188,13 +195,21 @@ def test_columns_of_one_name_are_refused_without_waiting_for_the_rows(hook: Any)
 IN_NEPAL = "SET SESSION time_zone = '+05:45'"
 
 
+def connect(mysql_uri: str) -> Any:
+    uri = urlsplit(mysql_uri)
+    return pytest.importorskip("MySQLdb").connect(
+        host=uri.hostname,
+        port=uri.port or 3306,
+        user=uri.username,
+        passwd=uri.password or "",
+        database=uri.path.strip("/"),
+    )
+
+
 @pytest.fixture
 def orders(mysql_uri: str) -> Iterator[str]:
     """Three orders, at 23:00, 00:00 and 01:00 in UTC, written down as moments and as UTC's wall clock time."""
-    uri = urlsplit(mysql_uri)
-    driver = pytest.importorskip("MySQLdb")
-    at = {"host": uri.hostname, "port": uri.port or 3306, "user": uri.username, "passwd": uri.password or ""}
-    with closing(driver.connect(database=uri.path.strip("/"), **at)) as database:
+    with closing(connect(mysql_uri)) as database:
         cursor = database.cursor()
         cursor.execute("SET SESSION time_zone = '+00:00'")
         cursor.execute("CREATE TABLE orders (id INT, moment TIMESTAMP NULL, written DATETIME)")
@@ -255,6 +270,40 @@ def with_bits(connection: Any) -> Any:
     cursor.close()
     connection.commit()
     return connection
+
+
+@pytest.fixture
+def archived(mysql_uri: str, orders: str) -> Iterator[None]:
+    """A function that writes, of which nothing shows in the text of the query."""
+    with closing(connect(mysql_uri)) as database:
+        cursor = database.cursor()
+        cursor.execute(
+            "CREATE FUNCTION archived(n INT) RETURNS INT MODIFIES SQL DATA "
+            "BEGIN DELETE FROM orders WHERE id = n; RETURN n; END"
+        )
+        yield
+        cursor.execute("DROP FUNCTION archived")
+
+
+WRITING = ["DELETE FROM orders WHERE id = 1 RETURNING id", "SELECT archived(1) AS id FROM DUAL"]
+
+
+@pytest.mark.parametrize("sql", WRITING)
+def test_a_query_that_writes_is_refused(hook: Any, archived: None, sql: str) -> None:
+    with pytest.raises(QueryWrites, match=r"READ ONLY transaction.*read_only=False"):
+        rows_of(hook, sql)
+    assert rows_of(hook, "SELECT COUNT(*) AS n FROM orders") == [(4,)]
+
+
+@pytest.mark.parametrize("is_kept", [True, False])
+@pytest.mark.parametrize("sql", WRITING)
+def test_what_a_query_writes_that_may_is_kept_on_request(
+    hook: Any, archived: None, sql: str, is_kept: bool
+) -> None:
+    with RowStream(hook, Query(sql, read_only=False)) as stream:
+        assert list(stream) == [[(1,)]]
+    stream.commit() if is_kept else stream.close()
+    assert rows_of(hook, "SELECT COUNT(*) AS n FROM orders") == [(3 if is_kept else 4,)]
 
 
 def test_rows_are_tuples_even_if_the_connection_asks_for_dictionaries(

@@ -11,12 +11,14 @@ import pytest
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 
 from airflow_provider_klaviyo.records.unsendable import Unreadable
+from airflow_provider_klaviyo.sync.drivers import postgres
 from airflow_provider_klaviyo.sync.drivers.postgres import DeclaredCursor
 from airflow_provider_klaviyo.sync.query import (
     DuplicateColumns,
     NoResultSet,
     Query,
     QueryFailed,
+    QueryWrites,
     SeveralStatements,
 )
 from airflow_provider_klaviyo.sync.rows import RowStream
@@ -115,19 +117,57 @@ def test_a_statement_that_no_cursor_can_hold_is_read_plainly(hook: Any, sql: str
         assert stream.total == len(next(iter(stream))) == 1
 
 
+WRITING = [
+    "UPDATE people SET id = -id RETURNING id",
+    "WITH taken AS (UPDATE people SET id = -id RETURNING id) SELECT id FROM taken",
+    "SELECT negated(id) AS id FROM people ORDER BY people.id",
+]
+
+
+@pytest.fixture
+def negated(database: psycopg.Connection[Any], people: str) -> Iterator[None]:
+    """A function that writes, of which nothing shows in the text of the query."""
+    database.execute(
+        "CREATE FUNCTION negated(int) RETURNS int LANGUAGE sql AS "
+        "'UPDATE people SET id = -id WHERE id = $1 RETURNING id'"
+    )
+    yield
+    database.execute("DROP FUNCTION negated")
+
+
 @pytest.mark.parametrize(
-    "sql",
-    [
-        "UPDATE people SET id = -id RETURNING id",
-        "WITH taken AS (UPDATE people SET id = -id RETURNING id) SELECT id FROM taken",
-    ],
+    "sql", [*WRITING, "SELECT nextval('numbers') AS a", "SELECT id FROM people FOR UPDATE"]
 )
-def test_what_the_query_writes_is_rolled_back(hook: Any, people: str, sql: str) -> None:
-    assert rows_of(hook, sql) == [(-1,), (-2,), (-3,)]
-    assert rows_of(hook, f"SELECT id FROM {people}") == [(1,), (2,), (3,)]
+def test_a_query_that_writes_is_refused(
+    hook: Any, database: psycopg.Connection[Any], negated: None, sql: str
+) -> None:
+    database.execute("CREATE SEQUENCE IF NOT EXISTS numbers")
+    with pytest.raises(QueryWrites, match=r"(?s)in a read-only transaction.*read_only=False"):
+        rows_of(hook, sql)
+    assert rows_of(hook, "SELECT id FROM people ORDER BY id") == [(1,), (2,), (3,)]
 
 
-@pytest.mark.parametrize("sql", ["UPDATE people SET id = 5", "SELECT FROM people"])
+@pytest.mark.parametrize("is_kept", [True, False])
+@pytest.mark.parametrize("sql", WRITING)
+def test_what_a_query_writes_that_may_is_kept_on_request(
+    hook: Any, negated: None, sql: str, is_kept: bool
+) -> None:
+    with RowStream(hook, Query(sql, read_only=False)) as stream:
+        assert list(stream) == [[(-1,), (-2,), (-3,)]]
+    stream.commit() if is_kept else stream.close()
+    assert rows_of(hook, "SELECT abs(id) FROM people WHERE id < 0") == ([(1,), (2,), (3,)] if is_kept else [])
+
+
+def test_a_relative_that_cannot_be_told_to_only_read_is_judged_by_the_words(
+    hook: Any, people: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(postgres, "_READ_ONLY", "SET TRANSACTION OF NO KIND")
+    assert rows_of(hook, "SELECT count(*) AS n FROM people") == [(3,)]
+    with pytest.raises(QueryWrites, match="UPDATE"):
+        rows_of(hook, WRITING[1])
+
+
+@pytest.mark.parametrize("sql", ["SET TIME ZONE 'UTC'", "SELECT FROM people"])
 def test_a_statement_without_columns_is_refused(hook: Any, people: str, sql: str) -> None:
     with pytest.raises(NoResultSet):
         rows_of(hook, sql)

@@ -14,6 +14,7 @@ from airflow_provider_klaviyo.sync.drivers.mysql import (
 from airflow_provider_klaviyo.sync.drivers.plain import close_politely, open_plain
 from airflow_provider_klaviyo.sync.drivers.postgres import open_psycopg, open_psycopg2, open_redshift
 from airflow_provider_klaviyo.sync.drivers.result import Connection, Result
+from airflow_provider_klaviyo.sync.drivers.sqlite import open_sqlite
 from airflow_provider_klaviyo.sync.query import Query
 
 
@@ -30,6 +31,7 @@ _DRIVERS: Mapping[str, Driver] = {
     "psycopg": Driver(open_psycopg),
     "psycopg2": Driver(open_psycopg2),
     "redshift_connector": Driver(open_redshift),
+    "sqlite3": Driver(open_sqlite),
     "MySQLdb": Driver(open_mysqlclient, close_without_draining),
     "mysql": Driver(open_mysql_connector, close_without_draining),
     "pymysql": Driver(open_pymysql, close_without_draining),

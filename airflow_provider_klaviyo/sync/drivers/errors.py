@@ -13,6 +13,15 @@ def words(error: Exception) -> str:
     return mask(str(fields.get("M") or error).strip()) or type(error).__name__
 
 
+def is_write(error: Exception) -> bool:
+    """Whether the database says that a statement would write where it may only read."""
+    return (
+        sqlstate(error) == "25006"
+        or 1792 in error.args[:1]  # MySQL's and MariaDB's drivers
+        or getattr(error, "sqlite_errorname", "").startswith("SQLITE_READONLY")
+    )
+
+
 def sqlstate(error: Exception) -> object:
     """As psycopg, psycopg2 and redshift_connector name it."""
     return (

@@ -8,7 +8,7 @@ from functools import partial
 from airflow_provider_klaviyo.sync.drivers.mysql_values import typed
 from airflow_provider_klaviyo.sync.drivers.plain import close_politely, execute_plain, run_if_possible
 from airflow_provider_klaviyo.sync.drivers.result import Connection, MakeCursor, Result
-from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements
+from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements, refuse_writing
 from airflow_provider_klaviyo.sync.query import Query
 
 # The server waits in the middle of writing rows while Klaviyo's rate limits are waited for, and the statement's
@@ -47,6 +47,8 @@ def _open_unbuffered(connection: Connection, make: MakeCursor, query: Query, siz
     for statement in _LIFT_WRITE_TIMEOUTS:
         run_if_possible(connection, statement)
     is_utc = run_if_possible(connection, _READ_IN_UTC)
+    if query.read_only and not run_if_possible(connection, "START TRANSACTION READ ONLY"):
+        refuse_writing(query.sql, "mysql")
     return typed(execute_plain(make(), query, size), is_utc=is_utc)
 
 

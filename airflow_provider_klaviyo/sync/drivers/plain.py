@@ -6,10 +6,13 @@ from contextlib import closing, suppress
 from functools import partial
 
 from airflow_provider_klaviyo.sync.drivers.result import Connection, Cursor, Result, column_names
+from airflow_provider_klaviyo.sync.drivers.statements import refuse_writing
 from airflow_provider_klaviyo.sync.query import Query
 
 
 def open_plain(connection: Connection, query: Query, size: int) -> Result:
+    if query.read_only:
+        refuse_writing(query.sql, "any")
     return execute_plain(connection.cursor(), query, size)
 
 

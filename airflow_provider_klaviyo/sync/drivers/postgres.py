@@ -12,7 +12,7 @@ from airflow_provider_klaviyo.sync.drivers.errors import sqlstate
 from airflow_provider_klaviyo.sync.drivers.plain import execute, execute_plain, run_if_possible
 from airflow_provider_klaviyo.sync.drivers.psycopg_values import fetch_readable
 from airflow_provider_klaviyo.sync.drivers.result import Connection, MakeCursor, Result
-from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements
+from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements, refuse_writing
 from airflow_provider_klaviyo.sync.query import Query
 
 # The session idles in its transaction while Klaviyo's rate limits are waited for, and both timeouts would cut
@@ -22,6 +22,7 @@ _LIFT_TIMEOUTS = (
     "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings "
     "WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')"
 )
+_READ_ONLY = "SET TRANSACTION READ ONLY"
 # What DECLARE answers to a statement it cannot take: SHOW, CALL, UPDATE .. RETURNING (syntax error), a WITH
 # that writes (feature not supported), and whatever else is no cursor definition.
 _NOT_DECLARABLE = frozenset({"42601", "0A000", "42P11"})
@@ -93,8 +94,7 @@ def _open_server_side(
     connection: Connection, make_named: MakeCursor, make_plain: MakeCursor, query: Query, size: int
 ) -> Result:
     refuse_several_statements(query.sql, "postgres")
-    if not run_if_possible(connection, _LIFT_TIMEOUTS):
-        connection.rollback()
+    _prepare_transaction(connection, query)
     cursor = make_named()
     try:
         execute(cursor, query)
@@ -106,4 +106,15 @@ def _open_server_side(
     else:
         return Result(cursor, partial(cursor.fetchmany, size))
     connection.rollback()
+    _prepare_transaction(connection, query)
     return execute_plain(make_plain(), query, size)
+
+
+def _prepare_transaction(connection: Connection, query: Query) -> None:
+    """Set what the transaction is to be, without what this database does not know."""
+    settings = [_LIFT_TIMEOUTS, *([_READ_ONLY] if query.read_only else [])]
+    while not all(run_if_possible(connection, refused := setting) for setting in settings):
+        connection.rollback()
+        settings.remove(refused)
+    if query.read_only and _READ_ONLY not in settings:
+        refuse_writing(query.sql, "postgres")

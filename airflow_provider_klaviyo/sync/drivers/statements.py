@@ -1,11 +1,11 @@
-"""How many statements a text holds, for drivers that would run more than one."""
+"""What a text holds, without a look into its database: how many statements, and whether they write."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from airflow_provider_klaviyo.sync.query import SeveralStatements
+from airflow_provider_klaviyo.sync.query import QueryWrites, SeveralStatements
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +16,7 @@ class _Dialect:
     nests: bool = False
 
 
+_STANDARD = re.compile(r"""--[^\n]* | /\* | '[^']*' | "[^"]*" | `[^`]*`""", re.VERBOSE)
 _DIALECTS = {
     "postgres": _Dialect(
         re.compile(
@@ -30,18 +31,42 @@ _DIALECTS = {
             re.DOTALL | re.VERBOSE,
         )
     ),
+    "any": _Dialect(_STANDARD),
 }
+_BEGIN = r"(?:\A|;)[\s(]*"
+_WRITES = re.compile(
+    _BEGIN + r"(INSERT|UPDATE|DELETE|MERGE|REPLACE|UPSERT|TRUNCATE|CREATE|ALTER|DROP|GRANT|REVOKE)\b",
+    re.IGNORECASE,
+)
+_WRITES_AFTER_WITH = re.compile(
+    _BEGIN + r"WITH\b.*?[()]\s*(INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE | re.DOTALL
+)
+_MIGHT_WRITE = re.compile(_BEGIN + r"(CALL|EXEC|EXECUTE|DO|BEGIN|DECLARE)\b", re.IGNORECASE)
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 
 
 def refuse_several_statements(sql: str, dialect: str) -> None:
     """For drivers that would run them all and read one of them: the others refuse by themselves.
 
-    :param dialect: ``postgres`` or ``mysql``: how the text tells quotes and comments from statements.
+    :param dialect: ``postgres`` or ``mysql``, how the text tells quotes and comments from statements.
     """
     if ";" in sql and re.search(r";\s*[^\s;]", without_quotes(sql, dialect)):
         message = "sql holds several statements; it must be one query."
         raise SeveralStatements(message)
+
+
+def refuse_writing(sql: str, dialect: str) -> None:
+    """For databases that cannot be told to only read; what functions write does not show in the text.
+
+    :param dialect: as above, or ``any`` where it is not known: a procedure might do anything there.
+    :raises QueryWrites: naming the word that says so.
+    """
+    text = without_quotes(sql, dialect)
+    found = _WRITES.search(text) or _WRITES_AFTER_WITH.search(text)
+    if not found and dialect == "any":
+        found = _MIGHT_WRITE.search(text)
+    if found:
+        raise QueryWrites(found[1].upper())
 
 
 def without_quotes(sql: str, dialect: str) -> str:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements
+from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements, refuse_writing
 from airflow_provider_klaviyo.sync.query import (
     DuplicateColumns,
     NoCursor,
     NoResultSet,
     Query,
     QueryFailed,
+    QueryWrites,
     SeveralStatements,
     UnsuitableQuery,
 )
@@ -138,7 +140,7 @@ def test_a_column_name_that_occurs_twice_is_named(hook: Hook) -> None:
     assert caught.value.columns == ("email", "id")
 
 
-@pytest.mark.parametrize("sql", ["CREATE TABLE t (a INTEGER)", "PRAGMA user_version = 3"])
+@pytest.mark.parametrize("sql", ["PRAGMA foreign_keys = ON", "-- nothing"])
 def test_a_statement_without_result_is_refused(hook: Hook, sql: str) -> None:
     with pytest.raises(NoResultSet, match="such as a SELECT"):
         rows_of(hook, sql)
@@ -219,12 +221,115 @@ def test_a_consumers_error_passes_through_untouched(hook: Hook) -> None:
     assert hook.is_all_closed
 
 
-def test_what_the_query_writes_is_rolled_back(tmp_path: Any) -> None:
+@pytest.fixture
+def people(tmp_path: Path) -> str:
+    """A file with two people in a table."""
     path = str(tmp_path / "people.db")
     with closing(sqlite3.connect(path)) as database:
         database.executescript("CREATE TABLE people (id INTEGER); INSERT INTO people VALUES (1), (2)")
-    assert rows_of(Hook(path), "DELETE FROM people RETURNING id") == [(1,), (2,)]
-    assert rows_of(Hook(path), "SELECT id FROM people") == [(1,), (2,)]
+    return path
+
+
+WRITING = "DELETE FROM people RETURNING id"
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        WRITING,
+        "/* SELECT */ -- SELECT\n INSERT INTO people SELECT id FROM people RETURNING id",
+        "WITH one AS (SELECT 1) UPDATE people SET id = 3 RETURNING id",
+        "CREATE TABLE t (a INTEGER)",
+        "PRAGMA user_version = 3",
+    ],
+)
+def test_a_query_that_writes_is_refused(people: str, sql: str) -> None:
+    with pytest.raises(QueryWrites, match=r"more than read.*read_only=False"):
+        rows_of(Hook(people), sql)
+    assert rows_of(Hook(people), "SELECT id FROM people") == [(1,), (2,)]
+
+
+def test_what_a_query_writes_that_may_is_kept_on_request(people: str) -> None:
+    hook = Hook(people)
+    with RowStream(hook, Query(WRITING, read_only=False)) as stream:
+        assert list(stream) == [[(1,), (2,)]]
+    stream.commit()
+    assert hook.is_all_closed
+    assert rows_of(Hook(people), "SELECT id FROM people") == []
+
+
+@pytest.mark.parametrize("read_to_the_end", [True, False])
+def test_what_a_query_writes_is_undone_without_that(people: str, read_to_the_end: bool) -> None:
+    hook = Hook(people)
+    with RowStream(hook, Query(WRITING, read_only=False), chunk_size=1) as stream:
+        chunks = list(stream) if read_to_the_end else [next(iter(stream))]
+    stream.close()
+    assert len(chunks) == 1 + read_to_the_end
+    assert hook.is_all_closed
+    assert rows_of(Hook(people), "SELECT id FROM people") == [(1,), (2,)]
+
+
+def test_what_a_query_writes_is_undone_when_its_rows_bring_trouble(people: str) -> None:
+    stream = RowStream(Hook(people), Query(WRITING, read_only=False))
+    with pytest.raises(ZeroDivisionError), stream:
+        assert 1 / len([chunk for chunk in stream if not chunk])
+    stream.commit()
+    assert rows_of(Hook(people), "SELECT id FROM people") == [(1,), (2,)]
+
+
+def test_a_commit_that_fails_is_told(people: str) -> None:
+    class Locked(CountingConnection):
+        def commit(self) -> None:
+            message = "database is locked"
+            raise sqlite3.OperationalError(message)
+
+    hook = Hook(people)
+    connection = Locked(hook.get_conn(), None)
+    hook.get_conn = lambda: connection  # type: ignore[method-assign,assignment,return-value]
+    with RowStream(hook, Query(WRITING, read_only=False)) as stream:
+        list(stream)
+    with pytest.raises(QueryFailed, match=r"next run finds the same rows\. database is locked"):
+        stream.commit()
+    assert hook.is_all_closed
+
+
+READING = [
+    "SELECT replace(a, 'DELETE', '') FROM t FOR UPDATE",
+    "(SELECT 1)",
+    "SELECT 1 -- ; DELETE",
+    "WITH a AS (SELECT 'x) UPDATE' AS b, delete_me FROM t) SELECT * FROM a WHERE b IN ('(DELETE')",
+    "VALUES (1)",
+    "SHOW tables",
+    "EXPLAIN UPDATE t SET a = 1",
+]
+
+
+@pytest.mark.parametrize("dialect", ["postgres", "mysql", "any"])
+@pytest.mark.parametrize("sql", READING)
+def test_a_text_that_only_reads_is_taken(dialect: str, sql: str) -> None:
+    refuse_writing(sql, dialect)
+
+
+@pytest.mark.parametrize("dialect", ["postgres", "mysql", "any"])
+@pytest.mark.parametrize(
+    ("sql", "word"),
+    [
+        ("update t set a = 1 returning a", "UPDATE"),
+        ("/* SELECT */ (-- SELECT\n  Delete FROM t)", "DELETE"),
+        ("WITH a AS (SELECT 1), b AS MATERIALIZED ( INSERT INTO t TABLE a RETURNING 1) SELECT 1", "INSERT"),
+        ("WITH a AS (SELECT 1) MERGE INTO t USING a ON true", "MERGE"),
+        ("SELECT 1; DROP TABLE t", "DROP"),
+    ],
+)
+def test_a_text_that_writes_is_told_by_its_words(dialect: str, sql: str, word: str) -> None:
+    with pytest.raises(QueryWrites, match=rf"more than read \({word}\)"):
+        refuse_writing(sql, dialect)
+
+
+def test_a_procedure_of_a_database_that_is_not_known_might_write() -> None:
+    refuse_writing("CALL people()", "postgres")
+    with pytest.raises(QueryWrites, match="EXEC"):
+        refuse_writing("EXEC dbo.people", "any")
 
 
 def test_a_chunk_holds_at_least_one_row(hook: Hook) -> None:
