@@ -32,7 +32,9 @@ _PLAIN = (EARLIEST.timestamp(), dt.datetime(2100, 1, 1, tzinfo=dt.UTC).timestamp
 Times = tuple[list[dt.datetime | None], dict[int, str]]
 """The times of a column, and why a value is none, by place."""
 
-_NUMBER = re.compile(r"[+-]?\d+(\.\d+)?")
+_NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
+"""Also with a decimal comma: Python would take a part of such a number for a date, another for the time."""
+
 _EMPTY = "the time is empty: an event has to say when it happened"
 _NOT_A_TIME = (
     "not a time: a timestamp, a date, ISO 8601 text (2026-01-31T10:00:00+01:00) or Unix seconds or "
@@ -103,7 +105,7 @@ class EventTimes:
     def _text(self, value: str) -> dt.datetime:
         text = value.strip()
         if _NUMBER.fullmatch(text):
-            return self._number(Decimal(text))
+            return self._number(Decimal(text.replace(",", ".")))
         try:
             return self._timestamp(dt.datetime.fromisoformat(text))
         except ValueError:

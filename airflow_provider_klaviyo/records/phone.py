@@ -23,6 +23,8 @@ from phonenumbers import (
 )
 
 from airflow_provider_klaviyo.records.phone_patterns import exit_codes, match_e164, national_numbers
+from airflow_provider_klaviyo.records.phone_texts import may_have_fraction, whole
+from airflow_provider_klaviyo.records.unsendable import Unsendable
 
 POSSIBLE_BUT_INVALID = "its length is right, but its country has no such numbers: check the digits"
 TOO_SHORT = "too short: digits are missing"
@@ -86,11 +88,11 @@ class PhoneNumbers:
         :param regions: the country of each value; None or blank means the one of the constructor. It counts only
             for values without a country code of their own.
         """
+        values, reasons = _whole_numbers(values)
         texts = _without_punctuation(values)
         numbers = [text if text[:1] == "+" and match_e164[text[:4]](text) else None for text in texts]
         if None not in numbers:
             return numbers, {}
-        reasons: dict[int, str] = {}
         for place, text in enumerate(texts):
             value = values[place]
             if numbers[place] is not None or value is None:
@@ -105,6 +107,20 @@ class PhoneNumbers:
 
     def _country_of(self, region: str | None) -> _Country:
         return (_country(region) if region else None) or self._country
+
+
+def _whole_numbers(values: Sequence[str | None]) -> tuple[Sequence[str | None], dict[int, str]]:
+    """The values without fractions of zeros, whose dot is not that of a phone number; None for any other fraction."""
+    suspects = [place for place, value in enumerate(values) if value and may_have_fraction(value)]
+    if not suspects:
+        return values, {}
+    numbers, reasons = list(values), {}
+    for place in suspects:
+        try:
+            numbers[place] = whole(values[place] or "")
+        except Unsendable as refusal:
+            numbers[place], reasons[place] = None, str(refusal)
+    return numbers, reasons
 
 
 def _without_punctuation(values: Sequence[str | None]) -> list[str]:
@@ -140,7 +156,10 @@ class _Country:
             return None, None
         if len(value) > _LONGEST_TEXT:
             return None, TOO_LONG
-        number, reason = _ask_library(value, self._code)
+        try:
+            number, reason = _ask_library(whole(value), self._code)
+        except Unsendable as refusal:
+            return None, str(refusal)
         return number, self._no_country if reason is NO_COUNTRY else reason
 
 

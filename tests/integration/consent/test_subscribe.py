@@ -117,6 +117,24 @@ def test_booleans_narrow_the_channels_of_a_row_and_never_unsubscribe(
     assert klaviyo.profile(email=email_of(2)) is None
 
 
+def test_a_number_that_was_a_float_once_asks_nobody_else(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str
+) -> None:
+    numbers = ["+491711234567.0", "+491711234568.00", "+491711234569.5", "4.9171123457E+11"]
+    for number, phone in enumerate(numbers, 1):
+        people.add({"id": number, "phone": phone})
+
+    run = consent_sync(
+        list_id=vip, channels="sms", mapping={"phone_number": "phone"}, primary_key="id", max_rejected=2
+    )
+
+    assert run.counts() == {"rows_read": 4, "accepted": 2, "rejected": 2}
+    asked = {member["phone_number"] for member in klaviyo.members(vip)}
+    assert asked == {"+491711234567", "+491711234568"}
+    assert "fraction" in reasons(run)[3]
+    assert "exponent" in reasons(run)[4]
+
+
 def test_a_bad_number_beside_a_good_address_the_address_still_goes(
     klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str
 ) -> None:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from phonenumbers import PhoneMetadata, PhoneNumber, PhoneNumberFormat, PhoneNumberType
 
-from airflow_provider_klaviyo.records import phone, phone_patterns
+from airflow_provider_klaviyo.records import phone, phone_patterns, phone_texts
 from airflow_provider_klaviyo.records.phone import PhoneNumbers
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
@@ -24,10 +24,33 @@ NOTATIONS = (
 )
 
 
+def without_fraction(value: str) -> str | None:
+    """The value without a fraction of zeros; None where it has another, or an exponent."""
+    if re.search(r"[0-9][eE][-+]?[0-9]+[^0-9]*$", value):
+        return None
+    rest, fraction = split_off_digits(value.rstrip("".join(sign for sign in value if not sign.isdecimal())))
+    before, group = split_off_digits(rest[:-1])
+    is_apart = not before or before[-1] not in ".,\uff0e"
+    shortest = {1: 1, 2: 5}.get(len(fraction), 8)
+    if not fraction or rest[-1:] not in [*".,\uff0e"] or not is_apart or len(group) < shortest:
+        return value
+    return None if int(fraction) else before + group
+
+
+def split_off_digits(text: str) -> tuple[str, str]:
+    end = len(text)
+    while end and text[end - 1].isdecimal():
+        end -= 1
+    return text[:end], text[end:]
+
+
 def library(value: str, region: str | None) -> str | None:
-    """What ``phonenumbers`` alone says."""
+    """What ``phonenumbers`` says of the number without its fraction."""
+    number_text = without_fraction(value)
+    if number_text is None:
+        return None
     try:
-        number = phonenumbers.parse(value.strip(), region)
+        number = phonenumbers.parse(number_text.strip(), region)
     except phonenumbers.NumberParseException:
         return None
     is_usable = phonenumbers.is_valid_number(number) and not number.extension
@@ -154,6 +177,13 @@ def punctuated(text: str, random: Random) -> str:
         "(+1) 415 555-0123",
         ")-+1 415 555 0123-(",
         "call +1 415 555 0123 now",
+        "+14155550123.0",
+        "+1 415 5550123.5",
+        "4155550123\uff0e0",
+        "415.555.012.3",
+        "tel. +14155550123.00",
+        "4.155550123E+9",
+        "4.155550123e9",
         "tel:+1-415-555-0123",
         "tel:415-555-0123;phone-context=+1",
         "tel:0612345678;phone-context=example.com",
@@ -310,6 +340,76 @@ def test_a_refused_number_has_a_reason_without_the_number(
 ) -> None:
     assert PhoneNumbers(region).check([value]) == ([None], {0: reason})
     assert value not in reason
+
+
+@pytest.mark.parametrize(
+    ("value", "region", "number"),
+    [
+        ("+491711234567.0", None, "+491711234567"),
+        ("+491711234567.00", None, "+491711234567"),
+        ("+491711234567.000000", None, "+491711234567"),
+        ("+491711234567,0", None, "+491711234567"),
+        (" +491711234567.0 ", None, "+491711234567"),
+        ("'+491711234567.0'", None, "+491711234567"),
+        ("+49 1711234567.0", None, "+491711234567"),
+        ("00491711234567.0", "DE", "+491711234567"),
+        ("1711234567.0", "DE", "+491711234567"),
+        ("4155550123.00", "US", "+14155550123"),
+        ("+491711234567.", None, "+491711234567"),
+        ("030.123.4567", "DE", "+49301234567"),
+        ("030.1234567", "DE", "+49301234567"),
+        ("(415) 555.0123", "US", "+14155550123"),
+        ("415.555.0123", "US", "+14155550123"),
+        ("415.555.0000", "US", "+14155550000"),
+        ("415.5550100", "US", "+14155550100"),
+        ("+1.4155550100", None, "+14155550100"),
+        ("+49171.1234567", None, "+491711234567"),
+        ("06.12.34.56.78", "FR", "+33612345678"),
+        ("06.12.34.56.00", "FR", "+33612345600"),
+        ("02/555.12.12", "BE", "+3225551212"),
+    ],
+)
+def test_a_fraction_of_zeros_is_cut_and_dots_that_group_digits_are_none(
+    value: str, region: str | None, number: str
+) -> None:
+    assert PhoneNumbers(region).check([value]) == ([number], {})
+    assert PhoneNumbers(region).check(["+14155550123", value, "+14155550123"])[0][1] == number
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        ("+491711234567.5", phone_texts.HAS_FRACTION),
+        ("+491711234567.50", phone_texts.HAS_FRACTION),
+        ("+491711234567.123", phone_texts.HAS_FRACTION),
+        ("+491711234567,5", phone_texts.HAS_FRACTION),
+        ("+49 1711234567.01", phone_texts.HAS_FRACTION),
+        ("4.91711234567E+11", phone_texts.HAS_EXPONENT),
+        ("+4.91711234567e11", phone_texts.HAS_EXPONENT),
+        ("4,91711234567E+11", phone_texts.HAS_EXPONENT),
+        ("+491711234567e0", phone_texts.HAS_EXPONENT),
+    ],
+)
+@pytest.mark.parametrize("region", [None, "DE", "US"])
+def test_any_other_fraction_is_refused_for_itself(value: str, region: str | None, reason: str) -> None:
+    assert PhoneNumbers(region).check([value]) == ([None], {0: reason})
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    region=st.sampled_from(REGIONS),
+    kind=st.integers(0, 9),
+    ending=st.from_regex(r"[.,]0{1,8}", fullmatch=True),
+    is_international=st.booleans(),
+)
+def test_a_number_that_was_a_float_is_the_number_that_it_was(
+    region: str, kind: int, ending: str, is_international: bool
+) -> None:
+    numbers = examples(region)
+    e164 = phonenumbers.format_number(numbers[kind % len(numbers)], PhoneNumberFormat.E164)
+    text = e164 if is_international else e164.removeprefix("+")
+    was_float = f"{text}{ending}" if len(text.strip("+")) >= 8 else f"{text}.0"
+    assert PhoneNumbers(region).check([was_float])[0] == PhoneNumbers(region).check([text])[0]
 
 
 def test_nothing_is_neither_a_number_nor_a_mistake() -> None:

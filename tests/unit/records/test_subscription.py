@@ -104,7 +104,9 @@ def test_what_is_false_and_null_send_nothing(value: object) -> None:
     assert reason.startswith("no_consent: ")
 
 
-@pytest.mark.parametrize("value", ["perhaps", 2, -1, "2026-01-01", b"\x01", float("nan")], ids=repr)
+@pytest.mark.parametrize(
+    "value", ["perhaps", 2, -1, "1.0", "0.0", "2026-01-01", b"\x01", float("nan")], ids=repr
+)
 def test_what_is_no_boolean_is_no_consent(value: object) -> None:
     assert not mapped({"email": EMAIL, "consent.email": value}, channels=("email",)).records
     both = mapped({"email": EMAIL, "phone_number": PHONE, "consent.email": value})
