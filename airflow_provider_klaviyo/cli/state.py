@@ -26,6 +26,7 @@ from airflow_provider_klaviyo.state.keys import key_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.lock import Holder, StateLock
 from airflow_provider_klaviyo.state.log import StateLog
+from airflow_provider_klaviyo.state.owner import ANYBODY, BELONGS_TO
 from airflow_provider_klaviyo.state.table import Status
 
 _NAMES = {
@@ -100,6 +101,13 @@ def _reset(options: argparse.Namespace, ask: Ask) -> int:
             if file.name != "lock.json":
                 file.unlink()
     print("Deleted.")
+    return 0
+
+
+def _release(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one signature for all commands
+    with _locked(_folder(options.state_key)), _opened(options.state_key, is_read_only=False) as ledger:
+        ledger.become({**ledger.target, BELONGS_TO: ANYBODY})
+    print(f"A sync that gives state_key={options.state_key!r} goes on with this state from now on.")
     return 0
 
 
@@ -225,6 +233,12 @@ def _parser() -> argparse.ArgumentParser:
     reset.add_argument("state_key")
     reset.add_argument("--yes", action="store_true", help="do not ask")
     reset.set_defaults(run=_reset)
+
+    release = commands.add_parser(
+        "release", help="let a sync give as state_key what was the default of a task that was renamed"
+    )
+    release.add_argument("state_key")
+    release.set_defaults(run=_release)
 
     forget = commands.add_parser(
         "forget", help="delete what is kept of one person, in states and rejected rows"

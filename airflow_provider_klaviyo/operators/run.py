@@ -28,11 +28,12 @@ from airflow_provider_klaviyo.operators.deferral import Deferral
 from airflow_provider_klaviyo.operators.intervals import empty_interval_notice
 from airflow_provider_klaviyo.operators.options import SyncOptions
 from airflow_provider_klaviyo.operators.progress import check_age, progress_after
-from airflow_provider_klaviyo.operators.state import OpenState, open_state, state_key_of
-from airflow_provider_klaviyo.operators.storage import RunFiles
+from airflow_provider_klaviyo.operators.state import OpenState, claim_of, open_state
+from airflow_provider_klaviyo.operators.storage import RunFiles, map_index_of
 from airflow_provider_klaviyo.records.mapping import Columns, find_all
 from airflow_provider_klaviyo.state.errors import OlderRun
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.changes import Changes
 from airflow_provider_klaviyo.sync.engine import Delivery, Mapper, Sync
@@ -88,7 +89,7 @@ class SyncRun:
         :raises Exception: when the run did not do all that it should have done.
         """
         options, report = self._options, self._report
-        state_key = self._state_key()
+        claim = self._claim()
         self._files.prune()
         query = Query(options.sql, options.parameters, options.reads_only)
         source = self._sql_hook(options.sql_hook_params)
@@ -100,7 +101,7 @@ class SyncRun:
         report.error = None
         with (
             closing(RowStream(source, query)) as rows,
-            self._told(state_key, self._prepare) as (client, scratch, state),
+            self._told(claim, self._prepare) as (client, scratch, state),
         ):
             if state:
                 self._check_age(state.ledger)
@@ -121,7 +122,7 @@ class SyncRun:
         :raises Exception: when the run did not do all that it should have done.
         """
         options, report = self._options, self._report
-        state_key = self._state_key()
+        claim = self._claim()
         deferral = Deferral(self._files)
         note = deferral.load()
         report.restore(note.counts, note.reasons)
@@ -131,7 +132,7 @@ class SyncRun:
         report.rejects.resume()
         self._deadline = max(note.deadline, time.time() + _SETTLE_SECONDS)
         sent_to = note.counts["list_id"]
-        with self._told(state_key, lambda _: self._sync_type.use_list(sent_to)) as (client, scratch, state):
+        with self._told(claim, lambda _: self._sync_type.use_list(sent_to)) as (client, scratch, state):
             means = self._means(client, scratch, state, waits=True)
             self._sync_type.recall(note.remembered)
             delivery = self._sync_type.delivery(means)
@@ -175,7 +176,7 @@ class SyncRun:
 
     @contextmanager
     def _told(
-        self, state_key: str | None, prepare: Callable[[KlaviyoClient], None]
+        self, claim: Claim | None, prepare: Callable[[KlaviyoClient], None]
     ) -> Iterator[tuple[KlaviyoClient, Path, OpenState | None]]:
         """Everything that a run needs; what happens with it is written into the report, and into the state."""
         report, hook = self._report, self._operator.hook
@@ -190,10 +191,10 @@ class SyncRun:
                 hook.check_account(client)
                 prepare(client)
                 self._show_list()
-                if state_key is not None:
-                    target = self._target(state_key, hook.account_id(client), client)
+                if claim:
+                    target = self._target(claim, hook.account_id(client), client)
                     opened = open_state(
-                        state_key,
+                        claim,
                         Path(folder),
                         target,
                         self._options,
@@ -203,7 +204,7 @@ class SyncRun:
                     state = stack.enter_context(opened)
                 yield client, Path(folder), state
             except KlaviyoPermissionError as error:
-                more = GET_ACCOUNTS.scopes if state_key is not None or hook.names_account else ()
+                more = GET_ACCOUNTS.scopes if claim or hook.names_account else ()
                 report.error = mask(_with_scopes(error, self._sync_type.name, more))
                 raise type(error)(report.error, status=error.status, errors=error.errors) from error
             except UnsuitableQuery as error:
@@ -224,10 +225,11 @@ class SyncRun:
         if report.list_id or self._operator.operator_extra_links:
             push_list_link(self._context["ti"], report.list_id)
 
-    def _target(self, state_key: str, account_id: str, client: KlaviyoClient) -> dict[str, str]:
+    def _target(self, claim: Claim, account_id: str, client: KlaviyoClient) -> dict[str, str]:
         """What the state is a state of; if any of it differs, it is not the state of this sync."""
         return {
-            "state_key": state_key,
+            "state_key": claim.state_key,
+            BELONGS_TO: claim.owner,
             "base URL": client.config.base_url,
             "account": account_id,
             "sync type": self._sync_type.name,
@@ -300,10 +302,13 @@ class SyncRun:
             poll_interval=self._options.poll_interval,
         )
 
-    def _state_key(self) -> str | None:
-        """The name of the state; None where the sync keeps none."""
+    def _claim(self) -> Claim | None:
+        """What gives this run its state; None where the sync keeps none."""
         keeps_state = self._options.only_changes or self._sync_type.keeps_state
-        return state_key_of(self._context, self._options) if keeps_state else None
+        is_alone = (
+            self._sync_type.keeps_identity
+        )  # whom another's rows do not name would be taken off the list
+        return claim_of(self._context, self._options, is_alone=is_alone) if keeps_state else None
 
     def _compiled(self, columns: Sequence[str], changes: Changes) -> Mapper:
         key = find_all(Columns(columns), self._options.primary_key, "primary_key")
@@ -366,6 +371,7 @@ def _run_of(report: SyncReport, context: Context, before: Sequence[Mapping[str, 
     return {
         "run": ti.run_id,
         "try": ti.try_number,
+        "map_index": map_index_of(ti),
         "ended": time.time(),
         "succeeded": report.error is None and not report.pending,
         "error": report.error,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import socket
@@ -14,9 +13,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_klaviyo._compat import conf
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.operators.storage import is_default_storage, safe_name, storage_path
+from airflow_provider_klaviyo.operators.storage import (
+    is_default_storage,
+    map_index_of,
+    storage_path,
+    unique_name,
+)
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.lock import Holder, StateLock
+from airflow_provider_klaviyo.state.owner import Claim, Task
 from airflow_provider_klaviyo.state.storage import usable
 
 if TYPE_CHECKING:
@@ -37,31 +42,31 @@ class OpenState(NamedTuple):
     lock: StateLock | None
 
 
-def state_key_of(context: Context, options: SyncOptions) -> str:
-    """The name of the state: ``state_key``, or the Dag's id and the task's.
+def claim_of(context: Context, options: SyncOptions, *, is_alone: bool) -> Claim:
+    """What gives a run its state: ``state_key``, or the Dag's id and the task's.
 
+    :param is_alone: whether no other task instance of the Dag run may use it.
     :raises KlaviyoConfigurationError: when a mapped task names no shard, or when no other worker could read the state.
     """
     ti = context["ti"]
-    if options.state_key is None and ti.map_index is not None and ti.map_index >= 0:
+    if options.state_key is None and map_index_of(ti) >= 0:
         msg = (
             f"The mapped task {ti.task_id} keeps state, and all its instances would share it: name the shard in "
             'state_key, such as state_key="vip-{{ region }}".'
         )
         raise KlaviyoConfigurationError(msg)
     _check_storage()
-    return options.state_key or f"{ti.dag_id}.{ti.task_id}"
+    return Claim(Task(ti.dag_id, ti.task_id), ti.run_id, map_index_of(ti), options.state_key, is_alone)
 
 
 def state_folder(state_key: str) -> Any:
-    """The folder of a state, below ``storage_path``; two names never share one."""
-    digest = hashlib.sha256(state_key.encode()).hexdigest()[:8]
-    return storage_path() / FOLDER / f"{safe_name(state_key)}-{digest}"
+    """The folder of a state, below ``storage_path``."""
+    return storage_path() / FOLDER / unique_name(state_key)
 
 
 @contextmanager
 def open_state(
-    state_key: str,
+    claim: Claim,
     scratch: Path,
     target: Mapping[str, str],
     options: SyncOptions,
@@ -71,12 +76,12 @@ def open_state(
     """The state, locked while it is open; a preview only reads it.
 
     :param may_change: parts of the target over whose change a full refresh keeps what the state remembers.
-
     :raises KlaviyoConfigurationError: when nothing can be kept in its folder.
     :raises StateLocked: when another run writes it.
+    :raises StateOfAnotherTask: when it is another task's.
     :raises StateOfAnotherTarget: when it is the state of something else.
     """
-    folder = state_folder(state_key)
+    folder = state_folder(claim.state_key)
     holder = _holder(context)
     lock = None if options.is_preview else StateLock(folder / "lock.json", holder, now=time.time)
     with usable(folder, "The state cannot be kept in", "the state_key"):
@@ -93,10 +98,18 @@ def open_state(
             full_refresh=options.full_refresh,
             is_read_only=options.is_preview,
             may_change=may_change,
+            claim=claim,
         )
         try:
             if ledger.is_new:
-                _say_if_missing(state_key, folder, context)
+                _say_if_missing(claim.state_key, folder, context)
+            if other := claim.shared_with(ledger.runs):
+                log.warning(
+                    "The state %r was last used by %s. Tasks that give the same state_key share one state: unless one "
+                    "has taken the place of the other, each undoes what the other does.",
+                    claim.state_key,
+                    other,
+                )
             yield OpenState(ledger, lock)
         finally:
             ledger.close()
@@ -111,7 +124,7 @@ def _holder(context: Context) -> Holder:
         dag_id=ti.dag_id,
         task_id=ti.task_id,
         run_id=ti.run_id,
-        map_index=ti.map_index if ti.map_index is not None else -1,
+        map_index=map_index_of(ti),
         try_number=ti.try_number,
         host=socket.gethostname(),
         pid=os.getpid(),

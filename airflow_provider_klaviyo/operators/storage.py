@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
@@ -39,8 +40,8 @@ class RunFiles:
         """The files of the running task."""
         ti = context["ti"]
         folder = storage_path() / safe_name(ti.dag_id) / safe_name(ti.task_id)
-        mapped = "" if ti.map_index is None or ti.map_index < 0 else f".map{ti.map_index}"
-        return cls(folder, f"{safe_name(ti.run_id)}{mapped}.try{ti.try_number}")
+        mapped = f".map{map_index_of(ti)}" if map_index_of(ti) >= 0 else ""
+        return cls(folder, f"{unique_name(ti.run_id)}{mapped}.try{ti.try_number}")
 
     @property
     def report(self) -> Any:
@@ -88,11 +89,10 @@ class RunFiles:
             log.warning("Old reports in %s could not be deleted: %s", self.folder, error)
 
     def _outdated(self, moment: float) -> Iterator[Any]:
-        tries = self.stem.rpartition(".try")[0] + ".try"
+        earlier = re.compile(rf"{re.escape(self.stem.rpartition('.try')[0])}\.try\d+\.deferred(-\d+)?\.json")
         for file in list(self.folder.iterdir()) if self.folder.exists() else ():
-            is_of_try = file.name.startswith(tries) and ".deferred" in file.name.removeprefix(tries)
             is_ours = file.name.endswith((".json", ".jsonl"))
-            if is_ours and (is_of_try or file.stat().st_mtime < moment):
+            if is_ours and (earlier.fullmatch(file.name) or file.stat().st_mtime < moment):
                 yield file
 
 
@@ -125,3 +125,13 @@ def is_default_storage() -> bool:
 def safe_name(name: str) -> str:
     """A name as a file may have it."""
     return _UNSAFE.sub("_", name)
+
+
+def unique_name(name: str) -> str:
+    """A name as only one file has it: that of ``a b`` is another than that of ``a_b``."""
+    return f"{safe_name(name)}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+
+
+def map_index_of(ti: Any) -> int:
+    """Which instance of a mapped task it is; -1 for a task that is not mapped."""
+    return -1 if ti.map_index is None else int(ti.map_index)

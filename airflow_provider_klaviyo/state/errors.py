@@ -9,6 +9,10 @@ class StateOfAnotherTarget(KlaviyoConfigurationError):
     """The state is that of another account, list or key."""
 
 
+class StateOfAnotherTask(KlaviyoConfigurationError):
+    """The state is another task's, which has the same name for its own."""
+
+
 class StateDamaged(KlaviyoConfigurationError):
     """A file of the state is missing or not what was written."""
 

@@ -15,6 +15,7 @@ import msgspec
 
 from airflow_provider_klaviyo.state.errors import StateDamaged, StateOfAnotherTarget, StateUnreadable
 from airflow_provider_klaviyo.state.log import Entry, StateLog
+from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
 from airflow_provider_klaviyo.state.storage import StateFolder
 from airflow_provider_klaviyo.state.table import Known, Met, StateTable, Status
 from airflow_provider_klaviyo.state.tracked import TrackedPeople
@@ -111,6 +112,7 @@ class Ledger:
         full_refresh: bool = False,
         is_read_only: bool = False,
         may_change: Collection[str] = (),
+        claim: Claim | None = None,
     ) -> Ledger:
         """The state as the last acknowledged change left it.
 
@@ -119,12 +121,16 @@ class Ledger:
         :param target: what this is to be a state of: base URL, account, sync type and so on; None takes what is there.
         :param full_refresh: permits to start anew over a state of another target, or one that cannot be read.
         :param may_change: parts of the target over whose change a full refresh keeps what the state remembers.
+        :param claim: by what right the state is used.
+        :raises StateOfAnotherTask: when the state is another task's, whatever ``full_refresh`` says.
         :raises StateOfAnotherTarget: when the state is of another target; both are shown.
         :raises StateDamaged: when the log cannot be read to its end.
         """
         try:
             chain = StateLog(folder, writer=writer, now=now)
             ledger = cls._of(chain, scratch, target, is_read_only=is_read_only)
+            if claim:
+                ledger.hand_over(claim)
             if target is not None:
                 ledger.aim(target, may_change if full_refresh else ())
         except (StateOfAnotherTarget, StateDamaged, StateUnreadable) as error:
@@ -156,6 +162,18 @@ class Ledger:
                 chain.begin({"target": found})
             unless_whole.pop_all()
         return ledger
+
+    def hand_over(self, claim: Claim) -> None:
+        """Let somebody go on with this state.
+
+        :raises StateOfAnotherTask: when it is another's.
+        """
+        try:
+            claim.check(self._target.get(BELONGS_TO), self.runs)
+        except BaseException:
+            self.close()
+            raise
+        self.become({**self._target, BELONGS_TO: claim.owner})
 
     def aim(self, target: Mapping[str, str], may_change: Collection[str]) -> None:
         """Make sure that this is the state of a target.

@@ -181,9 +181,12 @@ def run_operator(
     map_index: int = -1,
     try_number: int = 1,
     context: dict[str, Any] | None = None,
+    dag_id: str = TaskInstance.dag_id,
 ) -> Run:
     """Execute an operator as a task does; its failure is part of what comes back."""
-    ti = TaskInstance(operator.task_id, run_id=run_id, map_index=map_index, try_number=try_number)
+    ti = TaskInstance(
+        operator.task_id, run_id=run_id, map_index=map_index, try_number=try_number, dag_id=dag_id
+    )
     try:
         return Run(operator.execute({"ti": ti, **(context or {})}), None)
     except Exception as error:  # what a task ends with is what the test looks at
