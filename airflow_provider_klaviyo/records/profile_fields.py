@@ -13,6 +13,7 @@ import msgspec
 
 from airflow_provider_klaviyo.records.email import check_emails
 from airflow_provider_klaviyo.records.mapping import JSON_TEXT, PROPERTIES
+from airflow_provider_klaviyo.records.placeholders import without_placeholders
 from airflow_provider_klaviyo.records.values import to_json_values, to_numbers_or_strings, to_strings
 
 TEXTS = ("first_name", "last_name", "organization", "title", "locale", "image", "_kx")
@@ -79,12 +80,11 @@ def _after(read: Read, check: Callable[[Values], Read]) -> Read:
     return checked, {**more, **reasons}
 
 
-def _check_klaviyo_ids(values: Values) -> Read:
-    return _checked(_trimmed(values), _KLAVIYO_ID.fullmatch, _NO_KLAVIYO_ID)
+def _check_klaviyo_ids(ids: Values) -> Read:
+    return _checked(ids, _KLAVIYO_ID.fullmatch, _NO_KLAVIYO_ID)
 
 
-def _check_external_ids(values: Values) -> Read:
-    ids = _trimmed(values)
+def _check_external_ids(ids: Values) -> Read:
     present = list(filter(None, ids))
     if not present or (max(map(len, present)) <= MAX_EXTERNAL_ID and "\0" not in "".join(present)):
         return ids, {}
@@ -92,11 +92,6 @@ def _check_external_ids(values: Values) -> Read:
         _checked(ids, lambda value: "\0" not in value, _NUL),
         lambda checked: _checked(checked, lambda value: len(value) <= MAX_EXTERNAL_ID, _LONG),
     )
-
-
-def _trimmed(values: Values) -> Values:
-    """Empty and blank ids name nobody; padding, as of a CHAR column, is not part of an id."""
-    return [value.strip() or None if value else None for value in values]
 
 
 def _check_locales(values: Values) -> Read:
@@ -114,8 +109,8 @@ def _checked(values: Values, is_good: Callable[[str], object], reason: str) -> R
 
 
 _CHECKS: Mapping[str, Callable[[Values], Read]] = {
-    "klaviyo_id": _check_klaviyo_ids,
+    "klaviyo_id": lambda values: _after(without_placeholders(values), _check_klaviyo_ids),
     "email": check_emails,
-    "external_id": _check_external_ids,
+    "external_id": lambda values: _after(without_placeholders(values), _check_external_ids),
     "locale": _check_locales,
 }

@@ -68,6 +68,16 @@ def test_people_who_do_not_exist_are_created_by_any_identifier(
     assert member[field].replace(" ", "") == value.replace(" ", "")
 
 
+def test_a_placeholder_puts_nobody_on_the_list(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    warehouse.hold(*({"key": str(n), "customer": id_} for n, id_ in enumerate(("C-7", "nan", "NULL", "0"))))
+    run = list_sync("add", sql=EVERY_COLUMN, mapping={"external_id": "customer"})
+    assert run.counts() == {"rows_read": 4, "accepted": 1, "rejected": 3}
+    assert {line["reason"].partition(" ")[2][:11] for line in run.rejects} == {"placeholder"}
+    assert [member["external_id"] for member in klaviyo.members(run.summary["list_id"])] == ["C-7"]
+
+
 def test_klaviyos_own_ids_go_onto_the_list_directly_a_thousand_a_request(
     klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
 ) -> None:

@@ -479,3 +479,11 @@ def test_json_in_text_becomes_what_it_stands_for_of_the_event_and_of_the_person(
     made = record(row, mapping)
     assert json.loads(made.body)["attributes"]["properties"] == {"Items": [{"sku": "a", "price": 9.9}]}
     assert json.loads(made.profile)["attributes"]["properties"] == {"Tags": ["x"]}
+
+
+def test_a_placeholder_is_no_id_of_the_person() -> None:
+    row = {"id": 1, "email": "ada@shop.io", "external_id": "nan"}
+    result = mapped(row)
+    assert json.loads(result.records[0].profile)["attributes"] == {"email": "ada@shop.io"}  # type: ignore[attr-defined]
+    assert "placeholder" in result.warned[0].problems[0].reason
+    assert mapped(row, match_by="external_id").rejected

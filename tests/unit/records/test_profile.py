@@ -151,6 +151,50 @@ def test_an_external_id_that_klaviyo_would_not_take_is_left_out_beside_an_addres
     assert sent({"email": "ada@shop.io", "external_id": "7" * 255})["attributes"]["external_id"] == "7" * 255
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "nan", "NaN", " null ", "None", "UNDEFINED", "n/a", "N/A", "0", 0, 0.0, Decimal("0.00"), "0.0", "NA", "<NA>",
+        "NaT", "nil", "empty", "(null)", "\\N", "-", "#N/A", UUID(int=0),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_a_placeholder_is_nobodys_id(value: object) -> None:
+    row = {"email": "ada@shop.io", "external_id": value}
+    result = mapped(row, match_by="email")
+    assert json.loads(result.records[0].body)["attributes"] == {"email": "ada@shop.io"}
+    (problem,) = result.warned[0].problems
+    assert problem.field == "external_id"
+    assert "placeholder" in problem.reason
+    (rejected,) = mapped(row, match_by="external_id").rejected
+    assert rejected.problems == (problem,)
+    (flaw,) = mapped({"email": None, "external_id": value}).rejected
+    assert flaw.problems == (problem,)
+
+
+@pytest.mark.parametrize("value", ["", "  ", None])
+def test_an_empty_id_is_none_at_all(value: object) -> None:
+    result = mapped({"email": "ada@shop.io", "external_id": value})
+    assert "external_id" not in json.loads(result.records[0].body)["attributes"]
+    assert not result.warned
+
+
+@pytest.mark.parametrize("value", ["nan", "Null", "none", "undefined", "0"])
+def test_a_placeholder_is_no_klaviyo_id_either(value: str) -> None:
+    result = mapped({"klaviyo_id": value, "email": "ada@shop.io"})
+    assert "id" not in json.loads(result.records[0].body)
+    assert "placeholder" in result.warned[0].problems[0].reason
+    assert result.records[0].identity == "email\0ada@shop.io"
+    assert mapped({"klaviyo_id": value, "email": "ada@shop.io"}, match_by="klaviyo_id").rejected
+
+
+@pytest.mark.parametrize("value", ["4711", "4711.0", "00", "nancy", "null-1", "x0", "none of these"])
+def test_what_merely_resembles_a_placeholder_is_an_id(value: str) -> None:
+    result = mapped({"email": "ada@shop.io", "external_id": value})
+    assert json.loads(result.records[0].body)["attributes"]["external_id"] == value
+    assert not result.warned
+
+
 def test_a_row_that_nothing_identifies_says_what_was_empty() -> None:
     (flaw,) = mapped({"email": None, "external_id": " ", "first_name": "Ada"}).rejected
     assert "email, external_id are all empty" in flaw.problems[0].reason

@@ -93,6 +93,13 @@ def test_a_narrowed_person_is_sent_without_the_identifier_that_is_no_longer_need
     }
 
 
+def test_a_placeholder_identifies_nobody() -> None:
+    row = {"external_id": "NaN", "email": EMAIL}
+    assert "placeholder" in problem(row, channels=("email",), match_by="external_id")
+    (record,) = mapped(row, channels=("email",)).records
+    assert record.identity == EMAIL
+
+
 @pytest.mark.parametrize("value", [True, 1, 1.0, Decimal(1), "true", " T ", "yes", "1"], ids=repr)
 def test_what_is_true(value: object) -> None:
     assert mapped({"email": EMAIL, "consent.email": value}, channels=("email",)).records
