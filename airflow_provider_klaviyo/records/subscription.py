@@ -56,7 +56,8 @@ class SubscriptionRecord(Record, gc=False):
     """A person with the channels that are to change; ``identifiers`` are those that are sent, by Klaviyo's names.
 
     ``matched_by`` is the field that identifies the person, ``spellings`` are forms of the address that Klaviyo may
-    have stored, ``consented_at`` is the moment of consent where the row tells it.
+    have stored, ``consented_at`` is the moment of consent where the row tells it, ``dates`` are moments by channel that
+    are sent instead.
     """
 
     mode: str = SUBSCRIBE
@@ -65,6 +66,7 @@ class SubscriptionRecord(Record, gc=False):
     matched_by: str = ""
     spellings: tuple[str, ...] = ()
     consented_at: datetime | None = None
+    dates: Mapping[str, datetime] = {}
     is_historical: bool = False
     born: str | None = None
 
@@ -101,6 +103,15 @@ class SubscriptionRecord(Record, gc=False):
         """The same person, named by Klaviyo's own id."""
         return self._with(identifiers={**self.identifiers, "klaviyo_id": klaviyo_id})
 
+    def dated(self, dates: Mapping[str, datetime]) -> SubscriptionRecord:
+        """The same person in history, with other moments of consent than the row's for some channels."""
+        return self if dates == self.dates else self._with(dates=dates)
+
+    def date_of(self, channel: str) -> datetime | None:
+        """The moment of consent to a channel, as exactly as it is sent."""
+        moment = self.dates.get(channel, self.consented_at)
+        return moment and moment.astimezone(UTC).replace(microsecond=0)
+
     def _with(self, **changes: object) -> SubscriptionRecord:
         changed: SubscriptionRecord = msgspec.structs.replace(self, **changes)
         changed.body = body_of(changed)
@@ -123,19 +134,24 @@ def meaning_of(record: SubscriptionRecord) -> bytes:
 
 def body_of(record: SubscriptionRecord) -> bytes:
     """The person as the request names it; an ``external_id`` is none of its members."""
-    wish: dict[str, object] = {"consent": _CONSENT[record.mode]}
-    if record.is_historical and record.consented_at:
-        wish[CONSENTED_AT] = record.consented_at.astimezone(UTC).isoformat(timespec="seconds")
     attributes: dict[str, object] = {
         name: record.identifiers[name] for name in CHANNELS.values() if name in record.identifiers
     }
     if record.born:
         attributes[BORN] = record.born
-    attributes["subscriptions"] = {channel: {"marketing": wish} for channel in record.channels}
+    attributes["subscriptions"] = {
+        channel: {"marketing": _wish(record, channel)} for channel in record.channels
+    }
     resource: dict[str, object] = {"type": "profile", "attributes": attributes}
     if "klaviyo_id" in record.identifiers and record.mode == SUBSCRIBE:
         resource["id"] = record.identifiers["klaviyo_id"]
     return _encode(resource)
+
+
+def _wish(record: SubscriptionRecord, channel: str) -> dict[str, object]:
+    moment = record.date_of(channel) if record.is_historical else None
+    consent = _CONSENT[record.mode]
+    return {"consent": consent, CONSENTED_AT: moment.isoformat()} if moment else {"consent": consent}
 
 
 @dataclass(frozen=True, slots=True)

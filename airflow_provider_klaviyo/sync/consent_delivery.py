@@ -66,7 +66,7 @@ class ConsentDelivery(PooledDelivery):
         self._asked = parts.state
         self._turn = parts.turn
         self._refusals = RefusalHandler(
-            parts.endpoint.records, mend=self._without_channel, has_history=parts.state.has_history
+            parts.endpoint.records, mend=self._mend, has_history=parts.state.has_history
         )
         self._endpoint = parts.endpoint
         self._seen = parts.seen
@@ -101,6 +101,10 @@ class ConsentDelivery(PooledDelivery):
     def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
         """Who may be sent at this moment; everybody else is told of."""
         raise NotImplementedError
+
+    def _mend(self, record: Record, problem: Problem) -> Record | None:
+        """What is left of a person without what Klaviyo refuses; None where that is nothing."""
+        return self._without_channel(cast("SubscriptionRecord", record), problem)
 
     def _put_off(self, people: Sequence[SubscriptionRecord], doubt: Doubt, error: KlaviyoError) -> None:
         """Wait for the outcome of a request whose answer was lost."""
@@ -198,9 +202,8 @@ class ConsentDelivery(PooledDelivery):
             self._narrow(record, record.channels, [_left_out(left_out, len(people))])
         self._accept(people, doubt)
 
-    def _without_channel(self, record: Record, problem: Problem) -> Record | None:
+    def _without_channel(self, person: SubscriptionRecord, problem: Problem) -> SubscriptionRecord | None:
         """A person whose number Klaviyo refuses, or what goes with it, can still get e-mail, and the other way."""
-        person = cast("SubscriptionRecord", record)
         lost = _channel_of(problem.field)
         kept = [channel for channel in person.channels if channel != lost]
         is_needed = lost is None or lost not in person.channels or CHANNELS[lost] == person.matched_by

@@ -7,6 +7,7 @@ person whose consent cannot be read waits.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -75,6 +76,10 @@ Findings = dict[str, Finding]
 
 _FREE = Finding(Standing.FREE)
 _DONE = Finding(Standing.DONE)
+_WITHDRAWN = Finding(
+    Standing.OPTED_OUT,
+    "opted_out: unsubscribed later than consented_at, and Klaviyo takes no consent from before",
+)
 _UNKNOWN = Finding(
     Standing.UNKNOWN,
     "Klaviyo does not know this person, and stores nobody new without a list: name a list, or import the person first",
@@ -129,12 +134,20 @@ class Guard:
 
     def judge(self, records: Sequence[SubscriptionRecord]) -> list[Judged]:
         """What was found of each person."""
-        is_needed = self._resubscribe is not Resubscribe.ALWAYS or self._needs_profile
-        if not is_needed and all(record.matched_by != "external_id" for record in records):
+        if not any(map(self._is_looked_at, records)):
             return [_all(record, _FREE) for record in records]
         known = self._look_up(records)
         judged = [self._judge(record, _profiles_of(record, known)) for record in records]
         return judged if self._list_id is None else self._with_membership(judged, self._list_id)
+
+    def _is_looked_at(self, record: SubscriptionRecord) -> bool:
+        """Whether anything of a person has to be known; of history its date, whoever may be subscribed."""
+        return (
+            self._resubscribe is not Resubscribe.ALWAYS
+            or self._needs_profile
+            or record.is_historical
+            or record.matched_by == "external_id"
+        )
 
     def _look_up(self, records: Sequence[SubscriptionRecord]) -> Mapping[str, Found]:
         return {
@@ -151,22 +164,23 @@ class Guard:
             record = record.known_as(next(iter(named)))
         if self._needs_profile and not everybody:
             return _all(record, _UNKNOWN)
-        if self._resubscribe is Resubscribe.ALWAYS:
-            return _all(record, _FREE)
-        stands, done, owners = {}, [], {}
+        stands: Findings = {}
+        done: list[str] = []
+        dates: dict[str, datetime] = {}
+        owners = {channel: owner for channel in record.channels if (owner := _owner(found, channel))}
         for channel in record.channels:
-            owner = _owner(found, channel)
-            if owner:
-                owners[channel] = owner
             try:
                 consents = self._read(everybody, channel)
             except ConsentUnreadable as problem:
-                stands[channel] = _unreadable(str(problem))
+                is_free = self._resubscribe is Resubscribe.ALWAYS
+                stands[channel] = _FREE if is_free else _unreadable(str(problem))
                 continue
             stands[channel] = self._stands(record, channel, list(consents.values()))
-            if owner in consents and _is_done(consents[owner], consents.values()):
+            if self._is_done(consents, owners.get(channel, "")):
                 done.append(channel)
-        return Judged(record, stands, owners, done)
+            if date := _earlier(record, consents.values()):
+                dates[channel] = date
+        return Judged(record.dated(dates), stands, owners, done)
 
     def _read(self, everybody: Profiles, channel: str) -> dict[str, Consent]:
         """The consent of every profile that a person may be."""
@@ -177,6 +191,8 @@ class Guard:
 
     def _stands(self, record: SubscriptionRecord, channel: str, consents: Sequence[Consent]) -> Finding:
         """One profile that objects is enough: whom Klaviyo will take the identifiers for is not known."""
+        if self._resubscribe is Resubscribe.ALWAYS:
+            return _WITHDRAWN if _is_withdrawn(record, channel, consents) else _FREE
         objections = [each for consent in consents for each in (*consent.objections, *consent.lifted)]
         if standing := [each for each in objections if not self._is_overruled(each, record)]:
             reasons = ", ".join(dict.fromkeys(each.what for each in standing))
@@ -187,6 +203,15 @@ class Guard:
 
     def _is_overruled(self, objection: Objection, record: SubscriptionRecord) -> bool:
         return self._resubscribe is Resubscribe.NEWER_CONSENT and objection.is_older_than(record.consented_at)
+
+    def _is_done(self, consents: Mapping[str, Consent], owner: str) -> bool:
+        """Whether somebody is subscribed, and no profile that they may be says otherwise."""
+        return (
+            self._resubscribe is not Resubscribe.ALWAYS
+            and owner in consents
+            and consents[owner].is_subscribed
+            and not any(each.objections or not each.is_known for each in consents.values())
+        )
 
     def _with_membership(self, judged: Sequence[Judged], list_id: str) -> list[Judged]:
         wanted: dict[str, list[str]] = {name: [] for name in CHANNELS.values()}
@@ -212,9 +237,19 @@ def _owner(found: Mapping[str, Profiles], channel: str) -> str:
     return owners[0] if is_one else ""
 
 
-def _is_done(own: Consent, others: Collection[Consent]) -> bool:
-    """Whether somebody is subscribed, and no profile that they may be says otherwise."""
-    return own.is_subscribed and not any(each.objections or not each.is_known for each in others)
+def _is_withdrawn(record: SubscriptionRecord, channel: str, consents: Sequence[Consent]) -> bool:
+    """Whether the consent that history tells of was withdrawn since: Klaviyo refuses it."""
+    date = record.date_of(channel) if record.is_historical else None
+    return date is not None and any(consent.was_withdrawn_after(date) for consent in consents)
+
+
+def _earlier(record: SubscriptionRecord, consents: Collection[Consent]) -> datetime | None:
+    """Since when somebody is subscribed, where history tells of a later moment, which Klaviyo refuses."""
+    if not record.is_historical or record.consented_at is None:
+        return None
+    since = [consent.since for consent in consents if consent.is_subscribed and consent.since]
+    earliest = min(since, default=record.consented_at)
+    return earliest if earliest < record.consented_at else None
 
 
 def _all(record: SubscriptionRecord, finding: Finding) -> Judged:

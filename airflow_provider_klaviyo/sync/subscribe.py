@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import cast
 
 from airflow_provider_klaviyo.records.consent import CHANNELS
-from airflow_provider_klaviyo.records.record import Problem
+from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.records.subscription import Address, SubscriptionRecord
 from airflow_provider_klaviyo.sync.asked import Asked
 from airflow_provider_klaviyo.sync.consent_delivery import ConsentDelivery, Parts
 from airflow_provider_klaviyo.sync.delivery import Doubt
+from airflow_provider_klaviyo.sync.disputes import Dispute
 from airflow_provider_klaviyo.sync.guard import Finding, Findings, Guard, Judged, Standing
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
 
@@ -44,6 +46,7 @@ class SubscribeDelivery(ConsentDelivery):
         self._guard = guard
         self._ask_again_after = ask_again_after
         self._new_words: set[str] = set()
+        self._disputes: dict[int, Dispute] = {}
         self.perhaps_asked = 0
 
     def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
@@ -56,7 +59,7 @@ class SubscribeDelivery(ConsentDelivery):
             self._warn_of_new_words(findings)
             channels = [channel for channel in record.channels if findings[channel].standing is Standing.FREE]
             if channels and not any(finding.standing in _HOLDS_BACK for finding in findings.values()):
-                free.append(self._narrow(record, channels, _problems(findings)))
+                free += self._undisputed(self._narrow(record, channels, _problems(findings)), doubt)
             elif all(finding.standing is Standing.DONE for finding in findings.values()):
                 done.append(record)
             else:
@@ -65,6 +68,25 @@ class SubscribeDelivery(ConsentDelivery):
         if done:
             self._tell(Settled(unchanged=len(done)), done, doubt)
         return free
+
+    def _mend(self, record: Record, problem: Problem) -> Record | None:
+        """Also a person whose moment of consent Klaviyo refuses for one that it knows: they are looked at again."""
+        person = cast("SubscriptionRecord", record)
+        if dispute := Dispute.over(person, problem):
+            self._disputes[person.number] = dispute
+            return person
+        return super()._mend(record, problem)
+
+    def _undisputed(self, record: SubscriptionRecord, doubt: Doubt) -> list[SubscriptionRecord]:
+        """The person, without what Klaviyo has refused where a new look has changed nothing about it."""
+        dispute = self._disputes.get(record.number)
+        if dispute is None or dispute.body != record.body:
+            return [record]
+        problems = [Problem(CHANNELS[channel], dispute.reason) for channel in dispute.channels]
+        if kept := [channel for channel in record.channels if channel not in dispute.channels]:
+            return [self._narrow(record, kept, problems)]
+        self._verdict(record, dispute.outcome, problems, doubt)
+        return []
 
     def _with_asked(self, judged: Judged, asked: Mapping[Address, Asked]) -> Findings:
         """What was found, with the addresses that a confirmation was asked of."""
