@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +11,7 @@ from airflow_provider_klaviyo.records.json_objects import object_maker
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS
 from airflow_provider_klaviyo.records.profile_fields import Values
 from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.records.resources import without
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 _BACKFILL = b',"backfill":true'
@@ -54,6 +55,10 @@ class EventRecord(Record):
         profile = msgspec.json.decode(self.profile)
         named = {"klaviyo_id": profile.get("id"), **profile["attributes"]}
         return [f"{name}\0{named[name]}" for name in IDENTIFIERS if named.get(name)]
+
+    def leave_out(self, fields: Collection[str]) -> None:
+        """Send the person without these fields; what happened stays as it is."""
+        self.profile = without(self.profile, fields)
 
 
 class _Event(msgspec.Struct, tag_field="type", tag="event", gc=False):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from decimal import Decimal
 from itertools import repeat
 
 import msgspec
@@ -11,6 +10,7 @@ import msgspec
 from airflow_provider_klaviyo.records.json_objects import MakeObject, object_maker
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS, PROPERTIES
 from airflow_provider_klaviyo.records.profile_fields import LOCATION, TEXTS, Values
+from airflow_provider_klaviyo.records.resources import with_nulls
 
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
@@ -55,7 +55,7 @@ class ProfileBodies:
         metas = _metas(unset, size) if unset else repeat(None)
         bodies = list(map(_encode, map(_Profile, attributes, ids, metas)))
         for place, names in nulls.items():
-            bodies[place] = _with_nulls(bodies[place], names)
+            bodies[place] = with_nulls(bodies[place], names)
         return bodies
 
 
@@ -83,13 +83,3 @@ def _metas(unset: Mapping[int, Sequence[str]], size: int) -> list[dict[str, obje
     for place, names in unset.items():
         metas[place] = {"patch_properties": {"unset": [name.removeprefix(PROPERTIES) for name in names]}}
     return metas
-
-
-def _with_nulls(body: bytes, names: Collection[str]) -> bytes:
-    """The record with explicit nulls, which is how a single upsert clears standard fields."""
-    document = msgspec.json.Decoder(float_hook=Decimal).decode(body)
-    attributes = document["attributes"]
-    for name in names:
-        parent, _, key = name.rpartition(".")
-        (attributes.setdefault(parent, {}) if parent else attributes)[key] = None
-    return _encode(document)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
+
+from airflow_provider_klaviyo.records.resources import without
 
 Row = tuple[object, ...]
 
@@ -57,6 +59,12 @@ class Record(msgspec.Struct, gc=False):
     def identities(self) -> list[str]:
         """Whom the row may be about, as the state knows people: each identifier's name and its value."""
         return [self.identity]
+
+    def leave_out(self, fields: Collection[str]) -> None:
+        """Send the person without these fields, named as in a mapping."""
+        self.body = without(self.body, fields)
+        if self.meaning:
+            self.meaning = without(self.meaning, fields)
 
 
 class Flawed(NamedTuple):
