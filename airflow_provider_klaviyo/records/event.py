@@ -34,7 +34,7 @@ from airflow_provider_klaviyo.records.profile import FIELDS as PROFILE_FIELDS
 from airflow_provider_klaviyo.records.profile import ProfileMapper, ProfileOptions
 from airflow_provider_klaviyo.records.profile_fields import Values, reader
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
-from airflow_provider_klaviyo.records.unsendable import Unreadable
+from airflow_provider_klaviyo.records.unsendable import unreadable_in
 
 NEVER_DROPPED = ("metric", "time", "unique_id")
 """A bad one of these rejects the row: without it the event would be another one."""
@@ -202,11 +202,8 @@ class EventMapper:
             return self._read(chunk, "unique_id", read_ids)
         keys = list(zip(*(chunk.columns[place] for place in self._key), strict=True))
         keyless = {place: _NULL_KEY for place, key in enumerate(keys) if None in key}
-        for column in (chunk.columns[place] for place in self._key):
-            if Unreadable in set(map(type, column)):
-                keyless |= {
-                    n: value.reason for n, value in enumerate(column) if isinstance(value, Unreadable)
-                }
+        for place in self._key:
+            keyless |= unreadable_in(chunk.columns[place])
         chunk.note("primary_key", keyless, is_fatal=True)
         of = self._ids.of
         return [

@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from airflow_provider_klaviyo.records.record import Flawed, Problem, Record, Row
+from airflow_provider_klaviyo.records.unsendable import unreadable_in
 from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.table import Met
@@ -117,8 +118,7 @@ class OnlyChanges:
 
     def keyed(self, rows: Sequence[Row], first: int, records: list[Record]) -> Keyed:
         """Sort out NULL and repeated keys, and give the others their hash."""
-        columns = self._key_columns
-        keys = key_hashes([tuple([row[column] for column in columns]) for row in rows])
+        keys, unreadable = _keys(rows, self._key_columns)
         present = [key for key in keys if key is not None]
         self._met = self._ledger.meet(present)
         is_first = iter(self._met.is_first)
@@ -131,7 +131,8 @@ class OnlyChanges:
         for record in records:
             key = keys[record.number - first]
             if key is None:
-                rejected.append(Flawed(record.number, record.row, _NULL_KEY))
+                problems = unreadable.get(record.number - first, _NULL_KEY)
+                rejected.append(Flawed(record.number, record.row, problems))
             elif not news[record.number - first]:
                 skipped.append(Flawed(record.number, record.row, _SAME_KEY))
             else:
@@ -212,3 +213,17 @@ def hash_meanings(records: Sequence[Record]) -> None:
 def _is_about(record: Record, person: int) -> bool:
     """Whether a row is about somebody, be it by another identifier than the one that it is matched by now."""
     return record.person == person or person in person_hashes(record.identities)
+
+
+def _keys(
+    rows: Sequence[Row], columns: Sequence[int]
+) -> tuple[list[int | None], dict[int, tuple[Problem, ...]]]:
+    """The hashes of the rows' keys, None where there is no key, and why there is none if the driver cannot read it."""
+    unreadable: dict[int, tuple[Problem, ...]] = {}
+    for column in columns:
+        reasons = unreadable_in([row[column] for row in rows])
+        unreadable |= {place: (Problem("primary_key", reason),) for place, reason in reasons.items()}
+    keys = [tuple([row[column] for column in columns]) for row in rows]
+    for place in unreadable:
+        keys[place] = (None,)
+    return key_hashes(keys), unreadable

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from airflow_provider_klaviyo.records.unsendable import Unreadable
 from airflow_provider_klaviyo.sync.drivers import mysql
 from airflow_provider_klaviyo.sync.query import (
     DuplicateColumns,
@@ -304,6 +305,20 @@ def test_what_a_query_writes_that_may_is_kept_on_request(
         assert list(stream) == [[(1,)]]
     stream.commit() if is_kept else stream.close()
     assert rows_of(hook, "SELECT COUNT(*) AS n FROM orders") == [(3 if is_kept else 4,)]
+
+
+def test_a_text_that_the_driver_cannot_decode_costs_nothing_but_itself(hook: Any) -> None:
+    """The connection speaks UTF-8, and has been told to take text as it is stored."""
+    connection = hook.get_conn()
+    with closing(connection.cursor()) as cursor:
+        cursor.execute("SET character_set_results = NULL")
+    hook.get_conn = lambda: connection
+    broken = "CASE WHEN id % 2000 = 7 THEN CONVERT(_latin1 x'5A6FEB' USING latin1) ELSE 'Zo' END"
+    rows = rows_of(hook, f"SELECT id, {broken} AS name, x'5A6FEB' AS data FROM {numbers(4)} WHERE id <= 5000")
+    assert [row[0] for row in rows] == list(range(1, 5001))
+    assert [row[0] for row in rows if isinstance(row[1], Unreadable)] == [7, 2007, 4007]
+    assert rows[6][1] == Unreadable("column 'name' holds text that is not in UTF-8; mend it in the database")
+    assert rows[7] == (8, "Zo", b"Zo\xeb")
 
 
 def test_rows_are_tuples_even_if_the_connection_asks_for_dictionaries(

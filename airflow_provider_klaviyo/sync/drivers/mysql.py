@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import partial
 
-from airflow_provider_klaviyo.sync.drivers.mysql_values import typed
+from airflow_provider_klaviyo.sync.drivers.lenience import Lenience
+from airflow_provider_klaviyo.sync.drivers.mysql_values import lenient_converters, typed, without_bytes
 from airflow_provider_klaviyo.sync.drivers.plain import close_politely, execute_plain, run_if_possible
 from airflow_provider_klaviyo.sync.drivers.result import Connection, MakeCursor, Result
 from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements, refuse_writing
@@ -28,19 +29,29 @@ def open_mysqlclient(connection: Connection, query: Query, size: int) -> Result:
 
     with suppress(Exception):
         connection.set_server_option(_MULTI_STATEMENTS_OFF)
-    return _open_unbuffered(connection, partial(connection.cursor, SSCursor), query, size)
+    lenience = Lenience(connection.encoding)
+    connection.converter.update(lenient_converters(connection.converter, lenience))
+    return lenience.naming(_open_unbuffered(connection, partial(connection.cursor, SSCursor), query, size))
 
 
 def open_mysql_connector(connection: Connection, query: Query, size: int) -> Result:
     make = partial(connection.cursor, buffered=False, dictionary=False)
     refuse_several_statements(query.sql, "mysql")
-    return _open_unbuffered(connection, make, query, size)
+    lenience = Lenience(connection.python_charset)
+    return lenience.naming(without_bytes(_open_unbuffered(connection, make, query, size), lenience))
 
 
 def open_pymysql(connection: Connection, query: Query, size: int) -> Result:
     from pymysql.cursors import SSCursor
 
-    return _open_unbuffered(connection, partial(connection.cursor, SSCursor), query, size)
+    lenience = Lenience(connection.encoding)
+    result = _open_unbuffered(connection, partial(connection.cursor, SSCursor), query, size)
+    fields = result.cursor._result  # noqa: SLF001  # there is no other way to another decoder
+    fields.converters = [
+        (None, lenience.text) if field == (connection.encoding, None) else field
+        for field in fields.converters
+    ]
+    return lenience.naming(result)
 
 
 def _open_unbuffered(connection: Connection, make: MakeCursor, query: Query, size: int) -> Result:

@@ -8,11 +8,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_klaviyo.sync.drivers.columns import Mend, mended
+from airflow_provider_klaviyo.sync.drivers.lenience import Lenience
 from airflow_provider_klaviyo.sync.drivers.result import Result
 
 log = logging.getLogger(__name__)
 
-_TIMESTAMP, _BIT = 7, 16  # field types of the protocol, which all drivers hand on
+# Field types and the character set of what is no text, in the protocol; all drivers hand them on.
+_TIMESTAMP, _BIT = 7, 16
+_TEXTS = frozenset((15, 245, *range(249, 255)))
+_BINARY = 63
 
 
 def typed(result: Result, *, is_utc: bool) -> Result:
@@ -44,3 +48,26 @@ def _bits(column: Sequence[Any]) -> Mend:
 
     to_type = bool if column[3] == 1 else int
     return read
+
+
+def lenient_converters(converters: Mapping[object, Any], lenience: Lenience) -> dict[object, Any]:
+    """How mysqlclient makes values of bytes, but for text: its ``str`` would end the fetch."""
+
+    def lenient(converter: Any) -> Any:
+        if isinstance(converter, (tuple, list)):
+            return tuple((flags, lenient(choice)) for flags, choice in converter)
+        return lenience.text if converter is str else converter
+
+    return {kind: lenient(converter) for kind, converter in converters.items() if isinstance(kind, int)}
+
+
+def without_bytes(result: Result, lenience: Lenience) -> Result:
+    """The result of mysql-connector-python, which leaves a text as bytes that it cannot decode."""
+
+    def texts(values: Sequence[Any]) -> Sequence[Any]:
+        if set(map(type, values)).isdisjoint((bytes, bytearray)):
+            return values
+        return [lenience.text(value) if isinstance(value, (bytes, bytearray)) else value for value in values]
+
+    columns = enumerate(result.cursor.description)
+    return mended(result, {n: texts for n, column in columns if column[1] in _TEXTS and column[8] != _BINARY})

@@ -9,8 +9,9 @@ from typing import Any
 from uuid import uuid4
 
 from airflow_provider_klaviyo.sync.drivers.errors import sqlstate
+from airflow_provider_klaviyo.sync.drivers.lenience import Lenience
 from airflow_provider_klaviyo.sync.drivers.plain import execute, execute_plain, run_if_possible
-from airflow_provider_klaviyo.sync.drivers.psycopg_values import fetch_readable
+from airflow_provider_klaviyo.sync.drivers.psycopg_values import readable
 from airflow_provider_klaviyo.sync.drivers.result import Connection, MakeCursor, Result
 from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements, refuse_writing
 from airflow_provider_klaviyo.sync.query import Query
@@ -36,7 +37,7 @@ def open_psycopg(connection: Connection, query: Query, size: int) -> Result:
     make = partial(connection.cursor, row_factory=tuple_row)
     size = _fetch_size(connection.info.server_version, size)
     result = _open_server_side(connection, partial(make, name=_cursor_name()), make, query, size)
-    return Result(result.cursor, partial(fetch_readable, result), result.total)
+    return readable(result, Lenience(connection.info.encoding))
 
 
 def open_psycopg2(connection: Connection, query: Query, size: int) -> Result:

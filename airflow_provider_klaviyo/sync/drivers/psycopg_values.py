@@ -3,32 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from airflow_provider_klaviyo.records.unsendable import Unreadable
+from airflow_provider_klaviyo.sync.drivers.lenience import Lenience
 from airflow_provider_klaviyo.sync.drivers.result import Cursor, Result
 
-_UNREADABLE = Unreadable(
-    "the SQL driver cannot read this value (infinity, or a year before 1); turn it into NULL or text in SQL"
-)
+BEYOND_PYTHON = "holds infinity or a year before 1 or after 9999; turn it into NULL or text in SQL"
 
 
-def fetch_readable(result: Result) -> Sequence[Any]:
-    """Fetch the next rows, with an ``Unreadable`` in place of a value that Python's types cannot hold.
+def readable(result: Result, lenience: Lenience) -> Result:
+    """The result with an ``Unreadable`` in place of each value that Python's types cannot hold.
 
-    ``infinity`` and years before 1 make psycopg refuse the whole fetch, so one such value would end the run.
+    One such value makes psycopg refuse the whole fetch, which a server-side cursor cannot repeat.
     """
     from psycopg import DataError
 
-    try:
-        return result.fetch()
-    except DataError as error:
-        if error.sqlstate is not None or not hasattr(result.cursor, "scrollable"):
-            raise  # the server's own error; or a client-side cursor, whose result is more than this fetch
-    return _load_leniently(result.cursor)
+    def fetch() -> Sequence[Any]:
+        try:
+            return result.fetch()
+        except (DataError, UnicodeDecodeError) as error:
+            if getattr(error, "sqlstate", None) is not None or not hasattr(result.cursor, "scrollable"):
+                raise  # the server's own error; or a client-side cursor, whose result is more than this fetch
+        return _load_leniently(result.cursor, lenience)
+
+    return lenience.naming(replace(result, fetch=fetch))
 
 
-def _load_leniently(cursor: Cursor) -> Sequence[Any]:
+def _load_leniently(cursor: Cursor, lenience: Lenience) -> Sequence[Any]:
     from psycopg.adapt import Transformer
 
     fetched = cursor.pgresult
@@ -36,14 +38,14 @@ def _load_leniently(cursor: Cursor) -> Sequence[Any]:
         oid, form = fetched.ftype(column), fetched.fformat(column)
         loader = cursor.adapters.get_loader(oid, form)
         if loader and not getattr(loader, "is_lenient", False):
-            cursor.adapters.register_loader(oid, _lenient(loader))
+            cursor.adapters.register_loader(oid, _lenient(loader, lenience))
     transformer = Transformer(cursor)
     transformer.set_pgresult(fetched)
     rows: Sequence[Any] = transformer.load_rows(0, fetched.ntuples, tuple)
     return rows
 
 
-def _lenient(strict: Any) -> Any:
+def _lenient(strict: Any, lenience: Lenience) -> Any:
     from psycopg import DataError
     from psycopg.adapt import Loader
 
@@ -58,8 +60,10 @@ def _lenient(strict: Any) -> Any:
         def load(self, data: Any) -> object:
             try:
                 value: object = self._strict.load(data)
+            except UnicodeDecodeError:
+                return lenience.unreadable_text()
             except DataError:
-                return _UNREADABLE
+                return lenience.unreadable(BEYOND_PYTHON)
             return value
 
     return LenientLoader

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo.records.unsendable import Unreadable
 from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements, refuse_writing
 from airflow_provider_klaviyo.sync.query import (
     DuplicateColumns,
@@ -335,6 +336,26 @@ def test_a_procedure_of_a_database_that_is_not_known_might_write() -> None:
 def test_a_chunk_holds_at_least_one_row(hook: Hook) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         RowStream(hook, Query("SELECT 1 AS a"), chunk_size=0)
+
+
+def test_a_text_that_is_not_utf_8_costs_nothing_but_itself(hook: Hook) -> None:
+    broken = "CASE WHEN id % 2000 = 7 THEN CAST(x'5a6feb' AS TEXT) ELSE name END"
+    sql = f"SELECT id, {broken} AS name, x'5a6feb' AS data, '' AS empty FROM ({NUMBERS.format(5000)})"
+    rows = rows_of(hook, sql)
+    assert [row[0] for row in rows] == list(range(1, 5001))
+    assert [row[0] for row in rows if row[1] != f"x{row[0]}"] == [7, 2007, 4007]
+    told = "column 'name' holds text that is not in UTF-8; mend it in the database"
+    assert rows[6] == (7, Unreadable(told), b"Zo\xeb", "")
+
+
+def test_a_hook_may_have_its_own_way_to_read_text() -> None:
+    class Latin1Hook(Hook):
+        def get_conn(self) -> sqlite3.Connection:
+            connection = super().get_conn()
+            connection.text_factory = lambda data: data.decode("latin-1")
+            return connection
+
+    assert rows_of(Latin1Hook(), "SELECT CAST(x'5a6feb' AS TEXT) AS a") == [("Zoë",)]
 
 
 class CountingCursor:
