@@ -31,7 +31,9 @@ class Account:
         """Start over with an empty account."""
         with self.lock:
             self.ids = Ids(self.settings.account_id, self.settings.seed)
-            self.profiles = ProfileStore(self.ids, on_created=self._suspect)
+            self.profiles = ProfileStore(
+                self.ids, on_created=self._suspect, takes_over=lambda: self.settings.conflicts == "take_over"
+            )
             self.lists = ListStore()
             self.events = EventStore(self.ids)
             self.consents = ConsentStore()

@@ -1,7 +1,7 @@
 """The account's profiles: stored compactly, found and merged by identifier.
 
 A profile is found by its Klaviyo id, e-mail address, phone number or external id. Identifiers that belong to two
-profiles are a conflict; nothing is merged on their strength.
+profiles are a conflict; nothing is merged on their strength, unless the account lets one take over the other's.
 """
 
 from __future__ import annotations
@@ -48,9 +48,16 @@ class Conflict(Exception):
 class ProfileStore:
     """Profiles by number, in the order of their creation, and the indexes of their identifiers."""
 
-    def __init__(self, ids: Ids, on_created: Callable[[Profile], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        ids: Ids,
+        on_created: Callable[[Profile], None] = lambda _: None,
+        *,
+        takes_over: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._ids = ids
         self._on_created = on_created
+        self.takes_over = takes_over
         self._profiles: list[Profile] = []
         self._by_email: dict[str, int] = {}
         self._by_phone_number: dict[str, int] = {}
@@ -114,7 +121,7 @@ class ProfileStore:
         return None if number is None else self._profiles[number]
 
     def owner(self, change: Change) -> Profile | None:
-        """The profile that a change is about, or None for a new one.
+        """The profile that a change is about, or None for a new one; the first where it takes over what others have.
 
         Raises `Conflict` when there is no profile with its id, or its identifiers belong to several.
         """
@@ -133,6 +140,8 @@ class ProfileStore:
         ):
             number = index.get(value) if value is not None else None
             if number is None:
+                continue
+            if found is not None and self.takes_over():
                 continue
             if found is not None and found.number != number:
                 detail = "A profile already exists with one of these identifiers."
@@ -178,6 +187,8 @@ class ProfileStore:
         if before is not None:
             del index[before]
         if value is not None:
+            if value in index:
+                self._reindex(self._profiles[index[value]], field, None)
             index[value] = profile.number
         if field == "email":
             self._note_case(before, value, profile.number)

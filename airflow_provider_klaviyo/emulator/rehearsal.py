@@ -44,10 +44,22 @@ class Rehearsal:
         stored = self._profiles.owner(untouched)
         numbers = {self._owners[pair] for pair in given if pair in self._owners} - {None}
         numbers |= set() if stored is None else {stored.number}
+        if len(numbers) > 1 and self._profiles.takes_over():
+            return self._first_owner(change.id, given)
         if len(numbers) > 1:
             detail = "The identifiers belong to several profiles."
             raise Conflict(detail, profile=stored)
         return next(iter(numbers), None)
+
+    def _first_owner(self, profile_id: str | None, given: list[tuple[str, str]]) -> int | None:
+        """The owner of the first identifier that has one by now."""
+        by_id = [] if profile_id is None else [("id", profile_id)]
+        for field, value in (*by_id, *given):
+            stored = self._profiles.holder(field, value)
+            number = self._owners.get((field, value), None if stored is None else stored.number)
+            if number is not None:
+                return number
+        return None
 
     def _take_over(self, number: int, given: list[tuple[str, str]]) -> None:
         held = self._held_by(number)

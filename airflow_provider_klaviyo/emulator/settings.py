@@ -31,6 +31,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "bulk_phones": ("dropped", "refused"),
     "bad_key_status": (400, 401),
     "default_opt_in": ("double_opt_in", "single_opt_in"),
+    "conflicts": ("refuse", "take_over"),
     "suppression_jobs": ("mislead", "tell"),
 }
 
@@ -103,6 +104,8 @@ class Settings:
     :param toggle_seconds: subscribe, unsubscribe and subscribe of one profile within this time, and the last is
         ignored; 0 ignores none.
     :param list_unsubscribes_are_global: the account's setting that makes leaving a list a global unsubscription.
+    :param conflicts: what becomes of a record whose identifiers belong to several profiles, which Klaviyo does not
+        document for every endpoint: `refuse` it, or let the profile of the first of them `take_over` the others.
     :param fake_domains: e-mail domains whose profiles are dropped in silence, as Klaviyo does with fake addresses.
     :param refuses_known_events: a bulk request with the unique id of a stored event is a 400, as one that repeats an id
         is; Klaviyo's words can be read so. Otherwise such an event is dropped in silence.
@@ -142,6 +145,7 @@ class Settings:
     plus_address_seconds: float | None = None
     toggle_seconds: float = 1_800.0
     list_unsubscribes_are_global: bool = False
+    conflicts: Literal["refuse", "take_over"] = "refuse"
     fake_domains: frozenset[str] = frozenset()
     refuses_known_events: bool = False
     bad_key_status: Literal[400, 401] = 401

@@ -54,6 +54,21 @@ def _stored(emulator: Emulator, *names: str) -> list[Any]:
 # ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("are_known", [False, True])
+def test_a_number_that_three_people_share_makes_one_of_them(
+    emulator: Emulator, caller: Any, are_known: bool
+) -> None:
+    emulator.set(conflicts="take_over")
+    people = [{"email": f"p{n}@mail.com", "phone_number": "+14155550123"} for n in range(3)]
+    if are_known:
+        emulator.add_profiles([{"email": person["email"]} for person in people])
+    groups = [_group(person, _event(unique_id=str(n))) for n, person in enumerate(people)]
+    assert caller.post(JOBS, _job(*groups)).status_code == 202
+    with_number = [profile for profile in emulator.iter_profiles() if profile.get("phone_number")]
+    assert [profile["email"] for profile in with_number] == ["p2@mail.com"]
+    assert len(emulator.profiles()) == (3 if are_known else 1)
+
+
 def test_an_event_is_stored_with_all_that_was_said(emulator: Emulator, caller: Any) -> None:
     said = {
         "properties": {"sku": "A1", "lines": [{"n": 1}], "none": None},

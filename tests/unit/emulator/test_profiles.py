@@ -143,6 +143,17 @@ def test_identifiers_of_two_people_are_a_conflict(emulator: Emulator, caller: An
     assert response.json()["errors"][0]["meta"] == {"duplicate_profile_id": bob}
 
 
+def test_an_account_may_let_the_first_identifier_take_over_the_others(
+    emulator: Emulator, caller: Any, ann: str
+) -> None:
+    emulator.set(conflicts="take_over")
+    (bob,) = emulator.add_profiles([{"email": "bob@mail.com", "phone_number": "+14155550123"}])
+    body = caller.profile_body(email="ann@mail.com", phone_number="+14155550123")
+    assert caller.post(IMPORT, body).json()["data"]["id"] == ann
+    assert [profile.get("phone_number") for profile in emulator.iter_profiles()] == ["+14155550123", None]
+    assert caller.post(IMPORT, caller.profile_body(email="bob@mail.com")).json()["data"]["id"] == bob
+
+
 def test_an_identifier_moves_on_with_its_owner(emulator: Emulator, caller: Any, ann: str) -> None:
     assert caller.post(IMPORT, caller.profile_body(external_id="c1", email="new@mail.com")).status_code == 200
     assert caller.post(IMPORT, caller.profile_body(email="ann@mail.com")).status_code == 201
