@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-_CACHE_KIB = 8_192
+from airflow_provider_klaviyo.sync.scratch import scratch_database
 
 
 class SeenPeople:
@@ -20,16 +19,7 @@ class SeenPeople:
     """
 
     def __init__(self, directory: Path) -> None:
-        self._database = sqlite3.connect(
-            directory / "people.sqlite", isolation_level=None, check_same_thread=False
-        )
-        for setting in (
-            "journal_mode=OFF",
-            "synchronous=OFF",
-            "locking_mode=EXCLUSIVE",
-            f"cache_size=-{_CACHE_KIB}",
-        ):
-            self._database.execute(f"PRAGMA {setting}")
+        self._database = scratch_database(directory / "people.sqlite")
         self._database.execute("CREATE TABLE seen (person INTEGER PRIMARY KEY, chunk INTEGER)")
         self._database.execute("BEGIN")
         self._chunk = 0
