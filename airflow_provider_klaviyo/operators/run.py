@@ -262,6 +262,7 @@ class SyncRun:
             report=report,
             duplicate=sync_type.duplicate,
             check_stop=client.check_stop,
+            open_hold=lambda: sync_type.hold(means),
         )
         try:
             sync.run()

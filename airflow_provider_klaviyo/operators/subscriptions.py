@@ -31,6 +31,9 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
     :param resubscribe: what becomes of people who have opted out. False leaves them alone; ``"newer_consent"``
         subscribes those whose ``consented_at`` is later than their opting out; True subscribes everybody (templated).
     :param ask_again_after: seconds after which somebody who was asked for a confirmation is asked again; None never.
+    :param conflicts: what becomes of a channel where rows of one person disagree. ``"out"`` keeps it out if any row
+        says no, and sends nobody before every row is read; ``"first"`` trusts the query's order: the first row that
+        speaks of the channel decides (templated).
     :param globally: without a list: unsubscribe people from everything, or subscribe them by the account's default.
 
     .. seealso:: Klaviyo's guide: https://developers.klaviyo.com/en/docs/collect_email_and_sms_consent_via_api
@@ -44,6 +47,7 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
         "list_id",
         "custom_source",
         "resubscribe",
+        "conflicts",
     )
     operator_extra_links = (KlaviyoListLink(),)
 
@@ -58,6 +62,7 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
         custom_source: str | None = None,
         resubscribe: bool | str = False,
         ask_again_after: float | None = None,
+        conflicts: str = "out",
         globally: bool = False,
         **kwargs: Any,
     ) -> None:
@@ -70,6 +75,7 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
         self.custom_source = custom_source
         self.resubscribe = resubscribe
         self.ask_again_after = ask_again_after
+        self.conflicts = conflicts
         self.globally = globally
 
     def sync_type(self, options: SyncOptions) -> SyncType:
@@ -77,6 +83,7 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
         import datetime as dt
 
         from airflow_provider_klaviyo.operators.options import (
+            choice,
             exact_text_if_given,
             flag,
             names,
@@ -86,7 +93,7 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
         )
         from airflow_provider_klaviyo.records.subscription import SubscriptionOptions
         from airflow_provider_klaviyo.sync.guard import Resubscribe
-        from airflow_provider_klaviyo.sync.subscriptions import SubscriptionsSync, Terms
+        from airflow_provider_klaviyo.sync.subscriptions import CONFLICTS, SubscriptionsSync, Terms
 
         terms = Terms(
             mode=text("mode", self.mode) or "",
@@ -101,6 +108,7 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
                 if self.ask_again_after is None
                 else not_negative("ask_again_after", self.ask_again_after)
             ),
+            conflicts=choice("conflicts", self.conflicts, CONFLICTS),
             globally=flag("globally", self.globally),
         )
         return SubscriptionsSync(

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from airflow_provider_klaviyo.records.consent import CHANNELS
+from airflow_provider_klaviyo.records.consent_word import Word
 from airflow_provider_klaviyo.records.event_times import EventTimes, Times
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS, MappingError, choose_identifier
 from airflow_provider_klaviyo.records.phone import PhoneNumbers
@@ -57,7 +58,8 @@ class SubscriptionRecord(Record, gc=False):
 
     ``matched_by`` is the field that identifies the person, ``spellings`` are forms of the address that Klaviyo may
     have stored, ``consented_at`` is the moment of consent where the row tells it, ``dates`` are moments by channel that
-    are sent instead.
+    are sent instead. ``names`` are all identifiers that the row gives, where rows are heard on consent, and ``remarks``
+    tell of channels that were left out on the way.
     """
 
     mode: str = SUBSCRIBE
@@ -69,6 +71,8 @@ class SubscriptionRecord(Record, gc=False):
     dates: Mapping[str, datetime] = {}
     is_historical: bool = False
     born: str | None = None
+    names: Mapping[str, str] = {}
+    remarks: tuple[Problem, ...] = ()
 
     @property
     def sent(self) -> bytes:
@@ -98,6 +102,14 @@ class SubscriptionRecord(Record, gc=False):
         fewer = {name: value for name, value in self.identifiers.items() if name in needed}
         born = self.born if "sms" in channels else None
         return self._with(channels=tuple(channels), identifiers=fewer, born=born, fingerprint=0)
+
+    def without(self, problems: Mapping[str, Problem]) -> SubscriptionRecord:
+        """The same person without some channels, and why."""
+        kept = [channel for channel in self.channels if channel not in problems]
+        narrowed = self.narrowed(kept)
+        narrowed.remarks = (*self.remarks, *problems.values())
+        narrowed.meaning = meaning_of(narrowed) if self.meaning else b""
+        return narrowed
 
     def known_as(self, klaviyo_id: str) -> SubscriptionRecord:
         """The same person, named by Klaviyo's own id."""
@@ -186,7 +198,7 @@ class _Chunk:
 
 
 class SubscriptionMapper:
-    """Compiled once per run from the bound fields.
+    """Compiled once per run from the bound fields; ``speaks_of`` are the channels that rows have a boolean for.
 
     :raises MappingError: when a channel has no identifier, or fields and options do not fit together.
     """
@@ -197,6 +209,8 @@ class SubscriptionMapper:
         named = [name for name in IDENTIFIERS if name in fields]
         self.identifier = choose_identifier(named, options.match_by)
         self._fallbacks = [self.identifier] if options.match_by else named
+        self._named = named
+        self.speaks_of = tuple(channel for channel in options.channels if f"consent.{channel}" in fields)
         self._check_channels()
         try:
             self._phones = PhoneNumbers(options.phone_region)
@@ -227,12 +241,32 @@ class SubscriptionMapper:
 
     def map(self, rows: Sequence[Row], first: int) -> Mapped:
         """Map rows, the first of which is number ``first`` of the result."""
+        return self.heard(rows, first)[0]
+
+    def heard(self, rows: Sequence[Row], first: int) -> tuple[Mapped, list[Word]]:
+        """Map rows, and hear what each says of its person's consent, be it sent or not."""
         chunk = self._read(list(zip(*rows, strict=True)), len(rows))
         mapped = Mapped([], [], [])
         skipped: list[Flawed] = []
         for place, row in enumerate(rows):
             self._sort(mapped, skipped, chunk, place, row, first + place)
-        return mapped._replace(skipped=skipped)
+        words = self._words(chunk, first, mapped.records) if self.speaks_of else []
+        return mapped._replace(skipped=skipped), words
+
+    def _words(self, chunk: _Chunk, first: int, records: Sequence[Record]) -> list[Word]:
+        sent = {record.number for record in records}
+        wishes = {channel: chunk.values[f"consent.{channel}"] for channel in self.speaks_of}
+        words = []
+        for place in range(len(chunk.spelled)):
+            names = self._names(chunk, place)
+            matched_by = next((name for name in self._fallbacks if name in names), "")
+            yes = [channel for channel, wish in wishes.items() if wish[place]]
+            no = [channel for channel in self.speaks_of if channel not in yes]
+            words.append(Word(first + place, matched_by, names, yes, no, first + place in sent))
+        return words
+
+    def _names(self, chunk: _Chunk, place: int) -> dict[str, str]:
+        return {name: value for name in self._named if (value := chunk.values[name][place]) is not None}
 
     def _sort(
         self, mapped: Mapped, skipped: list[Flawed], chunk: _Chunk, place: int, row: Row, number: int
@@ -288,6 +322,7 @@ class SubscriptionMapper:
             consented_at=values[CONSENTED_AT][place] if CONSENTED_AT in values else None,
             is_historical=self._options.is_historical,
             born=values[BORN][place] if BORN in values and "sms" in channels else None,
+            names=self._names(chunk, place) if self.speaks_of else {},
         )
         record.body = body_of(record)
         record.meaning = meaning_of(record) if self._tells_meanings else b""

@@ -121,7 +121,7 @@ class ConsentDelivery(PooledDelivery):
     def _verdict(
         self, record: SubscriptionRecord, outcome: Outcome, problems: Sequence[Problem], doubt: Doubt | None
     ) -> None:
-        told = (*self._remarks.pop(record.number, ()), *problems)
+        told = (*self._remarks_on(record), *problems)
         self._tell(
             Settled(verdicts=[Verdict(record.number, record.row, outcome, tuple(told))]), [record], doubt
         )
@@ -130,9 +130,12 @@ class ConsentDelivery(PooledDelivery):
         warnings = [
             Verdict(record.number, record.row, Outcome.WARNING, remarks)
             for record in people
-            if (remarks := self._remarks.pop(record.number, ()))
+            if (remarks := self._remarks_on(record))
         ]
         self._tell(Settled(accepted=len(people), verdicts=warnings), people, doubt)
+
+    def _remarks_on(self, record: SubscriptionRecord) -> tuple[Problem, ...]:
+        return (*record.remarks, *self._remarks.pop(record.number, ()))
 
     # --- the way of a batch -----------------------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 
 _ALLOCATIONS = 100_000
 
+_HELD = ", and nobody is sent before every row is read that can speak of the same person"
+
 
 class Rows(Protocol):
     """The result of a query, a chunk of rows at a time."""
@@ -57,6 +59,28 @@ class Delivery(Protocol):
     def finish(self) -> Iterable[Settled]: ...
     def abandon(self, reason: str) -> Iterable[Settled]: ...
     def close(self) -> None: ...
+
+
+class Hold(Protocol):
+    """Keeps records back, on disk, until the last row was read: only then is it known what becomes of them."""
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """Take records; they are kept when this has come to its end."""
+
+    def complete(self) -> None:
+        """Every row was read."""
+
+    def first(self) -> Sequence[Record]:
+        """The first records that are still kept; none at the end."""
+
+    def drop_first(self) -> None:
+        """Keep these no longer."""
+
+    def judge(self, records: Sequence[Record]) -> Mapped:
+        """What becomes of these."""
+
+    def close(self) -> None:
+        """Forget everything."""
 
 
 class NothingSent:
@@ -98,6 +122,8 @@ class Sync:
     :param compile_mapper: makes the mapper for the result's columns, or raises when they do not fit.
     :param open_delivery: makes the delivery; asked once, before the first batch is sent, when the query has run and
         its columns fit.
+    :param open_hold: makes what records are kept back in, where no row may be sent before the last one was read; asked
+        when the mapper is made.
     :param duplicate: why a record is skipped whose ``once`` occurred before.
     :param check_stop: raises when the run is to stop.
     """
@@ -113,6 +139,7 @@ class Sync:
         report: SyncReport,
         duplicate: str,
         check_stop: Callable[[], None],
+        open_hold: Callable[[], Hold | None] = lambda: None,
     ) -> None:
         self._rows = rows
         self._compile_mapper = compile_mapper
@@ -124,7 +151,11 @@ class Sync:
         self._report = report
         self._duplicate = duplicate
         self._check_stop = check_stop
+        self._open_hold = open_hold
+        self._hold: Hold | None = None
         self._in_hand: tuple[int, Sequence[Row]] = (0, ())
+        self._released: Sequence[Record] = ()
+        self._is_read = False
         self._told_in_hand: set[int] = set()
         self._unchanged: tuple[int, set[int]] = (0, set())
         self._outbox: deque[list[Record]] = deque()
@@ -143,14 +174,18 @@ class Sync:
             raise
         finally:
             self.delivery.close()
+            if self._hold:
+                self._hold.close()
             self._report.open_jobs = list(self.delivery.open_jobs)
 
     def _read_and_finish(self) -> None:
         try:
             self._read_all()
         except QueryFailed:
-            self._finish()  # the rows that came before the failure are good
+            self._finish()  # the rows that came before the failure are good, but those that are held back
             raise
+        if self._hold:
+            self._release(self._hold)
         self._finish()
 
     def _finish(self) -> None:
@@ -162,10 +197,11 @@ class Sync:
     def _read_all(self) -> None:
         with self._rows() as rows:
             mapper = self._compile_mapper(rows.columns)
+            self._hold = self._open_hold()
             progress = Progress(self._report, rows.total)
             for chunk in rows:
                 self._check_stop()
-                self._send(self._mapped(mapper, chunk))
+                self._hand_on(self._mapped(mapper, chunk))
                 progress.show()
         if not self._report.rows_read:
             log.info("The query returned no rows: nothing to send.")
@@ -218,9 +254,28 @@ class Sync:
         self._report.unchanged_in_state = before + len(numbers)
         self._told_in_hand |= numbers
 
+    def _hand_on(self, records: Sequence[Record]) -> None:
+        if self._hold is None:
+            self._send(records)
+            return
+        self._hold.keep(records)
+        self._in_hand = (0, ())
+
+    def _release(self, hold: Hold) -> None:
+        """Send what was held back, now that every row was read."""
+        hold.complete()
+        self._is_read = True
+        while records := hold.first():
+            self._check_stop()
+            self._released, self._told_in_hand = records, set()
+            hold.drop_first()
+            judged = hold.judge(records)
+            self._refuse(judged.skipped, Outcome.SKIPPED)
+            self._send(judged.records)
+
     def _send(self, records: Sequence[Record]) -> None:
         self._outbox.extend(self._batcher.add(records))
-        self._in_hand = (0, ())
+        self._in_hand, self._released = (0, ()), ()
         while self._outbox:
             self._opened().send(self._outbox[0])
             self._outbox.popleft()
@@ -248,14 +303,25 @@ class Sync:
         self._verdicts.count()
         cause = f"{type(error).__name__}: {mask(str(error))}"
         self._verdicts.take(self.delivery.abandon(stopped(error)))
+        self._tell_unsent(Problem("", f"not sent: the run stopped ({cause})"))
+
+    def _tell_unsent(self, problem: Problem) -> None:
         first, rows = self._in_hand
-        unsent = [(number, row) for number, row in enumerate(rows, first) if number not in self._told_in_hand]
+        in_hand = {record.number: record.row for record in self._released} | dict(enumerate(rows, first))
+        unsent = [each for each in in_hand.items() if each[0] not in self._told_in_hand]
         for batch in (*self._outbox, self._batcher.rest()):
             if batch and not self.delivery.knows(batch):
                 unsent += [(record.number, record.row) for record in batch]
-        problem = (Problem("", f"not sent: the run stopped ({cause})"),)
-        for number, row in unsent:
-            self._report.count(Verdict(number, row, Outcome.PENDING, problem))
+        self._tell_pending(unsent, problem)
+        held_back = problem if self._is_read else problem._replace(reason=f"{problem.reason}{_HELD}")
+        while self._hold and (held := self._hold.first()):
+            rest = [(record.number, record.row) for record in held if record.number not in in_hand]
+            self._tell_pending(rest, held_back)
+            self._hold.drop_first()
+
+    def _tell_pending(self, rows: Iterable[tuple[int, Row]], problem: Problem) -> None:
+        for number, row in rows:
+            self._report.count(Verdict(number, row, Outcome.PENDING, (problem,)))
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import datetime as dt
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 import msgspec
@@ -45,7 +45,10 @@ from airflow_provider_klaviyo.sync.consent_delivery import (
     Post,
     UncheckedDelivery,
 )
+from airflow_provider_klaviyo.sync.consent_words import FirstWords, HeardMapper, Objections
+from airflow_provider_klaviyo.sync.engine import Mapper
 from airflow_provider_klaviyo.sync.guard import Guard, Resubscribe
+from airflow_provider_klaviyo.sync.held import HeldForConsent
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
 from airflow_provider_klaviyo.sync.subscribe import SubscribeDelivery
@@ -69,6 +72,11 @@ _LIST_OR_ELSE = {
 }
 
 
+OUT, FIRST = "out", "first"
+CONFLICTS = (OUT, FIRST)
+"""What becomes of a channel of a person whose rows disagree: it is kept out, or the first row decides."""
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What is asked of people's consent; the names are those of the operator's parameters.
@@ -84,6 +92,7 @@ class Terms:
     custom_source: str | None = None
     resubscribe: Resubscribe = Resubscribe.NEVER
     ask_again_after: float | None = None
+    conflicts: str = OUT
     globally: bool = False
 
     def __post_init__(self) -> None:
@@ -123,6 +132,7 @@ class Terms:
             "custom_source": self.custom_source,
             "resubscribe": self.resubscribe is not Resubscribe.NEVER,
             "ask_again_after": self.ask_again_after is not None,
+            "conflicts": self.conflicts != OUT,
         }
         if names := [name for name, value in given.items() if value]:
             return f"{', '.join(names)}: for mode='subscribe' only. Leave it out to unsubscribe."
@@ -161,6 +171,8 @@ class SubscriptionsSync(SyncType):
         self._asks = terms.subscribes and not terms.historical_import
         self._delivery: ConsentDelivery | None = None
         self._is_preview = False
+        self._objections: Objections | None = None
+        self._closing = ExitStack()
         self._means: Means
 
     @property
@@ -189,7 +201,7 @@ class SubscriptionsSync(SyncType):
         """Take what a preview needs, too."""
         self._means = means
 
-    def mapper(self, columns: Sequence[str]) -> SubscriptionMapper:
+    def mapper(self, columns: Sequence[str]) -> Mapper:
         """The mapper for the columns of a result.
 
         :raises MappingError: when mapping, columns and terms do not fit.
@@ -215,7 +227,19 @@ class SubscriptionsSync(SyncType):
             mapper.identifier,
             ", ".join(left_alone) or "none",
         )
-        return mapper
+        return self._heard(mapper) if self._terms.subscribes and mapper.speaks_of else mapper
+
+    def _heard(self, mapper: SubscriptionMapper) -> HeardMapper:
+        """The mapper, where rows may disagree on somebody's consent."""
+        if self._terms.conflicts == FIRST:
+            words = self._closing.enter_context(closing(FirstWords(self._means.scratch)))
+            return HeardMapper(mapper, words.hear)
+        self._objections = self._closing.enter_context(closing(Objections(self._means.scratch)))
+        return HeardMapper(mapper, self._objections.hear)
+
+    def hold(self, means: Means) -> HeldForConsent | None:
+        """Where any row may say no, nobody is sent before the last one is read."""
+        return HeldForConsent(means.scratch, self._objections) if self._objections else None
 
     def changes(self, ledger: Ledger | None, *, is_preview: bool) -> Changes:
         """What tells which rows are to be sent; without ``only_changes`` all of them, whatever state is kept."""
@@ -260,6 +284,10 @@ class SubscriptionsSync(SyncType):
                 "%s people were asked for a confirmation; they are subscribed when they give it.", f"{sent:,}"
             )
         return {"subscribed": 0 if self._asks else sent, "confirmation_requested": sent if self._asks else 0}
+
+    def close(self) -> None:
+        """Forget what rows said."""
+        self._closing.close()
 
     # --- what a delivery is made of ---------------------------------------------------------------------------
 

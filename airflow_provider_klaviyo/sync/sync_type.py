@@ -11,7 +11,7 @@ from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements, KeptState, NoState
 from airflow_provider_klaviyo.sync.batching import BatchLimits
 from airflow_provider_klaviyo.sync.changes import Changes, OnlyChanges, SendAll
-from airflow_provider_klaviyo.sync.engine import Delivery, Mapper
+from airflow_provider_klaviyo.sync.engine import Delivery, Hold, Mapper
 from airflow_provider_klaviyo.sync.preview import PathOf
 from airflow_provider_klaviyo.sync.report import SyncReport
 from airflow_provider_klaviyo.sync.spool import Spool
@@ -93,6 +93,13 @@ class SyncType:
         :raises MappingError: when mapping and columns do not fit.
         """
         raise NotImplementedError
+
+    def hold(self, means: Means) -> Hold | None:  # noqa: ARG002 - for those that must know every row
+        """What records are kept back in until every row was read; None where they are sent as they come.
+
+        Asked when the mapper is made.
+        """
+        return None
 
     def changes(self, ledger: Ledger | None, *, is_preview: bool) -> Changes:
         """What tells which rows are to be sent."""

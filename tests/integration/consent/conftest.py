@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -12,7 +13,9 @@ import pytest
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.operators import run as operator_run
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
+from airflow_provider_klaviyo.sync.rows import RowStream
 from tests.integration.conftest import Run, StartEmulator, run_operator
 
 COLUMNS = (
@@ -152,3 +155,45 @@ def writes(klaviyo: Emulator) -> int:
 
 def bodies(klaviyo: Emulator, operation: str) -> list[Any]:
     return [json.loads(request.body) for request in klaviyo.requests(operation) if request.body]
+
+
+@pytest.fixture
+def words(people: People) -> Any:
+    """A table of rows in the order in which they are read, all of it text; returns the query."""
+
+    def hold(*rows: dict[str, object]) -> str:
+        columns = ("id", "email", "phone", "customer", "email_ok", "sms_ok", "agreed_at")
+        people.execute("DROP TABLE IF EXISTS words")
+        people.execute(f"CREATE TABLE words (n SERIAL, {' TEXT, '.join(columns)} TEXT)")
+        values = [[row.get(name) for name in columns] for row in rows]
+        if values:
+            places = ", ".join(["%s"] * len(columns))
+            people.execute(f"INSERT INTO words ({', '.join(columns)}) VALUES ({places})", values)
+        return f"SELECT {', '.join(columns)} FROM words ORDER BY n"
+
+    return hold
+
+
+@pytest.fixture
+def chunks(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Read so many rows at a time."""
+
+    def of(size: int) -> None:
+        monkeypatch.setattr(operator_run, "RowStream", partial(RowStream, chunk_size=size))
+
+    return of
+
+
+def sent(klaviyo: Emulator, operation: str = SUBSCRIBE) -> set[tuple[str, str]]:
+    """Channels and addresses of all requests."""
+    names = {"email": "email", "sms": "phone_number"}
+    records = [record for body in bodies(klaviyo, operation) for record in profiles(body)]
+    return {
+        (channel, record["attributes"][names[channel]])
+        for record in records
+        for channel in record["attributes"]["subscriptions"]
+    }
+
+
+def profiles(body: Any) -> list[Any]:
+    return list(body["data"]["attributes"]["profiles"]["data"])
