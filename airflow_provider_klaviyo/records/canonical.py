@@ -14,6 +14,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Context, Decimal
+from operator import methodcaller
 from types import NoneType
 from typing import Any, Final
 from uuid import UUID
@@ -27,25 +28,32 @@ _INTEGERS_END = 2**63
 _WRITTEN_WITHOUT_EXPONENT = (1e-4, 1e15)
 """Floats that are written as the decimal number of the same digits is."""
 
+_is_in_utc = methodcaller("endswith", "+00:00")
 _all_digits = Context(prec=1_000_000)
 _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 _TEXTS = (str, bytes, bytearray, memoryview)
 """What may hold JSON, whose timestamps are texts."""
 
-_SPELLED: Final = frozenset((str, int, bool, NoneType))
-_TIMELESS: Final = frozenset((*_SPELLED, float, Decimal, dt.date, dt.time, UUID))
+_SPELLED: Final = frozenset((str, int, bool))
+_TIMELESS: Final = frozenset((*_SPELLED, NoneType, float, Decimal, dt.date, dt.time, UUID))
 
 
-def canonical(values: Sequence[Any], given: Sequence[object], timezone: dt.tzinfo) -> list[Any]:
+def canonical(values: list[Any], given: Sequence[object], timezone: dt.tzinfo) -> list[Any]:
     """The values of a field in the one spelling.
 
     :param values: as they are sent; None stays None.
     :param given: the column that they were read from, which tells a timestamp from a text.
     :param timezone: of timestamps that have none.
     """
-    if _SPELLED.issuperset(map(type, values)) and _TIMELESS.issuperset(map(type, given)):
-        return list(values)
+    kinds = set(map(type, values)) - {NoneType}
+    if kinds <= _SPELLED and (
+        _TIMELESS.issuperset(map(type, given)) or all(map(_is_in_utc, filter(None, values)))
+    ):
+        return values
+    if len(kinds) == 1 and kinds <= _NUMBERS.keys():
+        number = _NUMBERS[kinds.pop()]
+        return [None if value is None else number(value) for value in values]
     return [_spelled(value, source, timezone) for value, source in zip(values, given, strict=True)]
 
 
@@ -63,7 +71,7 @@ def _spelled(value: Any, source: object, timezone: dt.tzinfo) -> object:
 
 def _instant(text: str, source: dt.datetime, timezone: dt.tzinfo) -> str:
     """In UTC, unless it is already, or is so early or late that UTC has no such year."""
-    if text.endswith("+00:00"):
+    if _is_in_utc(text):
         return text
     try:
         moment = source if source.utcoffset() is not None else source.replace(tzinfo=timezone)

@@ -47,15 +47,20 @@ class Marked(NamedTuple):
 
 
 class Met(NamedTuple):
-    """Which keys a run meets for the first time, what is acknowledged under them, and which are in doubt.
+    """Which keys a run meets for the first time, the fingerprints of the acknowledged, and who is in doubt.
 
-    ``acknowledged`` has the fingerprints and ``persons`` the people of the rows that count as acknowledged.
+    ``found`` are the rows as they were read, for what is rarely asked.
     """
 
     is_first: list[bool]
     acknowledged: Mapping[int, int]
     in_doubt: Collection[int]
-    persons: Mapping[int, int] = {}
+    found: Sequence[Sequence[int]] = ()
+
+    @property
+    def persons(self) -> dict[int, int]:
+        """Whom the acknowledged rows name."""
+        return {key: person for key, _, _, _, person in self.found if key in self.acknowledged}
 
 
 class StateTable:
@@ -131,7 +136,7 @@ class StateTable:
             is_first,
             {key: fingerprint for key, _, fingerprint, _, _ in found if fingerprint is not None},
             {key for key, _, _, is_in_doubt, _ in found if is_in_doubt},
-            {key: person for key, _, fingerprint, _, person in found if fingerprint is not None},
+            found,
         )
 
     def _begin_run(self) -> None:

@@ -147,11 +147,13 @@ class OnlyChanges:
 
     def unsent(self, records: list[Record]) -> Unsent:
         """New and changed rows, and those without a verdict or with a bad one."""
-        hash_meanings(records)
         acknowledged, in_doubt = self._met.acknowledged, self._met.in_doubt
-        changed = self._without_hashed_before(
-            [record for record in records if acknowledged.get(record.key) != record.fingerprint]
-        )
+        changed = []
+        for record, fingerprint in zip(records, fingerprints_of(records), strict=True):
+            if acknowledged.get(record.key) != fingerprint:
+                record.fingerprint, record.meaning = fingerprint, b""
+                changed.append(record)
+        changed = self._without_hashed_before(changed)
         skipped = self._recorded(records, {record.number for record in changed})
         told = {flaw.number for flaw in skipped}
         unsent = [record for record in changed if record.number not in told]
@@ -203,11 +205,9 @@ class OnlyChanges:
             record.person = person
 
 
-def hash_meanings(records: Sequence[Record]) -> None:
-    """Give records the hashes of what they mean, which are all that is needed of that from then on."""
-    hashes = fingerprints([record.meaning or record.sent for record in records])
-    for record, fingerprint in zip(records, hashes, strict=True):
-        record.fingerprint, record.meaning = fingerprint, b""
+def fingerprints_of(records: Sequence[Record]) -> list[int]:
+    """The hashes of what records mean."""
+    return fingerprints([record.meaning or record.sent for record in records])
 
 
 def _is_about(record: Record, person: int) -> bool:

@@ -16,7 +16,7 @@ from airflow_provider_klaviyo.records.record import Record, Row
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger, Sent
 from airflow_provider_klaviyo.state.tracked import Absent
-from airflow_provider_klaviyo.sync.changes import Changes, Keyed, Unsent, hash_meanings
+from airflow_provider_klaviyo.sync.changes import Changes, Keyed, Unsent, fingerprints_of
 from airflow_provider_klaviyo.sync.list_members import Find, Looked, MemberFinder
 from airflow_provider_klaviyo.sync.list_mirror import Leaving, MirrorChanges, MirrorList
 from airflow_provider_klaviyo.sync.sync_type import Means
@@ -165,8 +165,8 @@ class StrictChanges(MirrorChanges):
         """Those who are not on the list."""
         members: list[Record] = []
         others: list[Record] = []
-        hash_meanings(records)
-        for record in records:
+        for record, fingerprint in zip(records, fingerprints_of(records), strict=True):
+            record.fingerprint = fingerprint
             (members if record.identity in self._on_list else others).append(record)
         self._ledger.move(
             [Sent(each.key, each.fingerprint, self._person(each)) for each in members], is_acknowledged=True

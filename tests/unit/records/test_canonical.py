@@ -162,7 +162,6 @@ NOON = dt.datetime(2026, 7, 1, 12, tzinfo=dt.UTC)
         (MappingProxyType({"a": 5}), {"a": Decimal("5.0")}),
         (dt.date(2026, 7, 1), "2026-07-01"),
     ],
-    ids=str,
 )
 def test_these_are_one(alike: tuple[object, ...]) -> None:
     assert len(set(map(meaning, alike))) == 1

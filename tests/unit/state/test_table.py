@@ -79,6 +79,7 @@ def test_it_knows_what_a_dictionary_knows(  # noqa: C901 - one branch for each o
                     for key in set(keys) & model.keys()
                     if model[key][2] is Status.ACKNOWLEDGED and model[key][3] > serial // 2
                 }
+                assert met.persons == {key: model[key][1] for key in met.acknowledged}
             else:
                 if name == "forget":
                     table.forget(keys)
