@@ -199,6 +199,7 @@ SCOPES = {
     "list": (
         IMPORT_PROFILES,
         GET_IMPORT_JOBS,
+        GET_IMPORT_ERRORS,
         GET_PROFILES,
         GET_LIST_PROFILES,
         ADD_TO_LIST,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,6 +58,7 @@ class ImportJobDelivery(PooledDelivery):
 
     :param waits: whether ``finish`` waits until Klaviyo has settled every job.
     :param poll_interval: seconds between two looks at the open jobs; the first looks come sooner.
+    :param identifier: what identifies people; known once the query's columns are.
     :param list_id: a list to put the people on.
     """
 
@@ -68,10 +70,12 @@ class ImportJobDelivery(PooledDelivery):
         *,
         waits: bool,
         poll_interval: float,
+        identifier: Callable[[], str],
         list_id: str = "",
     ) -> None:
         super().__init__(client, state)
         self._spool = spool
+        self._identifier = identifier
         self._waits = waits
         self._poll_interval = poll_interval
         self._list_id = list_id
@@ -163,7 +167,7 @@ class ImportJobDelivery(PooledDelivery):
         ticket = self._state.send(part)
         job = start_import(self._client, [record.body for record in part], self._list_id)
         self._state.start(ticket, job.id)
-        rows = self._spool.keep(part)
+        rows = self._spool.keep(part, self._identifier())
         self._jobs[job.id] = _OpenJob(
             job.id, len(part), part[0].number, part[-1].number, ticket, rows, self._client.clock.now()
         )
@@ -199,14 +203,10 @@ class ImportJobDelivery(PooledDelivery):
 
     def _settle(self, job: ImportJob) -> None:
         opened = self._settling[job.id]
-        if job.is_clean(opened.size):
-            self._state.settle(opened.ticket)
-            self._tell(Settled(accepted=opened.size))
-        else:
-            kept = self._spool.load(opened.rows)
-            verdict = read_verdicts(self._client, job, kept)
-            self._state.settle(opened.ticket, *places_of(verdict, kept))
-            self._tell(verdict)
+        load = cache(lambda: self._spool.load(opened.rows))
+        verdict = read_verdicts(self._client, job, opened.size, load)
+        self._state.settle(opened.ticket, *places_of(verdict, load))
+        self._tell(verdict)
         del self._settling[job.id]
         self._spool.drop(opened.rows)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILES
 from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, RecordError, import_errors
@@ -22,9 +22,14 @@ _IDENTIFIERS = {
     "external_id": "external_id",
 }
 
+Load = Callable[[], Kept]
+"""Gives the rows of a job, when its errors ask for them: most jobs have none."""
 
-PlaceOf = Callable[[str, str], int | None]
-"""The place in a job of the person with this identifier (its field and its value), if it is known."""
+PlaceOf = Callable[[Mapping[str, str]], int | None]
+"""The place in a job of the person with these identifiers (field and value); None where these do not tell."""
+
+SOMEBODY_ELSE = -1
+"""In place of a place: the person is none of the job's."""
 
 
 def verdicts_of(
@@ -33,46 +38,47 @@ def verdicts_of(
     """Who was taken and who was not.
 
     A cancelled job, or one whose counts do not add up, acknowledges nobody: whom its errors name is rejected,
-    everybody else is pending. Where everybody failed, errors need not name anybody.
+    everybody else is pending. So are the two of whom one error names both. Where everybody failed, errors need not
+    name anybody.
     """
-    problems, unplaced = _by_place(len(kept), errors, place_of or _Places(kept))
+    found = _Found(len(kept), errors, place_of or place_by_identity(kept))
     if job.refused_all(len(kept)):
-        problems, unplaced = _for_all(len(kept), problems, unplaced), set()
-    doubt = _doubt(job, len(kept), len(problems), unplaced)
+        found.is_everybody()
+    doubt = _doubt(job, len(kept), found)
     verdicts = [
-        Verdict(kept[place][0], kept[place][2], Outcome.REJECTED, tuple(found))
-        for place, found in problems.items()
+        Verdict(kept[place][0], kept[place][2], Outcome.REJECTED, tuple(problems))
+        for place, problems in found.problems.items()
     ]
-    if not doubt:
-        return Settled(accepted=len(kept) - len(problems), verdicts=verdicts)
-    reason = (Problem("", doubt),)
+    reasons = dict.fromkeys(range(len(kept)), doubt) if doubt else {}
     verdicts += [
-        Verdict(number, row, Outcome.PENDING, reason)
-        for place, (number, _, row) in enumerate(kept)
-        if place not in problems
+        Verdict(kept[place][0], kept[place][2], Outcome.PENDING, (Problem("", reason),))
+        for place, reason in (reasons | found.disputed).items()
+        if place not in found.problems
     ]
-    return Settled(verdicts=verdicts)
+    return Settled(accepted=len(kept) - len(verdicts), verdicts=verdicts)
 
 
 def read_verdicts(
-    client: KlaviyoClient, job: ImportJob, kept: Kept, place_of: PlaceOf | None = None
+    client: KlaviyoClient, job: ImportJob, size: int, load: Load, place_of: PlaceOf | None = None
 ) -> Settled:
-    """The verdicts of a job, with its errors read where there are any."""
-    is_complete = job.status is JobStatus.COMPLETE
-    errors = import_errors(client, job.id) if job.failed or (is_complete and job.failed is None) else ()
+    """The verdicts of a job of so many rows. The errors of a complete one are read whatever it counts."""
     try:
-        return verdicts_of(job, kept, errors, place_of)
+        is_readable = job.failed or job.status is JobStatus.COMPLETE
+        errors = list(import_errors(client, job.id)) if is_readable else []
     except KlaviyoRequestError as error:
-        return all_pending(kept, f"the errors of import job {job.id} cannot be read: {mask(str(error))}")
+        return all_pending(load(), f"the errors of import job {job.id} cannot be read: {mask(str(error))}")
+    if not errors and job.is_clean(size):
+        return Settled(accepted=size)
+    return verdicts_of(job, load(), errors, place_of)
 
 
-def places_of(settled: Settled, kept: Kept) -> tuple[list[int], list[int]]:
+def places_of(settled: Settled, load: Load) -> tuple[list[int], list[int]]:
     """The places in a job of those who were rejected, and of those who are pending."""
-    outcomes = {verdict.number: verdict.outcome for verdict in settled.verdicts}
     places: dict[Outcome, list[int]] = {Outcome.REJECTED: [], Outcome.PENDING: []}
-    for place, (number, _, _) in enumerate(kept):
-        if number in outcomes:
-            places[outcomes[number]].append(place)
+    if outcomes := {verdict.number: verdict.outcome for verdict in settled.verdicts}:
+        for place, (number, _, _) in enumerate(load()):
+            if number in outcomes:
+                places[outcomes[number]].append(place)
     return places[Outcome.REJECTED], places[Outcome.PENDING]
 
 
@@ -82,70 +88,85 @@ def all_pending(kept: Kept, reason: str) -> Settled:
     return Settled(verdicts=[Verdict(number, row, Outcome.PENDING, problem) for number, _, row in kept])
 
 
-def _doubt(job: ImportJob, size: int, rejected: int, unplaced: Collection[str]) -> str:
+def place_by_identity(kept: Kept) -> PlaceOf:
+    """Finds people by the field and the value that identify their records.
+
+    Of the fields that identify anybody in the job, the first that a person has is the one: somebody else may have
+    the same value in a later one.
+    """
+    people = {identity: place for place, (_, identity, _) in enumerate(kept)}
+    used = {identity.partition("\0")[0] for identity in people}
+
+    def place_of(identifiers: Mapping[str, str]) -> int | None:
+        told = next((name for name in identifiers if name in used), None)
+        return people.get(f"{told}\0{identifiers[told]}", SOMEBODY_ELSE) if told else None
+
+    return place_of
+
+
+class _Found:
+    """What the errors of a job say of whom: ``problems`` and ``disputed`` by the place in the job.
+
+    ``disputed`` says why it is not known whether somebody was taken; ``unplaced`` are the words of errors that name
+    nobody.
+    """
+
+    def __init__(self, size: int, errors: Iterable[RecordError], place_of: PlaceOf) -> None:
+        self.size = size
+        self.problems: dict[int, list[Problem]] = {}
+        self.disputed: dict[int, str] = {}
+        self.unplaced: set[str] = set()
+        for error in errors:
+            self._take(error, place_of)
+
+    def is_everybody(self) -> None:
+        """Give everybody a reason: the own one, or what the errors say that name nobody."""
+        words = "; ".join(sorted(self.unplaced)[:_SHOWN]) or "no reason given"
+        for place in range(self.size):
+            self.problems.setdefault(place, [Problem("", f"Klaviyo rejected it: {words}")])
+        self.unplaced.clear()
+
+    @property
+    def counts(self) -> range:
+        """How many may have failed."""
+        certain = len(self.problems)
+        return range(certain, certain + len(self.disputed.keys() - self.problems) + 1)
+
+    def _take(self, error: RecordError, place_of: PlaceOf) -> None:
+        pointed, field = place_and_field(error.pointer, _PREFIX)
+        repeated = place_of(dict(_identifiers(error.payload)))
+        named = {place for place in (pointed, repeated) if place is not None}
+        places = [place for place in named if 0 <= place < self.size]
+        if not places:
+            self.unplaced.add(mask(error.words))
+        elif len(named) > 1:
+            dispute = f"an import error points at one profile and repeats another: {mask(error.words)}"
+            self.disputed.update(dict.fromkeys(places, dispute))
+        else:
+            problem = Problem(field, f"Klaviyo rejected it: {error.words}")
+            self.problems.setdefault(places[0], []).append(problem)
+
+
+def _doubt(job: ImportJob, size: int, found: _Found) -> str:
     """Why the job does not account for everybody; empty when it does."""
     if job.status is not JobStatus.COMPLETE:
         return f"import job {job.id} is {job.status}, not complete"
-    if job.adds_up_to(size, rejected) and not unplaced:
+    if not found.unplaced and any(job.adds_up_to(size, failed) for failed in found.counts):
         return ""
     told = (
         f"import job {job.id} does not add up: {size} profiles were sent, and it counts {job.total} in all, "
-        f"{job.completed} completed and {job.failed} failed, while its errors name {rejected} of them"
+        f"{job.completed} completed and {job.failed} failed, while its errors name {len(found.problems)} of them"
     )
-    return f"{told}; errors that name nobody: {'; '.join(sorted(unplaced)[:_SHOWN])}" if unplaced else told
+    unplaced = "; ".join(sorted(found.unplaced)[:_SHOWN])
+    return f"{told}; errors that name nobody: {unplaced}" if unplaced else told
 
 
-def _by_place(
-    size: int, errors: Iterable[RecordError], place_of: PlaceOf
-) -> tuple[dict[int, list[Problem]], set[str]]:
-    """What is wrong with whom, and the words of errors that name nobody."""
-    problems: dict[int, list[Problem]] = {}
-    unplaced: set[str] = set()
-    for error in errors:
-        pointed, field = place_and_field(error.pointer, _PREFIX)
-        place = _place_of_payload(error.payload, place_of)
-        if place is None:  # what Klaviyo sends back is surer than where it points
-            place = pointed
-        if place is None or place >= size:
-            unplaced.add(mask(error.words))
-        else:
-            problems.setdefault(place, []).append(Problem(field, f"Klaviyo rejected it: {error.words}"))
-    return problems, unplaced
-
-
-def _for_all(
-    size: int, problems: Mapping[int, list[Problem]], unplaced: Collection[str]
-) -> dict[int, list[Problem]]:
-    """A reason for everybody: the own one, or what the errors say that name nobody."""
-    words = "; ".join(sorted(unplaced)[:_SHOWN]) or "no reason given"
-    return {
-        place: problems.get(place) or [Problem("", f"Klaviyo rejected it: {words}")] for place in range(size)
-    }
-
-
-class _Places:
-    """Finds people by the identities of their records; prepared when first asked, since most jobs have no errors."""
-
-    def __init__(self, kept: Kept) -> None:
-        self._kept = kept
-        self._people: dict[str, int] = {}
-
-    def __call__(self, field: str, value: str) -> int | None:  # noqa: ARG002 - an identity may be without its field
-        self._people = self._people or {
-            identity.rpartition("\0")[2]: place for place, (_, identity, _) in enumerate(self._kept)
-        }
-        return self._people.get(value)
-
-
-def _place_of_payload(payload: Mapping[str, object], place_of: PlaceOf) -> int | None:
-    """Where the person of a payload stands in the job; payloads come as a document, a resource or its attributes."""
+def _identifiers(payload: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Whom a payload names, by our fields; payloads come as a document, a resource or its attributes."""
     for key in ("data", "attributes"):
         nested = payload.get(key)
         inner = nested if isinstance(nested, Mapping) else payload
         payload = {"id": payload.get("id"), **inner}
     for key, field in _IDENTIFIERS.items():
-        for spelling in (str(payload.get(key)), str(payload.get(key)).lower()):
-            place = place_of(field, spelling) if payload.get(key) else None
-            if place is not None:
-                return place
-    return None
+        if value := payload.get(key):
+            yield field, str(value).lower() if field == "email" else str(value)

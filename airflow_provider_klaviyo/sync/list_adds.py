@@ -37,9 +37,9 @@ class ListAddDelivery(ImportJobDelivery):
             sync_type.acknowledgements(means.ledger),
             waits=means.waits,
             poll_interval=means.poll_interval,
+            identifier=identifier,
             list_id=self._list,
         )
-        self._identifier = identifier
         self._tracked = means.ledger.people if means.ledger and sync_type.keeps_identity else None
         self._by_id = RefusalHandler(
             ADD_TO_LIST.records, about_records=ABOUT_MEMBERS, has_history=self._state.has_history

@@ -36,6 +36,7 @@ class ProfilesSync(SyncType):
     def __init__(self, mapping: Mapping[str, str] | None, options: ProfileOptions) -> None:
         self._mapping = mapping
         self._options = options
+        self._identifier = ""
 
     def mapper(self, columns: Sequence[str]) -> ProfileMapper:
         """The mapper for the columns of a result.
@@ -45,6 +46,7 @@ class ProfilesSync(SyncType):
         found = Columns(columns)
         fields = bind(found, self._mapping, FIELDS)
         mapper = ProfileMapper(fields, self._options, json_fields(found, self._mapping))
+        self._identifier = mapper.identifier
         _announce(mapper)
         return mapper
 
@@ -56,6 +58,7 @@ class ProfilesSync(SyncType):
             self.acknowledgements(means.ledger),
             waits=means.waits,
             poll_interval=means.poll_interval,
+            identifier=lambda: self._identifier,
         )
 
     def preview(self, path_of: PathOf) -> PreviewDelivery:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from airflow_provider_klaviyo.client.jobs import ImportJob, find_import_jobs
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger, OpenImport, Sent
-from airflow_provider_klaviyo.sync.import_results import places_of, read_verdicts
+from airflow_provider_klaviyo.sync.import_results import (
+    SOMEBODY_ELSE,
+    PlaceOf,
+    places_of,
+    read_verdicts,
+)
 from airflow_provider_klaviyo.sync.spool import Kept
 
 log = logging.getLogger(__name__)
@@ -42,12 +47,9 @@ def settle_open_imports(client: KlaviyoClient, ledger: Ledger, poll_interval: fl
 
 
 def _settle(client: KlaviyoClient, ledger: Ledger, job: ImportJob, opened: OpenImport) -> None:
-    if job.is_clean(len(opened.rows)):
-        failed: list[int] = []
-        pending: list[int] = []
-    else:
-        kept: Kept = [(place, "", ()) for place in range(len(opened.rows))]
-        failed, pending = places_of(read_verdicts(client, job, kept, _Places(opened.rows)), kept)
+    kept: Kept = [(place, "", ()) for place in range(len(opened.rows))]
+    verdicts = read_verdicts(client, job, len(kept), lambda: kept, _place_by_hash(opened.rows))
+    failed, pending = places_of(verdicts, lambda: kept)
     ledger.settle(opened.ticket, failed, pending)
     log.info(
         "Import job %s of an earlier try: %s profiles taken, %s refused, %s without a verdict.",
@@ -58,14 +60,16 @@ def _settle(client: KlaviyoClient, ledger: Ledger, job: ImportJob, opened: OpenI
     )
 
 
-class _Places:
-    """Finds people by the hashes that the state has of them."""
+def _place_by_hash(rows: Sequence[Sent]) -> PlaceOf:
+    """Finds people by the hashes that the state has of them; which field each is known by, it does not tell."""
+    people = {row.person: place for place, row in enumerate(rows)}
 
-    def __init__(self, rows: Sequence[Sent]) -> None:
-        self._people = {row.person: place for place, row in enumerate(rows)}
+    def place_of(identifiers: Mapping[str, str]) -> int | None:
+        hashes = (person_hash(f"{field}\0{value}") for field, value in identifiers.items())
+        found = (people[each] for each in hashes if each in people)
+        return next(found, SOMEBODY_ELSE if identifiers else None)
 
-    def __call__(self, field: str, value: str) -> int | None:
-        return self._people.get(person_hash(f"{field}\0{value}"))
+    return place_of
 
 
 def _rest(client: KlaviyoClient, jobs: int, pause: float) -> None:

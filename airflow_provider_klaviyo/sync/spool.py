@@ -10,7 +10,7 @@ from airflow_provider_klaviyo.records.record import Record, Row
 from airflow_provider_klaviyo.sync.packing import Packing
 
 Kept = list[tuple[int, str, Row]]
-"""What a verdict needs to be told of: number, identity and row of each record."""
+"""What a verdict needs to be told of: number, identity and row of each record. The identity is ``field NUL value``."""
 
 _packing: Packing[Kept] = Packing(Kept)
 
@@ -21,9 +21,18 @@ class Spool:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
-    def keep(self, records: Sequence[Record]) -> Path:
-        """Write down the records; the path is the ticket to get them back."""
-        return self.keep_rows([(record.number, record.identity, record.row) for record in records])
+    def keep(self, records: Sequence[Record], identifier: str) -> Path:
+        """Write down the records; the path is the ticket to get them back.
+
+        :param identifier: the field whose value an identity is that does not name its field.
+        """
+        prefix = f"{identifier}\0"
+        return self.keep_rows(
+            [
+                (each.number, each.identity if "\0" in each.identity else prefix + each.identity, each.row)
+                for each in records
+            ]
+        )
 
     def keep_rows(self, kept: Kept) -> Path:
         """Write down what is needed of records."""

@@ -11,7 +11,7 @@ from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, RecordErr
 from airflow_provider_klaviyo.sync.import_results import verdicts_of
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
 
-KEPT = [(number, f"p{number}@shop.io", (number,)) for number in range(1, 6)]
+KEPT = [(number, f"email\0p{number}@shop.io", (number,)) for number in range(1, 6)]
 PREFIX = "/data/attributes/profiles/data"
 
 
@@ -86,10 +86,61 @@ def test_counts_that_klaviyo_leaves_out_contradict_nothing(nulls: dict[str, Any]
     assert outcomes(verdicts_of(job(**nulls), KEPT, [by_pointer(2)])) == {"accepted": 4, "rejected": 1}
 
 
-def test_what_klaviyo_sends_back_is_surer_than_where_it_points() -> None:
-    payload = {"data": {"attributes": {"email": "p5@shop.io"}}}
-    settled = verdicts_of(job(failed=1), KEPT, [RecordError(f"{PREFIX}/0", "taken", payload)])
-    assert [verdict.number for verdict in settled.verdicts] == [5]
+def kept(*identities: str) -> list[tuple[int, str, tuple[int]]]:
+    return [(number, identity.replace(":", "\0"), (number,)) for number, identity in enumerate(identities, 1)]
+
+
+@pytest.mark.parametrize(
+    ("identities", "payload", "meant"),
+    [
+        (["external_id:b@shop.io", "external_id:2"], {"email": "b@shop.io", "external_id": "2"}, 2),
+        (["email:a@shop.io", "external_id:a@shop.io"], {"external_id": "a@shop.io"}, 2),
+        (["email:a@shop.io", "external_id:x"], {"email": "a@shop.io", "external_id": "x"}, 1),
+        (["external_id:abc", "external_id:ABC"], {"external_id": "ABC"}, 2),
+        (["klaviyo_id:01X", "email:a@shop.io"], {"data": {"id": "01X", "attributes": {"email": "a@shop.io"}}}, 1),
+    ],
+)  # fmt: skip
+def test_the_field_and_the_value_say_who_is_meant(
+    identities: list[str], payload: dict[str, object], meant: int
+) -> None:
+    refused = job(total=2, completed=1, failed=1)
+    settled = verdicts_of(refused, kept(*identities), [by_payload(**payload)])
+    assert settled.accepted == 1
+    assert [(verdict.number, verdict.outcome) for verdict in settled.verdicts] == [(meant, Outcome.REJECTED)]
+
+
+@pytest.mark.parametrize(
+    ("email", "pending"), [("p5@shop.io", {1, 5}), ("stranger@shop.io", {1})], ids=["another", "stranger"]
+)
+def test_whom_pointer_and_payload_disagree_about_is_pending_and_nobody_else(
+    email: str, pending: set[int]
+) -> None:
+    payload = {"data": {"attributes": {"email": email}}}
+    errors = [RecordError(f"{PREFIX}/0", "taken", payload), by_pointer(2)]
+    settled = verdicts_of(job(failed=2), KEPT, errors)
+    assert settled.accepted == 4 - len(pending)
+    assert {v.number for v in settled.verdicts if v.outcome is Outcome.PENDING} == pending
+    assert {v.number for v in settled.verdicts if v.outcome is Outcome.REJECTED} == {3}
+    reasons = [v.problems[0].reason for v in settled.verdicts if v.outcome is Outcome.PENDING]
+    assert all("points at one profile and repeats another: taken" in reason for reason in reasons)
+
+
+def test_a_dispute_does_not_hide_that_more_failed_than_are_told_of() -> None:
+    crossed = RecordError(f"{PREFIX}/0", "taken", {"email": "p5@shop.io"})
+    assert outcomes(verdicts_of(job(failed=3, completed=2), KEPT, [crossed])) == {"pending": 5}
+
+
+@pytest.mark.parametrize("payload", [{}, {"first_name": "Ada"}, {"external_id": "7"}], ids=repr)
+def test_a_payload_that_does_not_tell_whose_it_is_leaves_it_to_the_pointer(
+    payload: dict[str, object],
+) -> None:
+    settled = verdicts_of(job(failed=1), KEPT, [RecordError(f"{PREFIX}/3", "taken", payload)])
+    assert [verdict.number for verdict in settled.verdicts] == [4]
+
+
+def test_errors_count_whatever_the_job_counts() -> None:
+    assert outcomes(verdicts_of(job(failed=0), KEPT, [by_pointer(2)])) == {"rejected": 1, "pending": 4}
+    assert outcomes(verdicts_of(job(failed=0), KEPT, [by_payload()])) == {"pending": 5}
 
 
 def test_the_words_of_errors_that_name_nobody_are_told() -> None:
