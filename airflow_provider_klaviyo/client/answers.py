@@ -84,15 +84,54 @@ def read_document(endpoint: Endpoint, answer: Answer) -> Document:
     if not answer.is_success:
         raise error_of(endpoint, answer)
     document = answer.document()
-    if document is None or "data" not in document:
-        raise _unreadable(endpoint, answer)
+    if document is None or document.get("data") is None:
+        raise unreadable(endpoint, answer)
     return document
 
 
-def resources(document: Document) -> list[Document]:
-    """The resources of a collection, or none where it has another shape."""
+def read_collection(endpoint: Endpoint, answer: Answer) -> Document:
+    """The JSON of a page whose ``data`` is a list of objects.
+
+    A page of another shape is never taken for an empty one: Klaviyo was seen to answer a long scan with 200 and
+    ``data: null``, and with the page when asked again.
+
+    :raises KlaviyoError: as ``read_document`` does.
+    """
+    document = read_document(endpoint, answer)
     listed = document["data"]
-    return [each for each in listed if isinstance(each, Mapping)] if isinstance(listed, list) else []
+    if not isinstance(listed, list) or not all(isinstance(each, Mapping) for each in listed):
+        raise unreadable(endpoint, answer)
+    return document
+
+
+def read_resources(endpoint: Endpoint, answer: Answer) -> Document:
+    """The same where every one of them must have an id and attributes."""
+    document = read_collection(endpoint, answer)
+    if not all(map(_is_resource, resources(document))):
+        raise unreadable(endpoint, answer)
+    return document
+
+
+def read_resource(endpoint: Endpoint, answer: Answer) -> Document:
+    """One resource, with its id and attributes.
+
+    :raises KlaviyoError: as ``read_document`` does.
+    """
+    resource = read_document(endpoint, answer)["data"]
+    if not isinstance(resource, Mapping) or not _is_resource(resource):
+        raise unreadable(endpoint, answer)
+    return resource
+
+
+def resources(page: Document) -> list[Document]:
+    """The resources of a page that was read as a collection."""
+    listed: list[Document] = page["data"]  # type: ignore[assignment]  # held to it when it was read
+    return listed
+
+
+def _is_resource(resource: Document) -> bool:
+    found = resource.get("id")
+    return isinstance(found, str) and bool(found) and isinstance(resource.get("attributes"), Mapping)
 
 
 def attributes_of(resource: Document) -> Document:
@@ -109,7 +148,7 @@ def read_accepted(endpoint: Endpoint, answer: Answer) -> str:
     if not answer.is_success:
         raise error_of(endpoint, answer)
     if answer.body.strip() and answer.document() is None:
-        raise _unreadable(endpoint, answer)
+        raise unreadable(endpoint, answer)
     return answer.partial_failure
 
 
@@ -258,9 +297,13 @@ def _retired(refused: _Refused) -> KlaviyoError:
     return refused.make(KlaviyoRevisionError, msg)
 
 
-def _unreadable(endpoint: Endpoint, answer: Answer) -> KlaviyoError:
+def unreadable(endpoint: Endpoint, answer: Answer) -> KlaviyoError:
+    """The error for a success that does not hold what Klaviyo's schema promises."""
     refused = _Refused(endpoint, answer, ())
-    msg = f"{refused.place} answered {refused.said}. Is the connection's host right?"
+    if answer.document() is None:
+        msg = f"{refused.place} answered {refused.said}. Is the connection's host right?"
+    else:
+        msg = f"The answer of {refused.place} is not shaped as Klaviyo documents it."
     return refused.make(KlaviyoResponseError, msg)
 
 

@@ -11,7 +11,14 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import tenacity
 
-from airflow_provider_klaviyo.client.answers import Answer, Document, read_document
+from airflow_provider_klaviyo.client.answers import (
+    Answer,
+    Document,
+    read_collection,
+    read_document,
+    resources,
+    unreadable,
+)
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.http import CONNECT_TIMEOUT, HttpTransport
@@ -41,6 +48,8 @@ Turn = Callable[[bytes, Read[str]], str]
 """Sends one request with a body, at once and once, and reads the answer."""
 
 _STOP_CHECK = 1.0
+_REMEMBERED_PAGES = 50
+"""So many pages back a page may not lead, so that a scan does not go round in a circle."""
 
 
 class KlaviyoClient:
@@ -89,13 +98,36 @@ class KlaviyoClient:
         return self.send(endpoint, resource_id=resource_id, query=query)
 
     def pages(
-        self, endpoint: Endpoint, *, resource_id: str = "", query: Mapping[str, str] | None = None
+        self,
+        endpoint: Endpoint,
+        *,
+        resource_id: str = "",
+        query: Mapping[str, str] | None = None,
+        read: Read[Document] = read_collection,
     ) -> Iterator[Document]:
-        """Every page of a collection, following ``links.next`` until there is none."""
-        document = self.get(endpoint, resource_id=resource_id, query=query)
-        yield document
-        while following := _next_query(endpoint, document):
-            document = self.get(endpoint, resource_id=resource_id, query=following)
+        """Every page of a collection, following ``links.next`` until there is none.
+
+        A page that is not shaped as it should be is asked for again, and is never taken for the last one.
+
+        :param read: holds a page to its shape.
+        :raises KlaviyoResponseError: when a page stays unreadable.
+        """
+        asked: list[Mapping[str, str]] = []
+        asked_for = (query or {}).get("page[size]")
+
+        def read_page(endpoint: Endpoint, answer: Answer) -> tuple[Document, Mapping[str, str]]:
+            document = read(endpoint, answer)
+            following = _next_query(document, asked_for)
+            if following is None or (following and following in asked):
+                raise unreadable(endpoint, answer)
+            return document, following
+
+        following: Mapping[str, str] = query or {}
+        while following or not asked:
+            asked = [*asked[-_REMEMBERED_PAGES:], following]
+            document, following = self.send(
+                endpoint, resource_id=resource_id, query=following, read=read_page
+            )
             yield document
 
     def send(
@@ -264,17 +296,16 @@ def _log_wait(state: tenacity.RetryCallState) -> None:
     log.warning("%s Try %d follows in %.1f s.", _error(state), state.attempt_number + 1, state.upcoming_sleep)
 
 
-def _next_query(endpoint: Endpoint, document: Document) -> dict[str, str]:
-    """The query of ``links.next``. Its host is left out: behind a proxy it would be another than the connection's.
+def _next_query(page: Document, size: str | None) -> dict[str, str] | None:
+    """The query of ``links.next``; empty for the last page. Its host is left out: behind a proxy it would be another.
 
-    :raises KlaviyoResponseError: when there is more to read, and where cannot be read: nobody may be overlooked.
+    :param size: how many resources a page was to have.
+    :returns: None where there is or may be more to read, and where cannot be read: nobody may be overlooked.
     """
-    links = document.get("links")
-    following = links.get("next") if isinstance(links, Mapping) else links
-    if not following:
+    links = page.get("links")
+    if links is None:
+        return None if str(len(resources(page))) == size else {}
+    following = links.get("next", "") if isinstance(links, Mapping) else links
+    if following is None or following == "":
         return {}
-    query = dict(parse_qsl(urlsplit(following).query)) if isinstance(following, str) else {}
-    if not query:
-        msg = f"The answer of {endpoint.name} has more pages and does not say where, as Klaviyo documents it."
-        raise KlaviyoResponseError(msg, endpoint=endpoint.name)
-    return query
+    return dict(parse_qsl(urlsplit(following).query)) or None if isinstance(following, str) else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple, Protocol
 
@@ -16,6 +16,8 @@ from airflow_provider_klaviyo.client.answers import (
     attributes_of,
     read_accepted,
     read_document,
+    read_resource,
+    read_resources,
     resources,
 )
 from airflow_provider_klaviyo.client.endpoints import (
@@ -30,6 +32,7 @@ from airflow_provider_klaviyo.client.endpoints import (
 )
 from airflow_provider_klaviyo.client.filters import MOST_VALUES, equals
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.people import read_profiles
 from airflow_provider_klaviyo.client.retry import was_not_processed
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoConfigurationError,
@@ -104,7 +107,7 @@ def find_list(client: KlaviyoClient, name: str) -> str | None:
 
 
 def _find_exactly(client: KlaviyoClient, name: str) -> str | None:
-    pages = client.pages(GET_LISTS, query={"filter": equals("name", name)})
+    pages = client.pages(GET_LISTS, query={"filter": equals("name", name)}, read=read_resources)
     ids = [
         str(found["id"])
         for page in pages
@@ -127,7 +130,7 @@ def refuse_alike(client: KlaviyoClient, name: str) -> None:
     wanted = _folded(name)
     alike = [
         f"{told!r} ({found['id']})"
-        for page in client.pages(GET_LISTS)
+        for page in client.pages(GET_LISTS, read=read_resources)
         for found in resources(page)
         if _folded(told := str(attributes_of(found).get("name"))) == wanted
     ]
@@ -146,12 +149,12 @@ def _folded(name: str) -> str:
 def name_of_list(client: KlaviyoClient, list_id: str) -> str | None:
     """The name of a list; None when there is no list of this id."""
     try:
-        resource = client.get(GET_LIST, resource_id=list_id)["data"]
+        resource = client.send(GET_LIST, resource_id=list_id, read=read_resource)
     except KlaviyoRequestError as error:
         if error.status in NOT_FOUND:
             return None
         raise
-    return str(attributes_of(resource).get("name") or list_id) if isinstance(resource, Mapping) else None
+    return str(attributes_of(resource).get("name") or list_id)
 
 
 def count_members(client: KlaviyoClient, list_id: str) -> int:
@@ -237,7 +240,7 @@ def _appears(client: KlaviyoClient, name: str) -> str | None:
 def all_members(client: KlaviyoClient, list_id: str) -> Iterator[list[Member]]:
     """Everybody on a list, a page at a time."""
     query = {"fields[profile]": "email,phone_number,external_id", "page[size]": str(MOST_VALUES)}
-    for page in client.pages(GET_LIST_PROFILES, resource_id=list_id, query=query):
+    for page in client.pages(GET_LIST_PROFILES, resource_id=list_id, query=query, read=read_profiles):
         yield list(map(member_of, resources(page)))
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from airflow_provider_klaviyo.client.answers import Document, attributes_of
-from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES
+from airflow_provider_klaviyo.client.answers import (
+    Answer,
+    Document,
+    attributes_of,
+    read_resources,
+    resources,
+    unreadable,
+)
+from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES, Endpoint
 from airflow_provider_klaviyo.client.filters import MOST_VALUES, any_of, in_filters
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.exceptions import KlaviyoResponseError
 
 Found = dict[str, list[Document]]
 """The profiles that each value found; addresses are in lower case."""
@@ -61,8 +67,8 @@ class _Search:
                 found |= again
                 missing = [value for value in missing if self._key(value) not in found]
             for value in missing if strangers else ():
-                if resources := list(self._read([value])):
-                    found[self._key(value)] = resources
+                if profiles := list(self._read([value])):
+                    found[self._key(value)] = profiles
         return found
 
     def _sort(self, values: Sequence[str]) -> tuple[Found, bool]:
@@ -85,17 +91,18 @@ class _Search:
     def _read(self, values: Sequence[str]) -> Iterator[Document]:
         endpoint = GET_LIST_PROFILES if self._list_id else GET_PROFILES
         query = {**self._query, "filter": any_of(self._field, values)}
-        for page in self._client.pages(endpoint, resource_id=self._list_id, query=query):
-            resources = page["data"]
-            if not isinstance(resources, list) or not all(map(_is_profile, resources)):
-                msg = f"The answer of {endpoint.name} is not shaped as Klaviyo documents it, so nobody is known by it."
-                raise KlaviyoResponseError(msg, endpoint=endpoint.name)
-            yield from resources
+        for page in self._client.pages(endpoint, resource_id=self._list_id, query=query, read=read_profiles):
+            yield from resources(page)
 
 
-def _is_profile(resource: object) -> bool:
-    return (
-        isinstance(resource, Mapping)
-        and isinstance(resource.get("id"), str)
-        and isinstance(resource.get("attributes"), Mapping)
-    )
+def read_profiles(endpoint: Endpoint, answer: Answer) -> Document:
+    """The JSON of a page of profiles, each with an id and with identifiers that are text or null.
+
+    :raises KlaviyoError: as ``read_resources`` does.
+    """
+    page = read_resources(endpoint, answer)
+    for profile in resources(page):
+        attributes = attributes_of(profile)
+        if not all(isinstance(attributes.get(name), (str, type(None))) for name in _FIELDS):
+            raise unreadable(endpoint, answer)
+    return page

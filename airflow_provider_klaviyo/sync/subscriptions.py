@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
-from airflow_provider_klaviyo.client.answers import attributes_of, read_accepted
+from airflow_provider_klaviyo.client.answers import attributes_of, read_accepted, read_resource
 from airflow_provider_klaviyo.client.endpoints import (
     GET_LIST,
     MAX_REQUEST_BYTES,
@@ -410,13 +410,13 @@ def _list_named(client: KlaviyoClient, name: str) -> str:
 def _opt_in_process(client: KlaviyoClient, list_id: str) -> object:
     """How people join a list: ``single_opt_in``, ``double_opt_in``, or whatever Klaviyo will call it one day."""
     try:
-        resource = client.get(GET_LIST, resource_id=list_id)["data"]
+        resource = client.send(GET_LIST, resource_id=list_id, read=read_resource)
     except KlaviyoRequestError as error:
         if error.status not in NOT_FOUND:
             raise
         msg = f"Klaviyo has no list with the id {list_id}. Nothing was sent: check list_id, or use list_name."
         raise KlaviyoConfigurationError(msg) from error
-    return attributes_of(resource).get("opt_in_process") if isinstance(resource, Mapping) else None
+    return attributes_of(resource).get("opt_in_process")
 
 
 def _announce_terms(terms: Terms, list_id: str | None, *, asks: bool) -> None:

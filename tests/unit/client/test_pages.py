@@ -1,0 +1,97 @@
+"""Pages of a collection: one that cannot be read is asked for again, and is never the last one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.client.endpoints import GET_PROFILES
+from airflow_provider_klaviyo.client.lists import all_members, find_list, name_of_list
+from airflow_provider_klaviyo.client.people import find_people
+from airflow_provider_klaviyo.exceptions import KlaviyoResponseError
+from tests.unit.client.conftest import MakeWorld, Scripted
+
+HERE = "https://a.klaviyo.com/api/lists/L/profiles/?page%5Bcursor%5D="
+
+
+def profile(number: int, **attributes: object) -> dict[str, Any]:
+    known = {"email": f"p{number}@x.com", "phone_number": None, "external_id": None}
+    return {"type": "profile", "id": f"P{number}", "attributes": known | attributes}
+
+
+def page(*resources: object, following: str | None = None, **members: object) -> Scripted:
+    document = {"data": list(resources), "links": {"self": HERE, "next": following}} | members
+    return Scripted(200, json.dumps(document).encode())
+
+
+FIRST = page(*map(profile, range(100)), following=f"{HERE}2")
+LAST = page(profile(100))
+UNREADABLE = {
+    "empty": Scripted(200, b""),
+    "null": Scripted(200, b"null"),
+    "a text": Scripted(200, b'"ok"'),
+    "no data": Scripted(200, b"{}"),
+    "data is null": page(data=None),
+    "data is an object": page(data=profile(7)),
+    "data is a text": page(data="none"),
+    "a resource is null": page(profile(7), None),
+    "a resource without id": page(profile(7) | {"id": None}),
+    "a resource with a number as id": page(profile(7) | {"id": 7}),
+    "a resource with an empty id": page(profile(7) | {"id": ""}),
+    "attributes are a list": page(profile(7) | {"attributes": []}),
+    "attributes are null": page(profile(7) | {"attributes": None}),
+    "an address that is a number": page(profile(7, email=7)),
+    "a number that is a list": page(profile(7, phone_number=["+14155550101"])),
+    "an external id that is a number": page(profile(7, external_id=4711)),
+    "more to read and nowhere to go": page(profile(7), following="https://a.klaviyo.com/api/lists"),
+    "more to read at a number": page(profile(7), links={"next": 2}),
+    "a full page that does not say whether it is the last": page(*map(profile, range(100)), links=None),
+    "a page that is its own next": page(profile(7), following=f"{HERE}2"),
+}
+
+
+@pytest.mark.parametrize("odd", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_page_that_cannot_be_read_is_asked_for_again_and_nobody_is_overlooked(
+    world: MakeWorld, odd: Scripted
+) -> None:
+    made = world(FIRST, odd, LAST)
+    members = [member.id for part in all_members(made.client, "L") for member in part]
+    assert members == [f"P{number}" for number in range(101)]
+    assert made.server.requests[1].path == made.server.requests[2].path
+
+
+@pytest.mark.parametrize("odd", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_page_that_stays_unreadable_is_an_error_and_not_the_end(world: MakeWorld, odd: Scripted) -> None:
+    made = world(FIRST, odd)
+    with pytest.raises(KlaviyoResponseError, match="Gave up after 4 tries"):
+        list(all_members(made.client, "L"))
+    assert made.clock.time < 1_000_060
+
+
+def test_a_page_that_leads_back_ends_the_scan(world: MakeWorld) -> None:
+    made = world(page(profile(1), following=f"{HERE}2"), page(profile(2), following=f"{HERE}3"), LAST, FIRST)
+    read = made.client.pages(GET_PROFILES)
+    assert len(list(read)) == 3
+    circle = world(*(page(profile(n), following=f"{HERE}{n % 3}") for n in range(1, 9)))
+    with pytest.raises(KlaviyoResponseError):
+        list(circle.client.pages(GET_PROFILES))
+
+
+@pytest.mark.parametrize("links", [{"self": HERE}, {"next": None}, {"next": ""}, {}])
+def test_a_page_without_a_next_one_is_the_last(world: MakeWorld, links: object) -> None:
+    made = world(page(*map(profile, range(100)), links=links))
+    assert sum(map(len, all_members(made.client, "L"))) == 100
+
+
+def test_who_is_looked_up_is_not_unknown_because_an_answer_cannot_be_read(world: MakeWorld) -> None:
+    made = world(UNREADABLE["data is null"], page(profile(1)))
+    assert list(find_people(made.client, "email", ["p1@x.com"])) == ["p1@x.com"]
+
+
+def test_a_list_is_not_unknown_because_an_answer_cannot_be_read(world: MakeWorld) -> None:
+    known = {"type": "list", "id": "L", "attributes": {"name": "VIPs"}}
+    made = world(Scripted(200, b'{"data": null}'), page(known), page(data=[]), page(data=known))
+    assert find_list(made.client, "VIPs") == "L"
+    assert name_of_list(made.client, "L") == "VIPs"
