@@ -297,13 +297,15 @@ def _retired(refused: _Refused) -> KlaviyoError:
     return refused.make(KlaviyoRevisionError, msg)
 
 
-def unreadable(endpoint: Endpoint, answer: Answer) -> KlaviyoError:
+def unreadable(
+    endpoint: Endpoint, answer: Answer, problem: str = "is not shaped as Klaviyo documents it"
+) -> KlaviyoError:
     """The error for a success that does not hold what Klaviyo's schema promises."""
     refused = _Refused(endpoint, answer, ())
     if answer.document() is None:
         msg = f"{refused.place} answered {refused.said}. Is the connection's host right?"
     else:
-        msg = f"The answer of {refused.place} is not shaped as Klaviyo documents it."
+        msg = f"The answer of {refused.place} {problem}."
     return refused.make(KlaviyoResponseError, msg)
 
 

@@ -119,7 +119,7 @@ class KlaviyoClient:
             document = read(endpoint, answer)
             following = _next_query(document, asked_for)
             if following is None or (following and following in asked):
-                raise unreadable(endpoint, answer)
+                raise unreadable(endpoint, answer, "has more pages and does not say where")
             return document, following
 
         following: Mapping[str, str] = query or {}
