@@ -108,9 +108,19 @@ def test_consent_of_another_person_under_a_key_is_looked_at_anew(klaviyo: Emulat
     assert run_by_id(20) == ALL
 
 
-def test_a_mirror_puts_the_corrected_person_on_the_list(klaviyo: Emulator, table: str) -> None:
-    run("mirror")
-    update(table, "email = 'right@shop.io' WHERE id = 3")
-    corrected = run("mirror")
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("profiles", "email = 'right@shop.io'"),
+        ("adds", "phone = '+14155559999'"),
+        ("mirror", "email = 'right@shop.io'"),
+    ],
+)
+def test_the_person_whom_a_row_was_corrected_to_is_sent(
+    klaviyo: Emulator, table: str, name: str, change: str
+) -> None:
+    run(name)
+    update(table, f"{change} WHERE id = 3")
+    corrected = run(name)
     assert corrected.counts() == {"rows_read": 12, "accepted": 1, "unchanged": 11}
-    assert corrected.summary["removed"] == 1
+    assert corrected.summary["removed"] == (name == "mirror")

@@ -240,6 +240,29 @@ def test_another_person_channel_or_moment_is_other_consent() -> None:
     assert len({record.meaning for record in made}) == len(made)
 
 
+def test_the_spelling_is_pinned_since_a_release_that_changes_it_sends_everything_again() -> None:
+    assert profile(PERSON).meaning == (
+        b'{"type":"profile","attributes":{"email":"ada@shop.io","phone_number":"+14155552671","external_id":"7",'
+        b'"first_name":"Ada","location":{"city":"Boston","latitude":42.5},"properties":'
+        b'{"Ordered":"2026-11-20T10:00:00+00:00","Say \\"hi\\"":[1,{"a":3,"b":2}],"Spent":5,"Tier":"gold"}}}'
+    )
+    cleared = profile({"email": "a@shop.io", "Tier": None, "first_name": None}, clear_nulls=True)
+    assert cleared.meaning == (
+        b'{"type":"profile","attributes":{"email":"a@shop.io","first_name":null},'
+        b'"meta":{"patch_properties":{"unset":["Tier"]}}}'
+    )
+    assert event({**ORDER, "unique_id": "o-1"}).meaning == (
+        b'{"type":"event","attributes":{"properties":{"Lines":[{"price":1.5,"sku":"A"}],'
+        b'"Paid":"2026-11-20T10:00:00+00:00","id":1},"metric":{"data":{"type":"metric","attributes":'
+        b'{"name":"Placed Order"}}},"time":"2026-11-20T10:00:00+00:00","value":5,'
+        b'"unique_id":"o-1"}}'
+    )
+    assert consent(CONSENT).meaning == (
+        b'{"who":["email",["email","ada@shop.io"],["phone_number","+14155552671"]],"channels":["email","sms"],'
+        b'"consented_at":"2026-11-20T10:00:00+00:00","age_gated_date_of_birth":null,"is_historical":false}'
+    )
+
+
 def test_nothing_is_told_where_nobody_asked() -> None:
     fields = bind(Columns(list(PERSON)), None, FIELDS)
     mapper = ProfileMapper(fields, ProfileOptions(max_bytes=100_000))
