@@ -79,5 +79,16 @@ class QueryWrites(UnsuitableQuery):
         )
 
 
+class UnknownEncoding(UnsuitableQuery):
+    """Nobody says in which encoding the database keeps its text."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The encoding of this database is SQL_ASCII: PostgreSQL does not know how its text is to be read. Say it "
+            'in the extra of the SQL connection: {"client_encoding": "UTF8"}, or LATIN1, WIN1252, … A text that is '
+            "in another one is left out then, with a reason, or its row is rejected."
+        )
+
+
 class NoCursor(UnsuitableQuery):
     """The hook's connection is not a DB-API connection."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_klaviyo.sync.drivers.driver import driver_of
 from airflow_provider_klaviyo.sync.drivers.errors import is_write, words
-from airflow_provider_klaviyo.sync.drivers.result import Connection, Fetch, Result, column_names
+from airflow_provider_klaviyo.sync.drivers.result import Connection, Fetch, Result
 from airflow_provider_klaviyo.sync.query import (
     BLANK,
     NoCursor,
@@ -118,7 +118,7 @@ class RowStream:
         result = driver_of(self._connection).open(self._connection, self._query, self._chunk_size)
         self._result = result
         first = result.fetch()
-        self.columns = column_names(result.cursor.description)
+        self.columns = result.columns()
         self.total = _believable(result.total, len(first))
         self._chunks = self._read(first, result.fetch)
 

@@ -299,21 +299,41 @@ def test_a_connection_in_autocommit_streams_too(make_hook: MakeHook) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["'infinity'::timestamptz", "'-infinity'::date", "'0044-03-15 BC'::date", "'24:00'::time"]
+    "value",
+    [
+        "'infinity'::timestamptz",
+        "'-infinity'::date",
+        "'0044-03-15 BC'::date",
+        "'20000-01-01'::timestamp",
+        "'24:00'::time",
+    ],
 )
-def test_a_value_that_python_cannot_hold_does_not_end_the_run(
-    postgres_uri: str, monkeypatch: pytest.MonkeyPatch, value: str
-) -> None:
-    monkeypatch.setenv("AIRFLOW_CONN_SHOP", postgres_uri)
+def test_a_value_that_python_cannot_hold_costs_nothing_but_itself(hook: Any, value: str) -> None:
     kind = value.partition("::")[2]
     good = "'10:00'" if kind == "time" else "'2024-05-01'"
     odd = f"CASE WHEN g % 2000 = 7 THEN {value} ELSE {good}::{kind} END"
-    rows = rows_of(
-        PostgresHook(postgres_conn_id="shop"), f"SELECT g AS id, {odd} AS a FROM generate_series(1, 5000) g"
-    )
+    sql = f"SELECT g AS id, {odd} AS a FROM generate_series(1, 5000) g"
+    rows = rows_of(hook, sql)
     assert [row[0] for row in rows] == list(range(1, 5001))
     assert [row[0] for row in rows if isinstance(row[1], Unreadable)] == [7, 2007, 4007]
     assert len({type(row[1]) for row in rows}) == 2
+    assert "column 'a' holds infinity, 24 o'clock, or a year" in rows[6][1].reason  # type: ignore[attr-defined]
+
+
+def test_a_value_that_python_cannot_hold_may_come_of_a_statement_that_no_cursor_holds(
+    hook: Any, database: psycopg.Connection[Any]
+) -> None:
+    database.execute(
+        "CREATE TABLE moments AS SELECT g AS id, 'infinity'::date AS at FROM generate_series(1, 30) g"
+    )
+    database.execute("UPDATE moments SET at = '2024-05-01' WHERE id % 10 <> 7")
+    sql = "UPDATE moments SET id = id RETURNING id, at"
+    with RowStream(hook, Query(sql, read_only=False), chunk_size=10) as stream:
+        rows = sorted(row for chunk in stream for row in chunk)
+    stream.close()
+    database.execute("DROP TABLE moments")
+    assert [row[0] for row in rows] == list(range(1, 31))
+    assert [row[0] for row in rows if isinstance(row[1], Unreadable)] == [7, 17, 27]
 
 
 def test_a_cursor_can_be_declared_in_sql(postgres_uri: str) -> None:

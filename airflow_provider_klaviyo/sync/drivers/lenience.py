@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_klaviyo.records.unsendable import Unreadable
-from airflow_provider_klaviyo.sync.drivers.result import Result, column_names
+from airflow_provider_klaviyo.sync.drivers.result import Result
 
 
 class Lenience:
@@ -44,7 +44,7 @@ class Lenience:
             rows = result.fetch()
             if self._met_any:
                 self._met_any = False
-                names = column_names(result.cursor.description)
+                names = result.columns()
                 rows = [tuple(map(_named, row, names)) for row in rows]
             return rows
 

@@ -9,10 +9,11 @@ from typing import Any
 from uuid import uuid4
 
 from airflow_provider_klaviyo.sync.drivers.errors import sqlstate
-from airflow_provider_klaviyo.sync.drivers.lenience import Lenience
 from airflow_provider_klaviyo.sync.drivers.plain import execute, execute_plain, run_if_possible
-from airflow_provider_klaviyo.sync.drivers.psycopg_values import readable
-from airflow_provider_klaviyo.sync.drivers.result import Connection, MakeCursor, Result
+from airflow_provider_klaviyo.sync.drivers.postgres_text import read_text
+from airflow_provider_klaviyo.sync.drivers.psycopg2_values import read_moments
+from airflow_provider_klaviyo.sync.drivers.psycopg_values import load_json, readable
+from airflow_provider_klaviyo.sync.drivers.result import Connection, Cursor, MakeCursor, Result
 from airflow_provider_klaviyo.sync.drivers.statements import refuse_several_statements, refuse_writing
 from airflow_provider_klaviyo.sync.query import Query
 
@@ -34,18 +35,40 @@ _REDSHIFT_FETCH_SIZE = 1_000  # the most that a cluster of one node takes (Redsh
 def open_psycopg(connection: Connection, query: Query, size: int) -> Result:
     from psycopg.rows import tuple_row
 
+    def set_encoding(name: str) -> None:
+        run_if_possible(connection, f"SET client_encoding TO '{name}'")
+        connection.commit()
+
+    lenience, text = read_text(connection.info, connection.info.encoding, set_encoding)
+    if text:
+        query = text.written(query)
+        load_json(connection, text.loads)
     make = partial(connection.cursor, row_factory=tuple_row)
     size = _fetch_size(connection.info.server_version, size)
     result = _open_server_side(connection, partial(make, name=_cursor_name()), make, query, size)
-    return readable(result, Lenience(connection.info.encoding))
+    result = readable(result, size, lenience)
+    return lenience.naming(text.read(result) if text else result)
 
 
 def open_psycopg2(connection: Connection, query: Query, size: int) -> Result:
-    from psycopg2.extensions import cursor
+    from psycopg2.extensions import cursor, encodings
+    from psycopg2.extras import register_default_json, register_default_jsonb
 
-    make = partial(connection.cursor, cursor_factory=cursor)
+    def make(**name: str) -> Cursor:
+        made = connection.cursor(cursor_factory=cursor, **name)
+        read_moments(made, lenience)
+        if text:
+            register_default_json(made, loads=text.loads)
+            register_default_jsonb(made, loads=text.loads)
+        return made
+
+    encoding = encodings[connection.encoding]
+    lenience, text = read_text(connection.info, encoding, connection.set_client_encoding)
+    if text:
+        query = text.written(query)
     size = _fetch_size(connection.server_version, size)
-    return _open_server_side(connection, partial(make, name=_cursor_name()), make, query, size)
+    result = _open_server_side(connection, partial(make, name=_cursor_name()), make, query, size)
+    return lenience.naming(text.read(result) if text else result)
 
 
 def open_redshift(connection: Connection, query: Query, size: int) -> Result:

@@ -19,14 +19,27 @@ Fetch = Callable[[], Sequence[Any]]
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """An executed query: its cursor, how the next rows are got, and how many there are if that is known."""
+    """An executed query: its cursor, how the next rows are got, and how many there are if that is known.
+
+    ``read_name`` makes a column's name of what the driver takes for it.
+    """
 
     cursor: Cursor
     fetch: Fetch
     total: int | None = None
+    read_name: Callable[[str], str] = str
+
+    def columns(self) -> tuple[str, ...]:
+        """The names of the columns; some drivers know them after the first fetch only.
+
+        :raises UnsuitableQuery: when there is none, or one of them twice.
+        """
+        return column_names(self.cursor.description, self.read_name)
 
 
-def column_names(description: Sequence[Sequence[Any]] | None) -> tuple[str, ...]:
+def column_names(
+    description: Sequence[Sequence[Any]] | None, read_name: Callable[[str], str] = str
+) -> tuple[str, ...]:
     """The names in a cursor's description.
 
     :raises UnsuitableQuery: when there is none, or one of them twice.
@@ -34,7 +47,7 @@ def column_names(description: Sequence[Sequence[Any]] | None) -> tuple[str, ...]
     if not description:
         message = "The statement returns no columns; sql must be a query, such as a SELECT."
         raise NoResultSet(message)
-    columns = tuple(_text(column[0]) for column in description)
+    columns = tuple(read_name(_text(column[0])) for column in description)
     repeated = [name for name, count in Counter(columns).items() if count > 1]
     if repeated:
         names = ", ".join(map(repr, repeated))
