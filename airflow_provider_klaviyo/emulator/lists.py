@@ -10,6 +10,7 @@ from airflow_provider_klaviyo.emulator.documents import object_problems, resourc
 from airflow_provider_klaviyo.emulator.errors import ApiError, Problem, invalid, not_found, pointer_to
 from airflow_provider_klaviyo.emulator.filters import Comparison, Filterable
 from airflow_provider_klaviyo.emulator.list_store import OPT_IN_PROCESSES, OptIn, ProfileList
+from airflow_provider_klaviyo.emulator.list_views import as_member, member_values
 from airflow_provider_klaviyo.emulator.operations import XS, Answer, Call, L, M, Operation, timestamp
 from airflow_provider_klaviyo.emulator.profile_resources import (
     ADDITIONAL,
@@ -135,7 +136,8 @@ def _delete_list(call: Call) -> Answer:
 
 def _get_profiles(call: Call) -> Answer:
     def resource(row: tuple[int, Profile, float]) -> dict[str, Any]:
-        return profile_resource(call, row[1], {"joined_group_at": timestamp(row[2])})
+        resource = profile_resource(call, row[1], {"joined_group_at": timestamp(row[2])})
+        return as_member(call.account, row[1], resource)
 
     return Answer(200, _members_page(call, resource))
 
@@ -174,7 +176,7 @@ def _members(call: Call, profile_list: ProfileList) -> Iterator[tuple[int, Profi
 def _fulfils(call: Call, profile: Profile, joined: float, condition: Comparison) -> bool:
     if condition.field == "joined_group_at":
         return condition.matches(joined)
-    return any(map(condition.matches, call.account.profiles.values(profile, condition.field)))
+    return any(map(condition.matches, member_values(call.account, profile, condition.field)))
 
 
 def _add_profiles(call: Call) -> Answer:

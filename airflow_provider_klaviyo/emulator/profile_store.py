@@ -64,6 +64,7 @@ class ProfileStore:
         self._by_external_id: dict[str, int] = {}
         self._odd_case: dict[str, int] = {}
         self._further_emails: dict[str, int] = {}
+        self._former: dict[tuple[int, str], list[tuple[float, str | None]]] = {}
 
     def __len__(self) -> int:
         return len(self._profiles)
@@ -111,6 +112,14 @@ class ProfileStore:
         if field == "id":
             return (self.id_of(profile),)
         return self.emails(profile) if field == "email" else (getattr(profile, field),)
+
+    def value_at(self, profile: Profile, field: str, moment: float) -> str | None:
+        """What an identifier was at a moment."""
+        if profile.created > moment:
+            return None
+        changes = self._former.get((profile.number, field), ())
+        current: str | None = getattr(profile, field)
+        return next((before for changed, before in changes if changed > moment), current)
 
     def holder(self, field: str, value: str) -> Profile | None:
         """The profile that a write with an identifier is about: there the letter case of addresses does not count."""
@@ -175,6 +184,8 @@ class ProfileStore:
             raise Conflict(NO_IDENTIFIER)
         details = merged(profile.details, change)
         for name, value in values.items():
+            if (before := getattr(profile, name)) != value:
+                self._former.setdefault((profile.number, name), []).append((now, before))
             self._reindex(profile, name, value)
         profile.details = details
         profile.updated = now

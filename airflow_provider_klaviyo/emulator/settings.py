@@ -33,6 +33,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "default_opt_in": ("double_opt_in", "single_opt_in"),
     "conflicts": ("refuse", "take_over"),
     "suppression_jobs": ("mislead", "tell"),
+    "hides_members_as": ("null", "absent"),
 }
 
 
@@ -104,6 +105,10 @@ class Settings:
     :param toggle_seconds: subscribe, unsubscribe and subscribe of one profile within this time, and the last is
         ignored; 0 ignores none.
     :param list_unsubscribes_are_global: the account's setting that makes leaving a list a global unsubscription.
+    :param member_lag: seconds that a list's members go on showing, and being found by, what an identifier was before
+        it was written, while the profile itself shows it at once.
+    :param hidden_of_members: identifiers that a list's members never show, though filters find them by these.
+    :param hides_members_as: how they are hidden: `null`, or `absent`.
     :param conflicts: what becomes of a record whose identifiers belong to several profiles, which Klaviyo does not
         document for every endpoint: `refuse` it, or let the profile of the first of them `take_over` the others.
     :param fake_domains: e-mail domains whose profiles are dropped in silence, as Klaviyo does with fake addresses.
@@ -145,6 +150,9 @@ class Settings:
     plus_address_seconds: float | None = None
     toggle_seconds: float = 1_800.0
     list_unsubscribes_are_global: bool = False
+    member_lag: float = 0.0
+    hidden_of_members: frozenset[str] = frozenset()
+    hides_members_as: Literal["null", "absent"] = "null"
     conflicts: Literal["refuse", "take_over"] = "refuse"
     fake_domains: frozenset[str] = frozenset()
     refuses_known_events: bool = False
@@ -162,7 +170,13 @@ class Settings:
         if len(self.account_id) != 6 or not self.account_id.isalnum():
             detail = f"account_id must be six letters or digits, not {self.account_id!r}"
             raise ValueError(detail)
-        seconds = ("subscription_seconds", "history_seconds", "plus_address_seconds", "toggle_seconds")
+        seconds = (
+            "subscription_seconds",
+            "history_seconds",
+            "plus_address_seconds",
+            "toggle_seconds",
+            "member_lag",
+        )
         if negative := [name for name in seconds if (getattr(self, name) or 0) < 0]:
             detail = f"{', '.join(negative)} must not be negative"
             raise ValueError(detail)

@@ -157,3 +157,48 @@ def test_a_list_that_is_gone_has_no_members(emulator: Emulator, caller: Any) -> 
 def test_a_list_must_be_described_properly(caller: Any, attributes: Any) -> None:
     document = {"data": {"type": "list", "attributes": attributes}}
     assert caller.post("/api/lists", document).status_code == 400
+
+
+# --- what members show ----------------------------------------------------------------------------------------------
+
+
+def test_members_show_an_identifier_some_time_after_it_was_written(
+    emulator: Emulator, caller: Any, clock: ManualClock
+) -> None:
+    emulator.set(member_lag=60.0)
+    one, two = emulator.add_profiles(
+        [{"email": "a@mail.com", "phone_number": "+14155550101"}, {"email": "b@mail.com"}]
+    )
+    path = f"/api/lists/{emulator.add_list('VIP', [one, two])}/profiles"
+
+    def shown(**parameters: Any) -> list[tuple[Any, Any]]:
+        names = ("email", "phone_number")
+        return [tuple(each["attributes"][name] for name in names) for each in caller.data(path, **parameters)]
+
+    assert shown() == [(None, None), (None, None)]
+    assert shown(filter='equals(email,"a@mail.com")') == []
+    clock.advance(61.0)
+    assert shown() == [("a@mail.com", "+14155550101"), ("b@mail.com", None)]
+    emulator.add_profiles([{"email": "a@mail.com", "phone_number": "+14155550102"}])
+    clock.advance(30.0)
+    emulator.add_profiles([{"email": "a@mail.com", "phone_number": "+14155550103"}])
+    assert shown(filter='equals(phone_number,"+14155550101")') == [("a@mail.com", "+14155550101")]
+    clock.advance(31.0)
+    assert shown()[0] == ("a@mail.com", "+14155550102")
+    assert caller.data(f"/api/profiles/{one}")["attributes"]["phone_number"] == "+14155550103"
+    clock.advance(30.0)
+    assert shown(filter='equals(phone_number,"+14155550103")') == [("a@mail.com", "+14155550103")]
+
+
+@pytest.mark.parametrize("way", ["null", "absent"])
+def test_an_identifier_may_never_show_of_members_though_it_finds_them(
+    emulator: Emulator, caller: Any, way: str
+) -> None:
+    emulator.set(hidden_of_members=frozenset(("phone_number",)), hides_members_as=way)
+    (one,) = emulator.add_profiles([{"email": "a@mail.com", "phone_number": "+14155550101"}])
+    path = f"/api/lists/{emulator.add_list('VIP', [one])}/profiles"
+    (found,) = caller.data(path, filter='equals(phone_number,"+14155550101")')
+    assert found["attributes"]["email"] == "a@mail.com"
+    assert found["attributes"].get("phone_number") is None
+    assert ("phone_number" in found["attributes"]) is (way == "null")
+    assert caller.data(f"/api/profiles/{one}")["attributes"]["phone_number"] == "+14155550101"
