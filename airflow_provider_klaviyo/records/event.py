@@ -231,29 +231,19 @@ class EventMapper:
         if len(properties) > MAX_PROPERTIES:
             self._check_count(chunk, properties)
         if self._meanings:
-            fields["time"] = [time and iso(time.astimezone(dt.UTC)) for time in times]
-            named = dict(zip(self._properties, properties, strict=True))
-            chunk.meanings = self._spell(self._meanings, chunk, fields, named)
+            timezone = self._options.profile.timezone
+            fields["time"] = canonical(fields["time"], times, timezone)
+            fields["value"] = canonical(fields["value"], fields["value"], timezone)
+            chunk.meanings = self._meanings.encode(fields, self._spelled(chunk, properties), size)
         return bodies
 
-    def _spell(
-        self,
-        meanings: EventBodies,
-        chunk: _Chunk,
-        fields: Mapping[str, Values],
-        properties: Mapping[str, Values],
-    ) -> list[bytes]:
-        """What happened, in the one spelling of what it means; the time is spelled so already."""
-
-        def spelled(name: str, values: Values) -> Values:
-            return canonical(values, chunk.columns[self._fields[name]], self._options.profile.timezone)
-
-        values = spelled("value", fields["value"]) if "value" in self._fields else fields["value"]
-        return meanings.encode(
-            {**fields, "value": values},
-            [spelled(name, properties[name]) for name in sorted(properties)],
-            len(chunk.rows),
-        )
+    def _spelled(self, chunk: _Chunk, properties: Sequence[Values]) -> list[Values]:
+        """The properties in the one spelling of what they mean, and in the order of their names."""
+        named = dict(zip(self._properties, properties, strict=True))
+        return [
+            canonical(named[name], chunk.columns[self._fields[name]], self._options.profile.timezone)
+            for name in sorted(named)
+        ]
 
     def _read_property(self, chunk: _Chunk, name: str) -> Values:
         values, reasons = self._property_readers[name](chunk.columns[self._fields[name]])
