@@ -81,6 +81,11 @@ class KlaviyoClient:
         self._was_reached = False
         self._lock = threading.Lock()
 
+    @property
+    def longest_exchange(self) -> float:
+        """Seconds after which a request has its answer, or will have none."""
+        return self.config.timeout + CONNECT_TIMEOUT
+
     def __enter__(self) -> Self:
         return self
 
@@ -136,13 +141,16 @@ class KlaviyoClient:
         *,
         resource_id: str = "",
         query: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | Callable[[], bytes] | None = None,
+        hold: float = 0.0,
         read: Read[T] = read_document,  # type: ignore[assignment]
     ) -> T:
         """Send a request within Klaviyo's limits until it gets a verdict, and read the answer with ``read``.
 
         A request is repeated after 429, 5xx and lost answers where that is safe, until the client's deadline.
 
+        :param body: the body, or what makes it right before each try, when nothing has to be waited for any more.
+        :param hold: seconds that making it may take.
         :raises KlaviyoError: the error of the last try; see ``exceptions`` for what to do about which.
         """
         path = endpoint.path.replace("{id}", quote(resource_id, safe=""))
@@ -160,8 +168,9 @@ class KlaviyoClient:
         def attempt() -> T:
             nonlocal doubtful
             try:
-                with self._place(endpoint):
-                    return self._try(endpoint, path, query or {}, body, read)
+                with self._place(endpoint, hold):
+                    made = body() if callable(body) else body
+                    return self._try(endpoint, path, query or {}, made, read)
             except KlaviyoError as error:
                 error.was_repeated = doubtful
                 if isinstance(error, KlaviyoRetryableError):
@@ -253,7 +262,7 @@ class KlaviyoClient:
             with self._limiter.permit(
                 endpoint.name,
                 endpoint.rates,
-                hold=self.config.timeout + CONNECT_TIMEOUT + hold,
+                hold=self.longest_exchange + hold,
                 deadline=self.deadline,
                 stop=self._stop,
             ) as permit:

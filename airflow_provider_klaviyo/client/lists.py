@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -249,10 +249,31 @@ def add_members(client: KlaviyoClient, list_id: str, profiles: Sequence[bytes]) 
     client.send(ADD_TO_LIST, resource_id=list_id, body=membership_body(profiles), read=read_accepted)
 
 
-def remove_members(client: KlaviyoClient, list_id: str, ids: Collection[str]) -> None:
-    """Take profiles off a list; changes nobody's consent."""
-    body = membership_body([profile_reference(each) for each in ids])
-    client.send(REMOVE_FROM_LIST, resource_id=list_id, body=body, read=read_accepted)
+def remove_members(
+    client: KlaviyoClient,
+    list_id: str,
+    ids: Sequence[str],
+    check: Callable[[Sequence[str]], Sequence[str]] | None = None,
+    check_seconds: float = 0.0,
+) -> None:
+    """Take profiles off a list; changes nobody's consent.
+
+    :param check: who of them may be taken off, asked right before each try; nothing is sent where that is nobody.
+    :param check_seconds: how long that may take.
+    """
+
+    def body() -> bytes:
+        left = check(ids) if check else ids
+        if not left:
+            raise _NobodyLeft
+        return membership_body([profile_reference(each) for each in left])
+
+    with suppress(_NobodyLeft):
+        client.send(REMOVE_FROM_LIST, resource_id=list_id, body=body, hold=check_seconds, read=read_accepted)
+
+
+class _NobodyLeft(Exception):
+    """There is nothing to be sent."""
 
 
 def membership_body(profiles: Sequence[bytes]) -> bytes:

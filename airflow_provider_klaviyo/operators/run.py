@@ -29,7 +29,7 @@ from airflow_provider_klaviyo.operators.intervals import empty_interval_notice
 from airflow_provider_klaviyo.operators.options import SyncOptions
 from airflow_provider_klaviyo.operators.progress import check_age, progress_after
 from airflow_provider_klaviyo.operators.state import OpenState, claim_of, open_state
-from airflow_provider_klaviyo.operators.storage import RunFiles, map_index_of
+from airflow_provider_klaviyo.operators.storage import IN_FLIGHT, RunFiles, map_index_of, storage_path
 from airflow_provider_klaviyo.records.mapping import Columns, find_all
 from airflow_provider_klaviyo.state.errors import OlderRun
 from airflow_provider_klaviyo.state.ledger import Ledger
@@ -301,6 +301,8 @@ class SyncRun:
             report=self._report,
             waits=waits,
             poll_interval=self._options.poll_interval,
+            in_flight=storage_path() / IN_FLIGHT,
+            task=f"{self._context['ti'].dag_id}.{self._context['ti'].task_id}",
         )
 
     def _claim(self) -> Claim | None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+IN_FLIGHT = "in-flight"
+"""The folder, below ``storage_path``, of what is on its way to Klaviyo."""
+
 _SECTION = "klaviyo"
 _DAY = 86_400
 _UNSAFE = re.compile(r"[^\w.+-]+")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.state.ledger import Ledger
@@ -25,6 +26,8 @@ class Means:
     :param scratch: a private folder, gone after the run.
     :param waits: whether the run waits until Klaviyo has settled its jobs.
     :param poll_interval: seconds between two looks at them.
+    :param in_flight: a folder that all syncs share, for notes of what is on its way to Klaviyo (``in_flight``).
+    :param task: what others may call the sync.
     """
 
     client: KlaviyoClient
@@ -33,6 +36,8 @@ class Means:
     report: SyncReport
     waits: bool
     poll_interval: float
+    in_flight: Any
+    task: str
 
     @property
     def spool(self) -> Spool:

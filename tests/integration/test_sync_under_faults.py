@@ -118,11 +118,15 @@ def run(
 
     with KlaviyoClient(config, limiter, clock=clock, deadline=started + seconds) as client:
         people = SeenPeople(folder)
+        notes = folder / "in-flight"
+        means = Means(
+            client, None, folder, report, waits=True, poll_interval=10, in_flight=notes, task="a task"
+        )
         sync = Sync(
             opened,
             compile_mapper,
             Batcher(BatchLimits(50, 1_000_000)),
-            lambda: sync_type.delivery(Means(client, None, folder, report, waits=True, poll_interval=10)),
+            lambda: sync_type.delivery(means),
             people,
             sync_type.changes(None, is_preview=False),
             report,

@@ -1,0 +1,154 @@
+"""Notes that syncs leave for each other in a folder that all of them share, on any storage.
+
+A note is a file that is created whole and never changed; its name tells until when it counts. It is about people and
+holds hashes of them only.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import uuid
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
+from itertools import count
+from typing import Any, NamedTuple
+
+import msgspec
+
+from airflow_provider_klaviyo.state.errors import StateUnreadable
+from airflow_provider_klaviyo.state.storage import create, listed, usable
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+_SUFFIX = "note"
+
+Who = tuple[int, ...]
+"""A person: the hashes of the identifiers by which others may know it."""
+
+
+class Note(msgspec.Struct, frozen=True):
+    """That something is on its way to Klaviyo for some people.
+
+    :param by: who wrote it, for those who must find out.
+    :param at: when it was written, in seconds since the epoch by Klaviyo's clock.
+    :param until: when it stops to count.
+    """
+
+    kind: str
+    account: str
+    by: str
+    at: float
+    until: float
+    people: Sequence[Who] = ()
+
+
+class Found(NamedTuple):
+    """A note's file, as its name tells it."""
+
+    name: str
+    kind: str
+    until: float
+
+
+class NoteFolder:
+    """The notes about one list."""
+
+    def __init__(self, folder: Any) -> None:
+        self._folder = folder
+        self._writer = uuid.uuid4().hex
+        self._numbers = count()
+
+    def __iter__(self) -> Iterator[Found]:
+        """The notes there are now."""
+        return iter([found for file in listed(self._folder) if (found := _found(file.name))])
+
+    def write(self, note: Note) -> str:
+        """Leave a note; it is stored when this returns. Returns its name.
+
+        :raises KlaviyoConfigurationError: when nothing can be written there.
+        """
+        name = f"{math.ceil(note.until):011d}.{note.kind}.{self._writer}-{next(self._numbers)}.{_SUFFIX}"
+        head = msgspec.structs.replace(note, people=())
+        line = b"%d " % FORMAT + msgspec.json.encode((name, len(note.people), head)) + b"\n"
+        payload = msgspec.msgpack.encode(note.people)
+        with usable(self._folder, "Notes for other syncs cannot be left in", "the ids of Dag and task"):
+            create(self._folder, name, line, lambda: iter((payload,)))
+        return name
+
+    def is_own(self, name: str) -> bool:
+        """Whether this object wrote a note."""
+        return f".{self._writer}-" in name
+
+    def read(self, name: str) -> Note | None:
+        """What a note says; None when it is gone, or its writer died before it was whole.
+
+        :raises StateUnreadable: when it was written by a release whose notes this one does not know.
+        """
+        try:
+            with (self._folder / name).open("rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            return None
+        written_in = content.partition(b" ")[0]
+        if written_in.isdigit() and int(written_in) != FORMAT:
+            msg = (
+                f"{self._folder / name} has format {int(written_in)}, and this release reads format {FORMAT}: "
+                "another release of the package shares this storage. Use the same one everywhere."
+            )
+            raise StateUnreadable(msg)
+        note = _decoded(content)
+        if note is None:
+            log.warning(
+                "%s was not written to its end, as when a worker is killed. It does not count.",
+                self._folder / name,
+            )
+        return note
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Take notes away; what cannot be deleted only counts longer than it should."""
+        for name in names:
+            try:
+                with suppress(FileNotFoundError):
+                    (self._folder / name).unlink()
+            except Exception as error:
+                log.warning("A note could not be deleted: %s: %s", self._folder / name, error)
+
+
+def forget_in_notes(root: Any, digests: Collection[int]) -> int:
+    """Take a person out of the notes of all lists; returns out of how many.
+
+    :param digests: hashes of every identifier that is known of the person.
+    """
+    return sum(_forget(NoteFolder(folder), frozenset(digests)) for folder in listed(root) if folder.is_dir())
+
+
+def _forget(folder: NoteFolder, digests: frozenset[int]) -> int:
+    forgotten = 0
+    for name, _, _ in folder:
+        note = folder.read(name)
+        kept = [who for who in note.people if digests.isdisjoint(who)] if note else []
+        if note and len(kept) < len(note.people):
+            if kept:
+                folder.write(msgspec.structs.replace(note, people=kept))
+            folder.delete([name])
+            forgotten += 1
+    return forgotten
+
+
+def _decoded(content: bytes) -> Note | None:
+    try:
+        head, payload = content.partition(b" ")[2].split(b"\n", 1)
+        _, size, note = msgspec.json.decode(head, type=tuple[str, int, Note])
+        people = msgspec.msgpack.decode(payload, type=list[Who])
+    except (ValueError, msgspec.DecodeError):
+        return None
+    return msgspec.structs.replace(note, people=people) if len(people) == size else None
+
+
+def _found(name: str) -> Found | None:
+    until, _, rest = name.partition(".")
+    kind, _, token = rest.partition(".")
+    is_note = until.isdecimal() and token.endswith(f".{_SUFFIX}")
+    return Found(name, kind, float(until)) if is_note else None
