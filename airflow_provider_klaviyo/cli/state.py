@@ -21,11 +21,12 @@ from airflow_provider_klaviyo.cli.forget import Person, forget_in_files
 from airflow_provider_klaviyo.exceptions import KlaviyoError
 from airflow_provider_klaviyo.operators.progress import progress_told
 from airflow_provider_klaviyo.operators.state import FOLDER, state_folder
-from airflow_provider_klaviyo.operators.storage import storage_path
+from airflow_provider_klaviyo.operators.storage import IN_FLIGHT, storage_path
 from airflow_provider_klaviyo.state.keys import key_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.lock import Holder, StateLock
 from airflow_provider_klaviyo.state.log import StateLog
+from airflow_provider_klaviyo.state.notes import forget_in_notes
 from airflow_provider_klaviyo.state.owner import ANYBODY, BELONGS_TO
 from airflow_provider_klaviyo.state.table import Status
 
@@ -133,7 +134,11 @@ def _forget(options: argparse.Namespace, ask: Ask) -> int:
         found += count
     lines, files = forget_in_files(storage_path(), person)
     print(f"{lines:,} lines deleted in files of rejected rows, and {files:,} previews")
-    if not found + lines + files:
+    notes = forget_in_notes(storage_path() / IN_FLIGHT, person.digests())
+    print(f"forgotten in {notes:,} notes of unsubscriptions on their way")
+    if notes:
+        print("For a day, take this person off no list: nothing holds a list sync back from it any more.")
+    if not found + lines + files + notes:
         print(_NOBODY)
     return 0
 

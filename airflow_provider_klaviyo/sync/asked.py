@@ -96,7 +96,10 @@ class AskedPeople:
 
     def has_history(self) -> bool:
         """Whether Klaviyo has taken anybody of this sync before."""
-        return self._ledger is not None and self._ledger.has_acknowledged()
+        ledger = self._ledger
+        return ledger is not None and (
+            ledger.has_acknowledged() or any(run["accepted"] for run in ledger.runs)
+        )
 
     def acknowledge(self, records: Sequence[Record]) -> None:
         """What these rows ask for is so in Klaviyo."""

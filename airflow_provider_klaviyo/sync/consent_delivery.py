@@ -106,6 +106,25 @@ class ConsentDelivery(PooledDelivery):
         """What is left of a person without what Klaviyo refuses; None where that is nothing."""
         return self._without_channel(cast("SubscriptionRecord", record), problem)
 
+    def _announced(
+        self,
+        people: Sequence[SubscriptionRecord],
+        doubt: Doubt,  # noqa: ARG002 - for those who leave some out
+    ) -> tuple[Sequence[SubscriptionRecord], int]:
+        """Note who is about to be sent; returns who may be after all, and what stands for them."""
+        return people, self._asked.send(people) if people else 0
+
+    def _not_sent(self, ticket: int) -> None:
+        """Klaviyo certainly did nothing for those of a ticket."""
+        self._asked.withdraw(ticket)
+
+    def _taken(
+        self, people: Sequence[SubscriptionRecord], ticket: int, in_part: Sequence[int], doubt: Doubt
+    ) -> None:
+        """Klaviyo took the request; people at the places ``in_part`` not whole."""
+        self._asked.take(ticket, in_part)
+        self._accept(people, doubt)
+
     def _put_off(self, people: Sequence[SubscriptionRecord], doubt: Doubt, error: KlaviyoError) -> None:
         """Wait for the outcome of a request whose answer was lost."""
         raise NotImplementedError
@@ -159,10 +178,9 @@ class ConsentDelivery(PooledDelivery):
         while True:
             tries += 1
             with self._turn() as post:
-                people = self._checked(people, doubt)
+                people, ticket = self._announced(self._checked(people, doubt), doubt)
                 if not people:
                     return False
-                ticket = self._asked.send(people)
                 try:
                     left_out = post(people)
                 except KlaviyoError as error:
@@ -171,7 +189,7 @@ class ConsentDelivery(PooledDelivery):
                     self._take(people, ticket, left_out, doubt)
                     return True
             if not may_be_done(failure):
-                self._asked.withdraw(ticket)
+                self._not_sent(ticket)
             elif self.outcome_shows:
                 self._put_off(people, doubt, failure)
                 if isinstance(failure, KlaviyoRetryableError):
@@ -197,13 +215,12 @@ class ConsentDelivery(PooledDelivery):
 
     def _take(self, people: Sequence[SubscriptionRecord], ticket: int, left_out: str, doubt: Doubt) -> None:
         without = [place for place, record in enumerate(people) if left_out in record.identifiers]
-        self._asked.take(ticket, without)
         with self._lock:
             self.sent += len(people)
         for place in without:
             record = people[place]
             self._narrow(record, record.channels, [_left_out(left_out, len(people))])
-        self._accept(people, doubt)
+        self._taken(people, ticket, without, doubt)
 
     def _without_channel(self, person: SubscriptionRecord, problem: Problem) -> SubscriptionRecord | None:
         """A person whose number Klaviyo refuses, or what goes with it, can still get e-mail, and the other way."""

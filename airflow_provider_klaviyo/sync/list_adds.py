@@ -11,12 +11,13 @@ from airflow_provider_klaviyo.client.lists import add_members, membership_body
 from airflow_provider_klaviyo.client.retry import may_be_done
 from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.list_member import by_field
-from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.sync.delivery import Doubt, in_parts
 from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
+from airflow_provider_klaviyo.sync.in_flight import InFlight
 from airflow_provider_klaviyo.sync.list_members import MemberFinder
 from airflow_provider_klaviyo.sync.list_removals import ABOUT_MEMBERS
-from airflow_provider_klaviyo.sync.outcomes import Settled
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.refusals import Instead, RefusalHandler
 from airflow_provider_klaviyo.sync.sync_type import Means, SyncType
 
@@ -27,9 +28,16 @@ class ListAddDelivery(ImportJobDelivery):
     """Brings people onto a list.
 
     :param identifier: what identifies people; known once the query's columns are.
+    :param in_flight: whose unsubscription from the list is on its way, where these are not to be put on it again.
     """
 
-    def __init__(self, means: Means, sync_type: SyncType, identifier: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        means: Means,
+        sync_type: SyncType,
+        identifier: Callable[[], str],
+        in_flight: InFlight | None = None,
+    ) -> None:
         self._list = sync_type.list_id or ""
         super().__init__(
             means.client,
@@ -40,18 +48,31 @@ class ListAddDelivery(ImportJobDelivery):
             identifier=identifier,
             list_id=self._list,
         )
+        self._in_flight = in_flight
         self._tracked = means.ledger.people if means.ledger and sync_type.keeps_identity else None
         self._by_id = RefusalHandler(
             ADD_TO_LIST.records, about_records=ABOUT_MEMBERS, has_history=self._state.has_history
         )
 
     def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
-        by_id, others = _sorted_out(batch, self._identifier())
+        by_id, others = _sorted_out(self._free(batch, doubt), self._identifier())
         if others:
             super()._deliver(others, doubt)
         with self._refusals_noted(doubt) as refuse:
             for part in in_parts(by_id, ADD_TO_LIST.max_records):
                 self._by_id.deliver(part, lambda some: self._add(some, doubt), refuse)
+
+    def _free(self, batch: Sequence[Record], doubt: Doubt) -> Sequence[Record]:
+        """Without those who are left for a later run."""
+        held = self._in_flight.held([(record.person,) for record in batch]) if self._in_flight else {}
+        if not held:
+            return batch
+        verdicts = [
+            Verdict(batch[place].number, batch[place].row, Outcome.PENDING, (Problem("", reason),))
+            for place, reason in held.items()
+        ]
+        self._tell(Settled(verdicts=verdicts), [batch[place] for place in held], doubt)
+        return [record for place, record in enumerate(batch) if place not in held]
 
     def _start(self, part: Sequence[Record], doubt: Doubt) -> None:
         with self._untracked_if_refused(part):

@@ -21,6 +21,7 @@ from airflow_provider_klaviyo.state.ledger import Ledger, Sent
 from airflow_provider_klaviyo.state.tracked import Absent, TrackedPeople
 from airflow_provider_klaviyo.sync.changes import Changes, Keyed, OnlyChanges, Unsent
 from airflow_provider_klaviyo.sync.engine import Delivery
+from airflow_provider_klaviyo.sync.in_flight import InFlight
 from airflow_provider_klaviyo.sync.list_members import STILL_NAMED, Find, MemberFinder
 from airflow_provider_klaviyo.sync.list_removals import NOT_ON_LIST, RemovalDelivery, Removals, remover
 from airflow_provider_klaviyo.sync.list_target import ListTarget
@@ -284,11 +285,12 @@ class MirrorList(AddToList):
 
     def _remove(self, means: Means, leaving: Leaving, gone: Sequence[int]) -> None:
         report, list_id = means.report, self._list_id or ""
+        in_flight = InFlight.on(list_id, means)
         delivery = RemovalDelivery(
             means.client,
             Removals(_ledger(means)),
             self._finder(means, leaving, gone),
-            remover(means.client, list_id),
+            remover(means.client, list_id, in_flight),
             self._second_finder(means),
         )
         tally = _Tally(report)
@@ -303,9 +305,22 @@ class MirrorList(AddToList):
             raise
         finally:
             delivery.close()
+            in_flight.close()
             report.removed = delivery.removed
             self._told = {**self._told, "removed": report.removed, **tally.told()}
+            self._tell_of_later(delivery.left_for_later)
         tally.judge()
+
+    def _tell_of_later(self, people: int) -> None:
+        if people:
+            self._told = {**self._told, "left_for_later": people}
+            log.warning(
+                "%s people who left the query are still on %s: another task has asked for them to be unsubscribed from "
+                "it, and Klaviyo would unsubscribe them from everything if they were off the list by then. A later run "
+                "takes them off, when the list shows the outcome or a day has passed.",
+                f"{people:,}",
+                self._list,
+            )
 
     def _finder(self, means: Means, leaving: Leaving, gone: Sequence[int]) -> Find:
         persons = {leaving.persons[place] for place in gone}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from airflow_provider_klaviyo.client.endpoints import REMOVE_FROM_LIST
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
@@ -11,8 +11,10 @@ from airflow_provider_klaviyo.client.lists import remove_members
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.notes import Who
 from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery, in_parts
+from airflow_provider_klaviyo.sync.in_flight import QUICK, REMOVAL, InFlight, who
 from airflow_provider_klaviyo.sync.list_members import Find
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.refusals import ABOUT_RECORDS, Instead, RefusalHandler, Refuse
@@ -22,14 +24,15 @@ ABOUT_MEMBERS = (*ABOUT_RECORDS, 404)
 
 NOT_ON_LIST = Problem("", "not_on_list: the person is not on the list")
 
-Remove = Callable[[Sequence[str]], None]
-"""Takes the profiles of these ids off the list."""
+Remove = Callable[[Sequence[str]], Mapping[str, str]]
+"""Takes the profiles of these ids off the list, but for those that it gives back, with why they are left for later."""
 
 
 class RemovalDelivery(PooledDelivery):
     """Takes people off a list; who is not on it is skipped.
 
-    ``removed`` is how many profiles were taken off: two rows may name one.
+    ``removed`` is how many profiles were taken off: two rows may name one. ``left_for_later`` counts people who stay
+    for now, since an unsubscription is on its way for them.
 
     :param find: tells who of a batch is on the list.
     :param remove: takes them off; a preview only pretends to.
@@ -46,6 +49,7 @@ class RemovalDelivery(PooledDelivery):
     ) -> None:
         super().__init__(client, state)
         self.removed = 0
+        self.left_for_later = 0
         self._find = find
         self._find_again = find_again or find
         self._remove = remove
@@ -80,15 +84,36 @@ class RemovalDelivery(PooledDelivery):
     def _take_off(self, part: Sequence[Record], members: _Members, doubt: Doubt) -> bool:
         """Take some off; whether any of them was to be taken off after all."""
         profiles = members.left_of(part)
+        held: dict[str, str] = {}
         try:
             for start in range(0, len(profiles), REMOVE_FROM_LIST.max_records):
                 some = profiles[start : start + REMOVE_FROM_LIST.max_records]
-                self._remove(some)
-                self._count(members, some)
+                held |= self._remove(some)
+                self._count(members, [each for each in some if each not in held])
         except KlaviyoRequestError as error:
             return self._are_off(part, members, error, doubt)
-        self._tell(Settled(accepted=len(part)), part, doubt)
-        return True
+        waiting = self._leave_for_later(part, members, held, doubt) if held else set()
+        done = [record for record in part if record.number not in waiting]
+        self._tell(Settled(accepted=len(done)), done, doubt)
+        return bool(done)
+
+    def _leave_for_later(
+        self, part: Sequence[Record], members: _Members, held: Mapping[str, str], doubt: Doubt
+    ) -> set[int]:
+        """Have the next run take off who may not be taken off now; returns their numbers."""
+        reasons = {
+            record.number: held[each] for record in part for each in members.left_of([record]) if each in held
+        }
+        waiting = [record for record in part if record.number in reasons]
+        self._state.refuse(waiting)
+        with self._lock:
+            self.left_for_later += len(waiting)
+        verdicts = [
+            Verdict(record.number, record.row, Outcome.PENDING, (Problem("", reasons[record.number]),))
+            for record in waiting
+        ]
+        self._tell(Settled(verdicts=verdicts), waiting, doubt)
+        return set(reasons)
 
     def _are_off(
         self, part: Sequence[Record], members: _Members, error: KlaviyoRequestError, doubt: Doubt
@@ -187,6 +212,23 @@ class Removals:
             self._refused.update(record.person for record in records)
 
 
-def remover(client: KlaviyoClient, list_id: str) -> Remove:
-    """What takes profiles off a list."""
-    return lambda ids: remove_members(client, list_id, ids)
+def remover(client: KlaviyoClient, list_id: str, in_flight: InFlight) -> Remove:
+    """What takes profiles off a list, but for those whose unsubscription from it is on its way."""
+
+    def remove(ids: Sequence[str]) -> Mapping[str, str]:
+        held: dict[str, str] = {}
+
+        def free(ids: Sequence[str]) -> Sequence[str]:
+            claim = in_flight.claim(REMOVAL, as_noted(ids))
+            held.update({ids[place]: reason for place, reason in claim.held.items()})
+            return [each for each in ids if each not in held]
+
+        remove_members(client, list_id, ids, free, QUICK)
+        return held
+
+    return remove
+
+
+def as_noted(ids: Sequence[str]) -> list[Who]:
+    """Profiles as notes know them."""
+    return [who([("klaviyo_id", each)]) for each in ids]

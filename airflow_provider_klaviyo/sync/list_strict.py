@@ -17,6 +17,9 @@ from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger, Sent
 from airflow_provider_klaviyo.state.tracked import Absent
 from airflow_provider_klaviyo.sync.changes import Changes, Keyed, Unsent, fingerprints_of
+from airflow_provider_klaviyo.sync.engine import Delivery
+from airflow_provider_klaviyo.sync.in_flight import InFlight
+from airflow_provider_klaviyo.sync.list_adds import ListAddDelivery
 from airflow_provider_klaviyo.sync.list_members import Find, Looked, MemberFinder
 from airflow_provider_klaviyo.sync.list_mirror import Leaving, MirrorChanges, MirrorList
 from airflow_provider_klaviyo.sync.sync_type import Means
@@ -180,6 +183,7 @@ class StrictMirrorList(MirrorList):
 
     _members: RealMembers | None = None
     _changes: StrictChanges | None = None
+    _in_flight: InFlight | None = None
     _since = 0
 
     def begin(self, means: Means) -> None:
@@ -205,6 +209,11 @@ class StrictMirrorList(MirrorList):
         if self._changes:
             self._changes.identifier_columns = mapper.identifier_columns
         return mapper
+
+    def delivery(self, means: Means) -> Delivery:
+        """How batches reach Klaviyo; who is being unsubscribed from the list is not put on it again."""
+        self._in_flight = InFlight.on(self._list_id or "", means)
+        return ListAddDelivery(means, self, lambda: self._identifier, self._in_flight)
 
     def _leaving(self, means: Means) -> Leaving:
         """The members whom no row names, but for those whom the state knows by a row of this run that was rejected."""
@@ -246,6 +255,8 @@ class StrictMirrorList(MirrorList):
         """Forget the members."""
         if self._members:
             self._members.close()
+        if self._in_flight:
+            self._in_flight.close()
 
     def _finder(self, means: Means, leaving: Leaving, gone: Sequence[int]) -> Find:  # noqa: ARG002 - they are known
         return lambda batch: Looked({record.number: [leaving.ids[record.number]] for record in batch})

@@ -17,9 +17,10 @@ from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements, KeptState, NoState
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.engine import Delivery
+from airflow_provider_klaviyo.sync.in_flight import InFlight
 from airflow_provider_klaviyo.sync.list_adds import ListAddDelivery, add_bodies
 from airflow_provider_klaviyo.sync.list_members import Looked, MemberFinder
-from airflow_provider_klaviyo.sync.list_removals import RemovalDelivery, Remove, remover
+from airflow_provider_klaviyo.sync.list_removals import RemovalDelivery, Remove, as_noted, remover
 from airflow_provider_klaviyo.sync.list_target import ListTarget
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
 from airflow_provider_klaviyo.sync.report import SyncReport
@@ -121,6 +122,7 @@ class RemoveFromList(ListSync):
     mode = "remove"
 
     _client: KlaviyoClient
+    _in_flight: InFlight
     _report: SyncReport | None = None
     _delivery: RemovalDelivery | None = None
 
@@ -133,16 +135,19 @@ class RemoveFromList(ListSync):
 
     def delivery(self, means: Means) -> Delivery:
         """How batches reach Klaviyo."""
-        return self._made(self.acknowledgements(means.ledger), remover(means.client, self._list_id or ""))
+        take_off = remover(means.client, self._list_id or "", self._in_flight)
+        return self._made(self.acknowledgements(means.ledger), take_off)
 
     def preview(self, path_of: PathOf) -> Delivery:
         """How a preview shows what would be sent: it reads who is on the list, and takes nobody off."""
         shown = PreviewDelivery(path_of, lambda batch: [_body([record.identity for record in batch])])
         lock = threading.Lock()
 
-        def show(ids: Sequence[str]) -> None:
+        def show(ids: Sequence[str]) -> Mapping[str, str]:
+            held = {ids[place]: reason for place, reason in self._in_flight.held(as_noted(ids)).items()}
             with lock:
-                shown.send([Record(0, (), each, b"") for each in ids])
+                shown.send([Record(0, (), each, b"") for each in ids if each not in held])
+            return held
 
         return self._made(NoState(), show)
 
@@ -153,9 +158,12 @@ class RemoveFromList(ListSync):
     def begin(self, means: Means) -> None:
         """Remember whom to tell."""
         self._report = means.report
+        self._in_flight = InFlight.on(self._list_id or "", means, is_preview=self._is_preview)
 
     def close(self) -> None:
         """Tell how many were removed, however the run ended."""
+        if self._report:
+            self._in_flight.close()
         if self._report and self._delivery:
             self._report.removed = self._delivery.removed
 

@@ -49,6 +49,7 @@ from airflow_provider_klaviyo.sync.consent_words import FirstWords, HeardMapper,
 from airflow_provider_klaviyo.sync.engine import Mapper
 from airflow_provider_klaviyo.sync.guard import Guard, Resubscribe
 from airflow_provider_klaviyo.sync.held import HeldForConsent
+from airflow_provider_klaviyo.sync.in_flight import InFlight
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
 from airflow_provider_klaviyo.sync.subscribe import SubscribeDelivery
@@ -272,7 +273,7 @@ class SubscriptionsSync(SyncType):
         """How many people are subscribed, and how many were asked for a confirmation and are not yet."""
         sent = self._delivery.sent if self._delivery and not self._is_preview else 0
         if not self._terms.subscribes:
-            return {"unsubscribed": sent}
+            return {"unsubscribed": sent, **self._not_awaited()}
         if isinstance(self._delivery, SubscribeDelivery) and self._delivery.perhaps_asked:
             log.warning(
                 "%s addresses were not asked: an earlier request for them had no clear answer, so they may have been "
@@ -288,6 +289,18 @@ class SubscriptionsSync(SyncType):
     def close(self) -> None:
         """Forget what rows said."""
         self._closing.close()
+
+    def _not_awaited(self) -> Mapping[str, int]:
+        """How many were asked to be unsubscribed from the list and may still be on it."""
+        people = self._delivery.not_awaited if isinstance(self._delivery, UnsubscribeDelivery) else 0
+        if not people or self._is_preview:
+            return {}
+        log.warning(
+            "wait_for_completion=False: %s people are accepted on Klaviyo's word, and may be on the list for minutes "
+            "yet. Until the next run sees them gone, or for a day, no sync that shares the storage takes them off it.",
+            f"{people:,}",
+        )
+        return {"not_awaited": people}
 
     # --- what a delivery is made of ---------------------------------------------------------------------------
 
@@ -305,8 +318,9 @@ class SubscriptionsSync(SyncType):
             self._delivery = UncheckedDelivery(parts)
         else:
             patience = PATIENCE if self._waits and not self._is_preview else 0.0
+            in_flight = InFlight.on(self._list_id, means, is_preview=self._is_preview)
             self._delivery = UnsubscribeDelivery(
-                parts, self._list_id, patience=patience, poll_interval=means.poll_interval
+                parts, self._list_id, in_flight, patience=patience, poll_interval=means.poll_interval
             )
         return self._delivery
 

@@ -2,31 +2,36 @@
 
 Klaviyo unsubscribes people who are not on the list from everything, takes those it has unsubscribed off the list, and
 works a request off some time after its answer. So whoever was sent once may look like a member and be none a moment
-later: whether they may be sent is for the state to say, not for the list alone.
+later: whether they may be sent is for the state to say, and for the notes of other syncs, not for the list alone.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
+from airflow_provider_klaviyo.client.lists import Member, member_of
 from airflow_provider_klaviyo.client.people import find_on_list
 from airflow_provider_klaviyo.exceptions import KlaviyoError
 from airflow_provider_klaviyo.records.consent import CHANNELS
-from airflow_provider_klaviyo.records.record import Problem
+from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.records.subscription import PROFILE, Address, SubscriptionRecord
+from airflow_provider_klaviyo.state.notes import Who
 from airflow_provider_klaviyo.sync.asked import Asked
 from airflow_provider_klaviyo.sync.consent_delivery import ConsentDelivery, Parts
 from airflow_provider_klaviyo.sync.delivery import Doubt
+from airflow_provider_klaviyo.sync.in_flight import OUTSTANDING, QUICK, UNSUBSCRIPTION, Claim, InFlight, who
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
+from airflow_provider_klaviyo.sync.refusals import Instead
 
 log = logging.getLogger(__name__)
 
-OUTSTANDING = 86_400.0
-"""Seconds after which a request that showed no outcome will show none: who is still on the list may be sent again."""
+PATIENCE = 900.0
+"""Seconds to look for the outcome of requests; Klaviyo was seen to take one to three minutes."""
 
-PATIENCE = 300.0
-"""Seconds to look for the outcome of requests in doubt; Klaviyo was seen to take one to three minutes."""
+_MOST_WAITING = 20_000
+"""People whose outcome is waited for before more are sent: they are in memory."""
 
 _FIRST_POLL = 0.5
 
@@ -46,15 +51,25 @@ Members = Mapping[str, Mapping[str, frozenset[str]]]
 class UnsubscribeDelivery(ConsentDelivery):
     """Unsubscribes members of a list from it.
 
-    :param patience: seconds that ``finish`` may look for outcomes in doubt.
+    ``not_awaited`` is how many Klaviyo was asked for and whose outcome was not waited for.
+
+    :param in_flight: what this sync and others have on its way.
+    :param patience: seconds to look for outcomes; 0 waits for those in doubt only as long as one look takes, and takes
+        Klaviyo's word for the others.
     :param poll_interval: seconds between two looks.
     """
 
     outcome_shows = True
 
-    def __init__(self, parts: Parts, list_id: str, *, patience: float, poll_interval: float) -> None:
+    def __init__(
+        self, parts: Parts, list_id: str, in_flight: InFlight, *, patience: float, poll_interval: float
+    ) -> None:
         super().__init__(parts)
+        self.not_awaited = 0
         self._list_id = list_id
+        self._in_flight = in_flight
+        self._notes: dict[int, str] = {}
+        self._known: dict[int, Who] = {}
         self._patience = patience
         self._poll_interval = poll_interval
         self._claims: dict[int, int] = {}
@@ -62,19 +77,30 @@ class UnsubscribeDelivery(ConsentDelivery):
         self._waiting = Doubt()
         self._doubts[id(self._waiting)] = self._waiting
 
+    def send(self, batch: Sequence[Record]) -> None:
+        """Hand over a batch; blocks while the outcome is open for too many."""
+        super().send(batch)
+        if len(self._waiting.records) > _MOST_WAITING:
+            self._wait(_MOST_WAITING // 2)
+
     def finish(self) -> Iterator[Settled]:
         """Every verdict that is still to come; who is in doubt has none when the list does not show it in time."""
         yield from super().finish()
-        yield from self._wait()
-        for record in self._in_doubt():
-            self._verdict(record, Outcome.PENDING, [_no_outcome(record)], self._waiting)
+        self._wait(0)
         yield from self.settled()
+        self._in_flight.tidy()
+
+    def close(self) -> None:
+        """Give back what was taken."""
+        super().close()
+        self._in_flight.close()
 
     def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
         """Members who were not sent before, narrowed to the channels whose address is the member's."""
         members = self._members(people)
-        placed = [_placed(record, members) for record in people]
+        placed = [_placed(record, members.ids) for record in people]
         asked = self._recently_asked([record for record, _ in placed])
+        self._note_gone(people, members.ids)
         free = []
         for record, channels in placed:
             before = [address for address in record.addresses if address in asked]
@@ -86,9 +112,76 @@ class UnsubscribeDelivery(ConsentDelivery):
                 self._tell_of_absent(record, [asked[address] for address in before], doubt)
             elif self._is_first(record):
                 free.append(self._narrow(record, channels, _not_on_list(record, channels)))
+                self._known[record.number] = members.known[record.identifiers["klaviyo_id"]]
             else:
                 self._verdict(record, Outcome.SKIPPED, [_SAME_PERSON], doubt)
         return free
+
+    def _note_gone(self, people: Sequence[SubscriptionRecord], members: Members) -> None:
+        """Nobody has to wait any longer for those who are not on the list."""
+        self._in_flight.clear(
+            digest
+            for record in people
+            if not any(_found(record, field, members) for field in CHANNELS.values())
+            for digest in _noted_as(record)
+        )
+
+    def _announced(
+        self, people: Sequence[SubscriptionRecord], doubt: Doubt
+    ) -> tuple[Sequence[SubscriptionRecord], int]:
+        """Without those whom another sync unsubscribes from the list, or takes off it: these are for a later run."""
+        if not people:
+            return (), 0
+        ticket = self._asked.send(people)
+        claim = self._claim(people, ticket)
+        if claim.held:
+            self._asked.withdraw(ticket)
+            for place, reason in claim.held.items():
+                record = people[place]
+                self._verdict(record, Outcome.PENDING, [Problem(CHANNELS[record.channels[0]], reason)], doubt)
+            people = [record for place, record in enumerate(people) if place not in claim.held]
+            ticket = self._asked.send(people) if people else 0
+        if claim.note:
+            self._notes[ticket] = claim.note
+        return people, ticket
+
+    def _claim(self, people: Sequence[SubscriptionRecord], ticket: int) -> Claim:
+        """Ask for leave to send people.
+
+        :raises Instead: when that took so long that the list is to be looked at again.
+        """
+        known = [(*self._known.pop(record.number), *_noted_as(record)) for record in people]
+        clock = self._client.clock
+        began = clock.monotonic()
+        try:
+            claim = self._in_flight.claim(UNSUBSCRIPTION, known)
+        except BaseException:
+            self._asked.withdraw(ticket)
+            raise
+        if claim.note and clock.monotonic() - began > QUICK:
+            self._asked.withdraw(ticket)
+            self._in_flight.withdraw(claim.note)
+            raise Instead([people])
+        return claim
+
+    def _not_sent(self, ticket: int) -> None:
+        """Klaviyo certainly did nothing for those of a ticket."""
+        super()._not_sent(ticket)
+        if note := self._notes.pop(ticket, None):
+            self._in_flight.withdraw(note)
+
+    def _taken(
+        self, people: Sequence[SubscriptionRecord], ticket: int, in_part: Sequence[int], doubt: Doubt
+    ) -> None:
+        """Wait for what the list shows: until then people are in doubt, whatever Klaviyo has answered."""
+        if note := self._notes.pop(ticket, None):
+            self._in_flight.keep(note)
+        if self._patience:
+            self._wait_for(people, doubt)
+            return
+        super()._taken(people, ticket, in_part, doubt)
+        with self._lock:
+            self.not_awaited += len(people)
 
     def _is_first(self, record: SubscriptionRecord) -> bool:
         """Whether no other row of this run is about the same member, by whatever identifier."""
@@ -106,7 +199,8 @@ class UnsubscribeDelivery(ConsentDelivery):
         self._wait_for(people, doubt)
 
     def _wait_for(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> None:
-        self._waiting.records.update({record.number: record for record in people})
+        with self._lock:
+            self._waiting.records.update({record.number: record for record in people})
         doubt.settle(people)
 
     def _tell_of_absent(self, record: SubscriptionRecord, before: Sequence[Asked], doubt: Doubt) -> None:
@@ -127,30 +221,36 @@ class UnsubscribeDelivery(ConsentDelivery):
     # --- outcomes in doubt ------------------------------------------------------------------------------------
 
     def _in_doubt(self) -> list[SubscriptionRecord]:
-        return [record for record in self._waiting.records.values() if isinstance(record, SubscriptionRecord)]
+        with self._lock:
+            waiting = list(self._waiting.records.values())
+        return [record for record in waiting if isinstance(record, SubscriptionRecord)]
 
-    def _wait(self) -> Iterator[Settled]:
-        """Look at the list until everybody in doubt has left it, or time is up."""
+    def _wait(self, most: int) -> None:
+        """Look at the list until at most so many are in doubt; when time is up nobody is any longer."""
         clock, pause = self._client.clock, _FIRST_POLL
         until = min(
             clock.now() + self._patience, (self._client.deadline or float("inf")) - self._poll_interval
         )
-        while self._waiting.records:
-            self._accept_who_left()
-            yield from self.settled()
-            if not self._waiting.records or clock.now() + pause > until:
+        while waiting := self._in_doubt():
+            self._accept_who_left(waiting)
+            if len(self._waiting.records) <= most:
                 return
+            if clock.now() + pause > until:
+                break
+            log.info("%s people are still on the list: waiting.", f"{len(self._waiting.records):,}")
             self._client.sleep(pause)
             pause = min(pause * 2, self._poll_interval)
+        for record in self._in_doubt():
+            self._verdict(record, Outcome.PENDING, [_no_outcome(record)], self._waiting)
 
-    def _accept_who_left(self) -> None:
-        waiting = self._in_doubt()
-        members = self._members(waiting)
+    def _accept_who_left(self, waiting: Sequence[SubscriptionRecord]) -> None:
+        members = self._members(waiting).ids
         left = [record for record in waiting if not _placed(record, members)[1]]
         self._asked.forget([address for record in left for address in record.addresses])
         taken = [record for record in left if not self._was_never_sent(record)]
         self._asked.acknowledge(taken)
         self._accept(taken, self._waiting)
+        self._note_gone(left, members)
 
     def _was_never_sent(self, record: SubscriptionRecord) -> bool:
         """Tell which channels were in no request, since the person left by another identifier; True when all."""
@@ -164,16 +264,40 @@ class UnsubscribeDelivery(ConsentDelivery):
 
     # --- the list ---------------------------------------------------------------------------------------------
 
-    def _members(self, people: Sequence[SubscriptionRecord]) -> Members:
-        return {
-            field: {
-                value: frozenset(str(profile["id"]) for profile in profiles)
-                for value, profiles in find_on_list(
-                    self._client, self._list_id, field, _values(people, field)
-                ).items()
-            }
+    def _members(self, people: Sequence[SubscriptionRecord]) -> _Members:
+        found = {
+            field: find_on_list(self._client, self._list_id, field, _values(people, field))
             for field in CHANNELS.values()
         }
+        profiles = [each for of_field in found.values() for same in of_field.values() for each in same]
+        return _Members(
+            {
+                field: {
+                    value: frozenset(str(each["id"]) for each in same) for value, same in of_field.items()
+                }
+                for field, of_field in found.items()
+            },
+            {str(each["id"]): _shown(member_of(each)) for each in profiles},
+        )
+
+
+class _Members(NamedTuple):
+    """Who was found on the list; ``known`` are the identifiers that they show, by their ids, as notes have them."""
+
+    ids: Members
+    known: Mapping[str, Who]
+
+
+def _shown(member: Member) -> Who:
+    """A member as notes know it: by every identifier by which another sync may."""
+    email = member.email.lower() if member.email else None
+    shown = (("email", email), ("phone_number", member.phone_number), ("external_id", member.external_id))
+    return who([("klaviyo_id", member.id), *((field, value) for field, value in shown if value)])
+
+
+def _noted_as(record: SubscriptionRecord) -> Who:
+    """A row's person as notes know it."""
+    return who(record.identifiers.items())
 
 
 def _values(people: Iterable[SubscriptionRecord], field: str) -> list[str]:

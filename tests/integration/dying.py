@@ -1,6 +1,7 @@
 """A worker that is killed in the midst of a sync: runs an operator in a process of its own, up to a given step.
 
-A step is a request about to leave, an answer just received, and each write of the state, before and after.
+A step is a request about to leave, an answer just received, and each write of the state or of a note for other syncs,
+before and after.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ def _live(
 
 def _die_at(step: int) -> None:
     from airflow_provider_klaviyo.client.http import HttpTransport
-    from airflow_provider_klaviyo.state import log
+    from airflow_provider_klaviyo.state import log, notes
 
     lock, steps = threading.Lock(), 0
 
@@ -104,3 +105,4 @@ def _die_at(step: int) -> None:
 
     HttpTransport.exchange = counted(HttpTransport.exchange)  # type: ignore[method-assign]
     log.create = counted(log.create)  # type: ignore[attr-defined]
+    notes.create = counted(notes.create)  # type: ignore[attr-defined]

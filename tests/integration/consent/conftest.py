@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
@@ -66,6 +67,28 @@ def phone_of(number: int) -> str:
     return f"+1415555{number:04}"
 
 
+true_time = time.time
+
+
+class KlaviyosClock:
+    """The right time, whatever a host's clock says, and what a test lets pass."""
+
+    def __init__(self) -> None:
+        self._passed = 0.0
+
+    def now(self) -> float:
+        return true_time() + self._passed
+
+    def advance(self, seconds: float) -> None:
+        self._passed += seconds
+
+
+@pytest.fixture
+def clock() -> KlaviyosClock:
+    """The emulator's clock."""
+    return KlaviyosClock()
+
+
 class Judge:
     """The emulator, and a verdict on everything that was done to people."""
 
@@ -90,10 +113,12 @@ def people(postgres_uri: str, monkeypatch: pytest.MonkeyPatch) -> People:
 
 
 @pytest.fixture
-def judge(start_emulator: StartEmulator) -> Iterator[Judge]:
+def judge(start_emulator: StartEmulator, clock: KlaviyosClock) -> Iterator[Judge]:
     """Whatever a test does: nobody is opted back in, or unsubscribed by accident, or asked twice."""
     judge = Judge(
-        start_emulator(subscription_seconds=0.0, rate_limits="off", toggle_seconds=0.0, keep_bodies=50)
+        start_emulator(
+            clock=clock, subscription_seconds=0.0, rate_limits="off", toggle_seconds=0.0, keep_bodies=50
+        )
     )
     yield judge
     judge.check()

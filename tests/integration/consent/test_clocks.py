@@ -15,39 +15,22 @@ from tests.integration.consent.conftest import (
     SUBSCRIBE,
     UNSUBSCRIBE,
     ConsentSync,
+    KlaviyosClock,
     People,
     email_of,
     reasons,
+    true_time,
     writes,
 )
 
 pytestmark = pytest.mark.integration
 
 DAY = 86_400.0
-_true_time = time.time
 
 DAYS_WRONG = pytest.mark.parametrize(
     ("first", "second"), [(0, 0), (-2, 0), (0, -2), (2, 0), (0, 2), (-2, 2), (2, -2)]
 )
 """By how many days the clocks of the hosts are wrong that run a sync one after the other."""
-
-
-class KlaviyosClock:
-    """The right time, and what a test lets pass."""
-
-    def __init__(self) -> None:
-        self._passed = 0.0
-
-    def now(self) -> float:
-        return _true_time() + self._passed
-
-    def advance(self, seconds: float) -> None:
-        self._passed += seconds
-
-
-@pytest.fixture
-def clock() -> KlaviyosClock:
-    return KlaviyosClock()
 
 
 @pytest.fixture
@@ -63,7 +46,7 @@ def on_a_host(monkeypatch: pytest.MonkeyPatch, consent_sync: ConsentSync, people
 
     def run(days: float, run_id: str, **parameters: Any) -> Any:
         with monkeypatch.context() as patched:
-            patched.setattr(time, "time", lambda: _true_time() + days * DAY)
+            patched.setattr(time, "time", lambda: true_time() + days * DAY)
             return consent_sync(run_id=run_id, **parameters)
 
     return run

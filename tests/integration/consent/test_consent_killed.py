@@ -17,6 +17,7 @@ from tests.integration.consent.conftest import (
     SUBSCRIBE,
     UNSUBSCRIBE,
     Judge,
+    KlaviyosClock,
     People,
     email_of,
 )
@@ -51,13 +52,29 @@ def sync_once(try_number: int, run_id: str, parameters: dict[str, Any]) -> dict[
         return ti.pushed["return_value"]  # type: ignore[no-any-return]
 
 
+def remove_once(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Take the same people off the list, in a task of its own."""
+    from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
+
+    operator = KlaviyoSyncListOperator(
+        task_id="remove", mode="remove", sql=SQL, sql_conn_id="shop", mapping={"email": "email"}, **parameters
+    )
+    ti = TaskInstance("remove")
+    try:
+        return operator.execute({"ti": ti})  # type: ignore[arg-type, typeddict-item, no-any-return]
+    except KlaviyoRetryableError:
+        return ti.pushed["return_value"]  # type: ignore[no-any-return]
+
+
 class World:
     """A shop and an account as they were, a state of their own, and a worker that may die."""
 
     def __init__(self, judge: Judge, folder: Path) -> None:
         self.judge, self.klaviyo = judge, judge.klaviyo
         folder.mkdir()
-        self.worker = Worker(sync_once, folder, AIRFLOW__KLAVIYO__STORAGE_PATH=str(folder / "storage"))
+        storage = {"AIRFLOW__KLAVIYO__STORAGE_PATH": str(folder / "storage")}
+        self.worker = Worker(sync_once, folder, **storage)
+        self.remover = Worker(remove_once, folder, **storage)
         self.klaviyo.reset()
         self.ask_for_account()
 
@@ -138,4 +155,37 @@ def test_unsubscribing_killed_at_every_step(judge: Judge, people: People, tmp_pa
             f"killed at step {step}: who was never sent is not forgotten"
         )
         assert klaviyo.consent(email=email_of(COUNT + 1))["email"] == "SUBSCRIBED"  # type: ignore[index]
+    assert step > 20
+
+
+def test_unsubscribing_killed_at_every_step_and_then_these_people_are_taken_off_the_list(
+    judge: Judge, people: People, clock: KlaviyosClock, tmp_path: Path
+) -> None:
+    people.fill(COUNT)
+    step, was_killed = 0, True
+    while was_killed:
+        step += STRIDE
+        world = World(judge, tmp_path / str(step))
+        klaviyo: Emulator = world.klaviyo
+        klaviyo.set(subscription_seconds=60.0)
+        ids = klaviyo.add_profiles([{"email": email_of(n)} for n in range(1, COUNT + 1)])
+        for each in ids:
+            klaviyo.set_consent(each, "email", "SUBSCRIBED")
+        list_id = klaviyo.add_list("L", ids)
+
+        was_killed = world.run(step, mode="unsubscribe", list_id=list_id)
+        assert not world.remover.run(parameters={"list_id": list_id})
+
+        sent = len(world.times_sent(UNSUBSCRIBE))
+        left = len(klaviyo.members(list_id))
+        assert sent <= left <= sent + 2 * BATCH, (
+            f"killed at step {step}: at most the batches in hand are left"
+        )
+        assert world.remover.counts().get("pending", 0) == left
+        clock.advance(60)
+        assert len(klaviyo.members(list_id)) == left - sent
+        judge.check()
+        assert not world.remover.run(parameters={"list_id": list_id})
+        clock.advance(60)
+        judge.check()
     assert step > 20

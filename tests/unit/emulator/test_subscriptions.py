@@ -430,6 +430,19 @@ class TestUnsubscribing:
         assert emulator.accidental_unsubscribes() == {"email": 2, "sms": 0}
         assert emulator.stats()["consent"]["unsubscribed_globally"]["email"] == 2
 
+    def test_whoever_is_taken_off_the_list_before_it_is_worked_off_is_unsubscribed_from_everything(
+        self, emulator: Emulator, caller: Any, clock: ManualClock, ann: str
+    ) -> None:
+        vip = emulator.add_list("VIP", [ann])
+        emulator.set_consent(ann, "email", "SUBSCRIBED")
+        caller.unsubscribe(ANN, list_id=vip)
+        named = {"data": [{"type": "profile", "id": ann}]}
+        assert caller.call("DELETE", f"/api/lists/{vip}/relationships/profiles", named).status_code == 204
+        assert _email_consent(emulator, **ANN) == "SUBSCRIBED"
+        clock.advance(2)
+        assert _email_consent(emulator, **ANN) == "UNSUBSCRIBED"
+        assert emulator.accidental_unsubscribes()["email"] == 1
+
     def test_the_same_call_twice_unsubscribes_members_from_everything(
         self, emulator: Emulator, caller: Any, clock: ManualClock, ann: str
     ) -> None:
