@@ -46,6 +46,11 @@ class Record(msgspec.Struct, gc=False):
         return self.identity
 
     @property
+    def originals(self) -> Sequence[Record]:
+        """The records of the rows that this one stands for: it itself, unless several rows were brought together."""
+        return (self,)
+
+    @property
     def size(self) -> int:
         """Bytes that the record takes in a request."""
         return len(self.body)

@@ -59,7 +59,8 @@ class SubscriptionRecord(Record, gc=False):
     ``matched_by`` is the field that identifies the person, ``spellings`` are forms of the address that Klaviyo may
     have stored, ``consented_at`` is the moment of consent where the row tells it, ``dates`` are moments by channel that
     are sent instead. ``names`` are all identifiers that the row gives, where rows are heard on consent, and ``remarks``
-    tell of channels that were left out on the way.
+    tell of channels that were left out on the way. ``rows`` are the records that were brought together in this one,
+    each with what it asks for here, and ``shares`` is in how many a row was divided.
     """
 
     mode: str = SUBSCRIBE
@@ -73,6 +74,32 @@ class SubscriptionRecord(Record, gc=False):
     born: str | None = None
     names: Mapping[str, str] = {}
     remarks: tuple[Problem, ...] = ()
+    rows: tuple[SubscriptionRecord, ...] = ()
+    shares: int = 1
+
+    @property
+    def once(self) -> str:
+        """The person, who is subscribed once, or each wish to be unsubscribed somewhere."""
+        if self.mode == SUBSCRIBE:
+            return self.identity
+        return "\0".join((self.identity, *(part for address in self.addresses for part in address)))
+
+    @property
+    def originals(self) -> Sequence[SubscriptionRecord]:
+        """The records of the rows that this one stands for."""
+        return self.rows or (self,)
+
+    @property
+    def rows_as_sent(self) -> Sequence[SubscriptionRecord]:
+        """The rows of which something is sent, as a state may acknowledge them."""
+        if not self.rows:
+            return (self,)
+        kept = [(row, [channel for channel in row.channels if channel in self.channels]) for row in self.rows]
+        return [
+            row if len(channels) == len(row.channels) else row.narrowed(channels)
+            for row, channels in kept
+            if channels
+        ]
 
     @property
     def sent(self) -> bytes:
@@ -89,6 +116,11 @@ class SubscriptionRecord(Record, gc=False):
             addresses.append(Address(PROFILE, self.identifiers["klaviyo_id"]))
         return addresses
 
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """The identifiers without which the person is not who it is; an opt-out of one address needs no other."""
+        return (self.matched_by,) if self.mode == SUBSCRIBE else ()
+
     def lookups(self, field: str) -> Sequence[str]:
         """What the person is looked up by: an address in every spelling that Klaviyo may have stored."""
         value = self.identifiers.get(field)
@@ -102,6 +134,14 @@ class SubscriptionRecord(Record, gc=False):
         fewer = {name: value for name, value in self.identifiers.items() if name in needed}
         born = self.born if "sms" in channels else None
         return self._with(channels=tuple(channels), identifiers=fewer, born=born, fingerprint=0)
+
+    def asking(self, channels: Sequence[str]) -> SubscriptionRecord:
+        """The part of the row that is about some of its channels."""
+        if len(channels) == len(self.channels):
+            return self
+        part = self.narrowed(channels)
+        part.fingerprint = self.fingerprint
+        return part
 
     def without(self, problems: Mapping[str, Problem]) -> SubscriptionRecord:
         """The same person without some channels, and why."""
@@ -145,9 +185,16 @@ def meaning_of(record: SubscriptionRecord) -> bytes:
 
 
 def body_of(record: SubscriptionRecord) -> bytes:
-    """The person as the request names it; an ``external_id`` is none of its members."""
+    """The person as the request names it; an ``external_id`` is none of its members.
+
+    Who is unsubscribed is named by the addresses of the channels alone: Klaviyo takes a number that comes with an
+    address for that person's, and would put it in the place of the one that it has.
+    """
+    named = [CHANNELS[channel] for channel in record.channels]
     attributes: dict[str, object] = {
-        name: record.identifiers[name] for name in CHANNELS.values() if name in record.identifiers
+        name: value
+        for name, value in record.identifiers.items()
+        if name in named or (record.mode == SUBSCRIBE and name in CHANNELS.values())
     }
     if record.born:
         attributes[BORN] = record.born

@@ -6,6 +6,7 @@ somebody else, and an address that comes back under another row is still the one
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, cast
 
@@ -48,6 +49,8 @@ class AskedPeople:
         self._keeps_rows = keeps_rows
         self._rows_with_request = keeps_rows and rows_with_request
         self._sizes: dict[int, int] = {}
+        self._parts: dict[int, list[SubscriptionRecord]] = {}
+        self._lock = threading.Lock()
 
     def asked_at(self, addresses: Sequence[Address]) -> Mapping[Address, Asked]:
         """Which of the addresses were asked, or may have been, and not refused by Klaviyo."""
@@ -63,13 +66,12 @@ class AskedPeople:
 
     def send(self, records: Sequence[Record]) -> int:
         """Before a request leaves: whom it asks is in doubt from now on. The ticket stands for them."""
-        noted = self._rows(records) if self._rows_with_request else []
+        people = cast("Sequence[SubscriptionRecord]", records)
+        noted = _noted([row for _, row in _undivided(people)]) if self._rows_with_request else []
         if self._remembers:
             at = int(self._now())
             noted += [
-                Sent(_key(address), at, _person(address))
-                for record in cast("Sequence[SubscriptionRecord]", records)
-                for address in record.addresses
+                Sent(_key(address), at, _person(address)) for record in people for address in record.addresses
             ]
         return self._note(noted)
 
@@ -81,9 +83,15 @@ class AskedPeople:
         if self._ledger and self._sizes.pop(ticket, 0):
             self._ledger.settle(ticket, failed, pending)
 
-    def take(self, ticket: int, in_part: Sequence[int]) -> None:
-        """Klaviyo took the request of a ticket; rows at the places ``in_part`` not whole, so they are tried again."""
-        self.settle(ticket, in_part if self._rows_with_request else ())
+    def take(self, ticket: int, people: Sequence[SubscriptionRecord], in_part: Sequence[int]) -> None:
+        """Klaviyo took the request of a ticket; people at the places ``in_part`` not whole, so they are tried again."""
+        if not self._rows_with_request:
+            self.settle(ticket)
+            return
+        rows = enumerate(_undivided(people))
+        self.settle(ticket, [number for number, (place, _) in rows if place in in_part])
+        whole = [record for place, record in enumerate(people) if place not in in_part]
+        self._acknowledge(self._completed(whole))
 
     def withdraw(self, ticket: int) -> None:
         """Klaviyo certainly did not take the request of a ticket."""
@@ -92,7 +100,7 @@ class AskedPeople:
     def refuse(self, records: Sequence[Record]) -> None:
         """Klaviyo refused these: their rows are tried again. Their addresses were withdrawn with the request."""
         if self._ledger and self._keeps_rows:
-            self._ledger.fail([record.key for record in records])
+            self._ledger.fail([row.key for record in records for row in record.originals])
 
     def has_history(self) -> bool:
         """Whether Klaviyo has taken anybody of this sync before."""
@@ -103,16 +111,29 @@ class AskedPeople:
 
     def acknowledge(self, records: Sequence[Record]) -> None:
         """What these rows ask for is so in Klaviyo."""
-        if self._keeps_rows and records:
-            self.settle(self._note(self._rows(records)))
+        people = cast("Sequence[SubscriptionRecord]", records)
+        self._acknowledge([*(row for _, row in _undivided(people)), *self._completed(people)])
+
+    def _acknowledge(self, rows: Sequence[SubscriptionRecord]) -> None:
+        if self._keeps_rows and rows:
+            self.settle(self._note(_noted(rows)))
+
+    def _completed(self, people: Sequence[SubscriptionRecord]) -> list[SubscriptionRecord]:
+        """The rows of which these are the last parts; the part that was not whole, if any, stands for the row."""
+        completed = []
+        with self._lock:
+            for part in (row for record in people for row in record.rows_as_sent if row.shares > 1):
+                parts = self._parts.setdefault(part.number, [])
+                parts.append(part)
+                if len(parts) == part.shares:
+                    completed.append(min(parts, key=lambda each: each.fingerprint != 0))
+                    del self._parts[part.number]
+        return completed
 
     def forget(self, addresses: Sequence[Address]) -> None:
         """The outcome of asking at these has shown: asking again is asking anew."""
         if self._ledger and self._remembers and addresses:
             self._ledger.fail([_key(address) for address in addresses])
-
-    def _rows(self, records: Sequence[Record]) -> list[Sent]:
-        return [Sent(record.key, record.fingerprint, record.person) for record in records]
 
     def _note(self, noted: Sequence[Sent]) -> int:
         if not self._ledger or not noted:
@@ -120,6 +141,17 @@ class AskedPeople:
         ticket = self._ledger.send(noted, overrules=False)
         self._sizes[ticket] = len(noted)
         return ticket
+
+
+def _undivided(people: Sequence[SubscriptionRecord]) -> list[tuple[int, SubscriptionRecord]]:
+    """The rows that people stand for as a whole, each with the place of its person."""
+    return [
+        (place, row) for place, record in enumerate(people) for row in record.rows_as_sent if row.shares == 1
+    ]
+
+
+def _noted(rows: Sequence[SubscriptionRecord]) -> list[Sent]:
+    return [Sent(row.key, row.fingerprint, row.person) for row in rows]
 
 
 def _key(address: Address) -> int:

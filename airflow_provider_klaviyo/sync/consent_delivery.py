@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import NamedTuple, cast
 
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.filters import MOST_VALUES
@@ -26,11 +26,14 @@ from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery, in_par
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.refusals import Instead, RefusalHandler, Refused
+from airflow_provider_klaviyo.sync.shared_rows import SharedRows, Told
 
 log = logging.getLogger(__name__)
 
 Post = Callable[[Sequence[Record]], str]
 """Brings people to Klaviyo in one request, or shows it in a preview; returns a field that Klaviyo left out, if any."""
+
+_LEFT_OUT = (Outcome.SKIPPED, Outcome.REJECTED)
 
 CHECKED_FOR = 10.0
 """Seconds for which a look at people counts, from its beginning; a longer one is made anew."""
@@ -71,7 +74,8 @@ class ConsentDelivery(PooledDelivery):
         self._endpoint = parts.endpoint
         self._seen = parts.seen
         self._drops_invalid = parts.drops_invalid
-        self._remarks: dict[int, tuple[Problem, ...]] = {}
+        self._remarks: dict[int, tuple[_Remark, ...]] = {}
+        self._shared = SharedRows()
         self._lock = threading.Lock()
         self.sent = 0
 
@@ -81,15 +85,23 @@ class ConsentDelivery(PooledDelivery):
         Two people of a query may share a number: nobody gets two messages for that.
         """
         people = cast("Sequence[SubscriptionRecord]", batch)
-        addresses = [(record, address) for record in people for address in record.addresses]
-        places = self._seen.add([f"{address.channel}\0{address.value}" for _, address in addresses])
-        repeated = {(addresses[place][0].number, addresses[place][1].channel) for place in places}
+        repeated = self._repeated(people)
         if not repeated:
             super().send(batch)
             return
         self._handed_over.add(batch[0].number)
         if kept := [each for record in people if (each := self._without_repeated(record, repeated))]:
             super().send(kept)
+
+    def abandon(self, reason: str) -> Iterator[Settled]:
+        """What became of the records so far, and all others as pending; each row once, in however many parts."""
+        told: set[int] = set()
+        for settled in super().abandon(reason):
+            news = [each for each in settled.verdicts if each.number not in told]
+            told |= {each.number for each in news if each.outcome is Outcome.PENDING}
+            yield replace(settled, verdicts=news)
+        rest = [row for row in self._shared.abandon(Problem("", reason)) if row.number not in told]
+        yield _settled(rest)
 
     def close(self) -> None:
         """Give the threads back, and forget everyone."""
@@ -122,7 +134,7 @@ class ConsentDelivery(PooledDelivery):
         self, people: Sequence[SubscriptionRecord], ticket: int, in_part: Sequence[int], doubt: Doubt
     ) -> None:
         """Klaviyo took the request; people at the places ``in_part`` not whole."""
-        self._asked.take(ticket, in_part)
+        self._asked.take(ticket, people, in_part)
         self._accept(people, doubt)
 
     def _put_off(self, people: Sequence[SubscriptionRecord], doubt: Doubt, error: KlaviyoError) -> None:
@@ -130,31 +142,53 @@ class ConsentDelivery(PooledDelivery):
         raise NotImplementedError
 
     def _narrow(
-        self, record: SubscriptionRecord, channels: Sequence[str], reasons: Sequence[Problem]
+        self,
+        record: SubscriptionRecord,
+        channels: Sequence[str],
+        reasons: Sequence[Problem],
+        outcome: Outcome = Outcome.SKIPPED,
     ) -> SubscriptionRecord:
-        """A person with fewer channels; the reasons are told when the rest was taken."""
+        """A person with fewer channels; the reasons are told when the rest was taken.
+
+        :param outcome: what becomes of a row that asked for nothing else.
+        """
         if reasons:
-            self._remarks[record.number] = (*self._remarks.get(record.number, ()), *reasons)
+            remarks = [_Remark(problem, outcome) for problem in reasons]
+            self._remarks[record.number] = (*self._remarks.get(record.number, ()), *remarks)
         return record if len(channels) == len(record.channels) else record.narrowed(channels)
 
     def _verdict(
         self, record: SubscriptionRecord, outcome: Outcome, problems: Sequence[Problem], doubt: Doubt | None
     ) -> None:
-        told = (*self._remarks_on(record), *problems)
-        self._tell(
-            Settled(verdicts=[Verdict(record.number, record.row, outcome, tuple(told))]), [record], doubt
-        )
+        told = self._told(record, outcome, tuple(problems))
+        self._tell(_settled(told), [record], doubt)
 
     def _accept(self, people: Sequence[SubscriptionRecord], doubt: Doubt | None) -> None:
-        warnings = [
-            Verdict(record.number, record.row, Outcome.WARNING, remarks)
-            for record in people
-            if (remarks := self._remarks_on(record))
-        ]
-        self._tell(Settled(accepted=len(people), verdicts=warnings), people, doubt)
+        told = [row for record in people for row in self._told(record, Outcome.ACCEPTED)]
+        self._tell(_settled(told), people, doubt)
 
-    def _remarks_on(self, record: SubscriptionRecord) -> tuple[Problem, ...]:
-        return (*record.remarks, *self._remarks.pop(record.number, ()))
+    def _tell_refused(self, record: Record, problem: Problem, doubt: Doubt) -> None:
+        self._verdict(cast("SubscriptionRecord", record), Outcome.REJECTED, [problem], doubt)
+
+    def _told(
+        self, record: SubscriptionRecord, outcome: Outcome, problems: tuple[Problem, ...] = ()
+    ) -> list[Told]:
+        """What became of the rows that a record stands for, as far as all is known of them."""
+        remarks = self._remarks.pop(record.number, ())
+        told = []
+        for row in record.originals:
+            own = [each for each in remarks if row is record or _is_about(each.problem, row)]
+            about = problems if row is record else _about(row, problems)
+            verdict = _lost(row, own) or outcome
+            reasons = (*row.remarks, *(each.problem for each in own), *(about if verdict is outcome else ()))
+            told.append(self._shared.take(row, verdict, reasons))
+        return [each for each in told if each]
+
+    def _repeated(self, people: Sequence[SubscriptionRecord]) -> set[tuple[int, str]]:
+        """The numbers of those whose address on a channel another one of this run has, with that channel."""
+        addresses = [(record, address) for record in people for address in record.addresses]
+        places = self._seen.add([f"{address.channel}\0{address.value}" for _, address in addresses])
+        return {(addresses[place][0].number, addresses[place][1].channel) for place in places}
 
     # --- the way of a batch -----------------------------------------------------------------------------------
 
@@ -219,17 +253,17 @@ class ConsentDelivery(PooledDelivery):
             self.sent += len(people)
         for place in without:
             record = people[place]
-            self._narrow(record, record.channels, [_left_out(left_out, len(people))])
+            self._narrow(record, record.channels, [_left_out(left_out, len(people))], Outcome.WARNING)
         self._taken(people, ticket, without, doubt)
 
     def _without_channel(self, person: SubscriptionRecord, problem: Problem) -> SubscriptionRecord | None:
         """A person whose number Klaviyo refuses, or what goes with it, can still get e-mail, and the other way."""
         lost = _channel_of(problem.field)
         kept = [channel for channel in person.channels if channel != lost]
-        is_needed = lost is None or lost not in person.channels or CHANNELS[lost] == person.matched_by
+        is_needed = lost is None or lost not in person.channels or CHANNELS[lost] in person.needed
         if is_needed or not kept or not self._drops_invalid:
             return None
-        return self._narrow(person, kept, [problem])
+        return self._narrow(person, kept, [problem], Outcome.REJECTED)
 
     def _without_repeated(
         self, record: SubscriptionRecord, repeated: set[tuple[int, str]]
@@ -257,6 +291,41 @@ class UncheckedDelivery(ConsentDelivery):
     def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:  # noqa: ARG002
         """Everybody."""
         return people
+
+
+class _Remark(NamedTuple):
+    """Why a channel was left out, and what becomes of a row that asked for nothing else."""
+
+    problem: Problem
+    outcome: Outcome
+
+
+def _is_about(problem: Problem, row: SubscriptionRecord) -> bool:
+    """Whether a row of several that were brought together asked for the channel that a problem is about."""
+    return _channel_of(problem.field) in (None, *row.channels)
+
+
+def _about(row: SubscriptionRecord, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
+    """The problems that are a row's; all where none is of its channels."""
+    return tuple(each for each in problems if _is_about(each, row)) or problems
+
+
+def _lost(row: SubscriptionRecord, remarks: Sequence[_Remark]) -> Outcome | None:
+    """What becomes of a row all of whose channels were left out; None when something of it was sent."""
+    lost = {_channel_of(each.problem.field): each.outcome for each in remarks if each.outcome in _LEFT_OUT}
+    if not set(row.channels) <= lost.keys():
+        return None
+    return Outcome.REJECTED if Outcome.REJECTED in lost.values() else Outcome.SKIPPED
+
+
+def _settled(told: Sequence[Told]) -> Settled:
+    """What became of rows, for the report."""
+    accepted = [row for row in told if row.outcome is Outcome.ACCEPTED]
+    others = [row for row in told if row.outcome is not Outcome.ACCEPTED]
+    warnings = [
+        Verdict(row.number, row.row, Outcome.WARNING, row.problems) for row in accepted if row.problems
+    ]
+    return Settled(accepted=len(accepted), verdicts=[*warnings, *(Verdict(*row) for row in others)])
 
 
 def _channel_of(field: str) -> str | None:

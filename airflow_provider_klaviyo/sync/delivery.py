@@ -96,7 +96,8 @@ class PooledDelivery:
         self._pool.shutdown(wait=True, cancel_futures=True)
         yield from self.settled()
         for doubt in self._doubts.values():
-            yield all_pending([(r.number, r.identity, r.row) for r in doubt.records.values()], reason)
+            rows = [row for record in doubt.records.values() for row in record.originals]
+            yield all_pending([(row.number, row.identity, row.row) for row in rows], reason)
 
     def close(self) -> None:
         """Give the threads back."""
@@ -107,6 +108,10 @@ class PooledDelivery:
     def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
         """Bring a batch to Klaviyo; runs in one of the threads."""
         raise NotImplementedError
+
+    def _tell_refused(self, record: Record, problem: Problem, doubt: Doubt) -> None:
+        verdict = Verdict(record.number, record.row, Outcome.REJECTED, (problem,))
+        self._tell(Settled(verdicts=[verdict]), [record], doubt)
 
     def _submit(self, work: Callable[..., None], *arguments: object) -> None:
         self._tasks.add(self._pool.submit(work, *arguments))
@@ -134,8 +139,7 @@ class PooledDelivery:
 
         def refuse(record: Record, problem: Problem) -> None:
             refused.append(record)
-            verdict = Verdict(record.number, record.row, Outcome.REJECTED, (problem,))
-            self._tell(Settled(verdicts=[verdict]), [record], doubt)
+            self._tell_refused(record, problem, doubt)
 
         try:
             yield refuse

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -62,7 +62,13 @@ class Delivery(Protocol):
 
 
 class Hold(Protocol):
-    """Keeps records back, on disk, until the last row was read: only then is it known what becomes of them."""
+    """Keeps records back, on disk, until the last row was read: only then is it known what becomes of them.
+
+    ``needs_every_row`` says that nothing is sent when some rows could not be read.
+    """
+
+    @property
+    def needs_every_row(self) -> bool: ...
 
     def keep(self, records: Sequence[Record]) -> None:
         """Take records; they are kept when this has come to its end."""
@@ -78,6 +84,9 @@ class Hold(Protocol):
 
     def judge(self, records: Sequence[Record]) -> Mapped:
         """What becomes of these."""
+
+    def rest(self) -> Iterator[Sequence[Record]]:
+        """The records of rows that nothing was handed out of, each once."""
 
     def close(self) -> None:
         """Forget everything."""
@@ -182,6 +191,8 @@ class Sync:
         try:
             self._read_all()
         except QueryFailed:
+            if self._hold and not self._hold.needs_every_row:
+                self._release(self._hold)
             self._finish()  # the rows that came before the failure are good, but those that are held back
             raise
         if self._hold:
@@ -302,26 +313,29 @@ class Sync:
             self._told_in_hand.add(last.number)
         self._verdicts.count()
         cause = f"{type(error).__name__}: {mask(str(error))}"
-        self._verdicts.take(self.delivery.abandon(stopped(error)))
-        self._tell_unsent(Problem("", f"not sent: the run stopped ({cause})"))
+        told = set(self._told_in_hand)
+        for settled in self.delivery.abandon(stopped(error)):
+            told |= {verdict.number for verdict in settled.verdicts if verdict.outcome is Outcome.PENDING}
+            self._verdicts.take([settled])
+        self._tell_unsent(Problem("", f"not sent: the run stopped ({cause})"), told)
 
-    def _tell_unsent(self, problem: Problem) -> None:
+    def _tell_unsent(self, problem: Problem, told: set[int]) -> None:
         first, rows = self._in_hand
-        in_hand = {record.number: record.row for record in self._released} | dict(enumerate(rows, first))
-        unsent = [each for each in in_hand.items() if each[0] not in self._told_in_hand]
+        unsent = [*enumerate(rows, first), *((record.number, record.row) for record in self._released)]
         for batch in (*self._outbox, self._batcher.rest()):
             if batch and not self.delivery.knows(batch):
-                unsent += [(record.number, record.row) for record in batch]
-        self._tell_pending(unsent, problem)
-        held_back = problem if self._is_read else problem._replace(reason=f"{problem.reason}{_HELD}")
-        while self._hold and (held := self._hold.first()):
-            rest = [(record.number, record.row) for record in held if record.number not in in_hand]
-            self._tell_pending(rest, held_back)
-            self._hold.drop_first()
+                unsent += [(each.number, each.row) for record in batch for each in record.originals]
+        self._tell_pending(dict(unsent), problem, told)
+        if self._hold:
+            held_back = problem if self._is_read else problem._replace(reason=f"{problem.reason}{_HELD}")
+            told |= {number for number, _ in unsent}
+            for records in self._hold.rest():
+                self._tell_pending({record.number: record.row for record in records}, held_back, told)
 
-    def _tell_pending(self, rows: Iterable[tuple[int, Row]], problem: Problem) -> None:
-        for number, row in rows:
-            self._report.count(Verdict(number, row, Outcome.PENDING, (problem,)))
+    def _tell_pending(self, rows: Mapping[int, Row], problem: Problem, told: Container[int]) -> None:
+        for number, row in rows.items():
+            if number not in told:
+                self._report.count(Verdict(number, row, Outcome.PENDING, (problem,)))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from airflow_provider_klaviyo.records.record import Mapped, Record
@@ -16,6 +16,8 @@ class HeldForConsent:
 
     :param objections: what the rows of the run say.
     """
+
+    needs_every_row = True
 
     def __init__(self, folder: Path, objections: Objections) -> None:
         self._records: ChunkFile[Sequence[Record]] = ChunkFile(folder / "held", list[SubscriptionRecord])
@@ -42,6 +44,10 @@ class HeldForConsent:
     def judge(self, records: Sequence[Record]) -> Mapped:
         """The records without the channels that a row says no to."""
         return self._objections.judge(records)
+
+    def rest(self) -> Iterator[Sequence[Record]]:
+        """The records that are still kept."""
+        return (self._records[place] for place in range(self._dropped, len(self._records)))
 
     def close(self) -> None:
         """Forget everything."""

@@ -46,15 +46,17 @@ from airflow_provider_klaviyo.sync.consent_delivery import (
     UncheckedDelivery,
 )
 from airflow_provider_klaviyo.sync.consent_words import FirstWords, HeardMapper, Objections
-from airflow_provider_klaviyo.sync.engine import Mapper
+from airflow_provider_klaviyo.sync.engine import Hold, Mapper
 from airflow_provider_klaviyo.sync.guard import Guard, Resubscribe
 from airflow_provider_klaviyo.sync.held import HeldForConsent
+from airflow_provider_klaviyo.sync.held_wishes import HeldWishes
 from airflow_provider_klaviyo.sync.in_flight import InFlight
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
 from airflow_provider_klaviyo.sync.subscribe import SubscribeDelivery
 from airflow_provider_klaviyo.sync.sync_type import Means, SyncType
 from airflow_provider_klaviyo.sync.unsubscribe import PATIENCE, UnsubscribeDelivery
+from airflow_provider_klaviyo.sync.wishes import WishesByAddress
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +74,7 @@ _LIST_OR_ELSE = {
     ),
 }
 
+_NOTHING_NEW = "other rows of this run ask for the same, and the first ones count"
 
 OUT, FIRST = "out", "first"
 CONFLICTS = (OUT, FIRST)
@@ -238,9 +241,15 @@ class SubscriptionsSync(SyncType):
         self._objections = self._closing.enter_context(closing(Objections(self._means.scratch)))
         return HeardMapper(mapper, self._objections.hear)
 
-    def hold(self, means: Means) -> HeldForConsent | None:
-        """Where any row may say no, nobody is sent before the last one is read."""
-        return HeldForConsent(means.scratch, self._objections) if self._objections else None
+    def hold(self, means: Means) -> Hold | None:
+        """Where rows speak of one person together, nobody is sent before the last one is read."""
+        if self._objections:
+            return HeldForConsent(means.scratch, self._objections)
+        is_one_channel = len(self._terms.channels) == 1
+        if self._terms.subscribes or self._list_id or is_one_channel:
+            return None
+        wishes = self._closing.enter_context(closing(WishesByAddress(means.scratch)))
+        return HeldWishes(means.scratch, wishes, needs_every_row=False, duplicate=_NOTHING_NEW)
 
     def changes(self, ledger: Ledger | None, *, is_preview: bool) -> Changes:
         """What tells which rows are to be sent; without ``only_changes`` all of them, whatever state is kept."""

@@ -212,7 +212,7 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> Any:
 def sent(klaviyo: Emulator, operation: str = SUBSCRIBE) -> set[tuple[str, str]]:
     """Channels and addresses of all requests."""
     names = {"email": "email", "sms": "phone_number"}
-    records = [record for body in bodies(klaviyo, operation) for record in profiles(body)]
+    records = profiles_of(klaviyo, operation)
     return {
         (channel, record["attributes"][names[channel]])
         for record in records
@@ -220,5 +220,10 @@ def sent(klaviyo: Emulator, operation: str = SUBSCRIBE) -> set[tuple[str, str]]:
     }
 
 
-def profiles(body: Any) -> list[Any]:
-    return list(body["data"]["attributes"]["profiles"]["data"])
+def profiles_of(klaviyo: Emulator, operation: str) -> list[Any]:
+    """The people of all requests."""
+    return [
+        record
+        for body in bodies(klaviyo, operation)
+        for record in body["data"]["attributes"]["profiles"]["data"]
+    ]
