@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_klaviyo.sync.drivers.driver import driver_of
-from airflow_provider_klaviyo.sync.drivers.errors import is_write, words
+from airflow_provider_klaviyo.sync.drivers.errors import is_write, words, words_of_query
 from airflow_provider_klaviyo.sync.drivers.result import Connection, Fetch, Result
 from airflow_provider_klaviyo.sync.query import (
     BLANK,
@@ -97,9 +97,8 @@ class RowStream:
             if self._connection is not None:
                 self._connection.commit()
         except Exception as error:
-            message = (
-                f"What the query wrote could not be kept; the next run finds the same rows. {words(error)}"
-            )
+            said = words_of_query(error)
+            message = f"What the query wrote could not be kept, and the next run finds the same rows: {said}"
             raise QueryFailed(message, rows_read=self.rows_read) from None
         finally:
             self.close()
@@ -135,9 +134,9 @@ class RowStream:
 
     def _failed(self, error: Exception) -> QueryError:
         if self._query.read_only and is_write(error):
-            return QueryWrites(words(error))
+            return QueryWrites(words_of_query(error))
         when = f"after {self.rows_read:,} rows" if self.rows_read else "before its first row"
-        return QueryFailed(f"The query failed {when}: {words(error)}", rows_read=self.rows_read)
+        return QueryFailed(f"The query failed {when}: {words_of_query(error)}", rows_read=self.rows_read)
 
 
 def _connect(hook: SqlHook) -> Connection:

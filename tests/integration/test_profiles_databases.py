@@ -87,6 +87,23 @@ def test_postgresql_that_fails_half_way_keeps_what_came_before(
     assert klaviyo.count() == 6_000
 
 
+def test_a_cell_that_the_database_quotes_is_in_no_log_and_no_report(
+    klaviyo: Emulator,
+    sync: Sync,
+    postgres_uri: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    connect(monkeypatch, postgres_uri, "postgres")
+    sql = """SELECT 'p' || n || '@shop.io' AS email, CASE n WHEN 3000 THEN 'Jane Doe' ELSE '7' END::int AS age
+        FROM generate_series(1, 5000) AS n"""
+    run = sync(sql=sql, mapping=None)
+    assert run.counts() == {"rows_read": 2_000, "accepted": 2_000}
+    for told in (str(run.error), run.report["error"]):
+        assert 'invalid input syntax for type integer: "***" (SQLSTATE 22P02)' in told
+    assert "Jane" not in f"{run.error} {run.report} {caplog.text}"
+
+
 def test_mariadb_streams_into_klaviyo(
     klaviyo: Emulator, sync: Sync, mysql_uri: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

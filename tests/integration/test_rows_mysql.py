@@ -144,6 +144,22 @@ def test_a_query_that_the_database_refuses_fails_before_any_row(hook: Any) -> No
         rows_of(hook, "SELECT * FROM nowhere")
 
 
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("SELECT EXTRACTVALUE('<a/>', CONCAT('Jane Doe(', id)) AS a FROM orders", "XPATH"),
+        ("SELECT * FROM nowhere WHERE name = 'Jane Doe'", "nowhere"),
+        ("SELEC 'Jane Doe'", "SQL syntax"),
+        ("INSERT INTO orders VALUES ('Jane Doe', NULL, NULL) RETURNING id", "`id`"),
+    ],
+)
+def test_no_cell_is_shown_when_a_query_fails(hook: Any, orders: str, sql: str, words: str) -> None:
+    with pytest.raises(QueryFailed, match=words) as caught, RowStream(hook, Query(sql, read_only=False)):
+        pass
+    assert "Jane" not in str(caught.value)
+    assert "Doe" not in str(caught.value)
+
+
 def test_a_query_that_breaks_off_says_after_how_many_rows(hook: Any) -> None:
     """From 5,000 on the subquery has two rows, which the database finds out when it gets there."""
     sql = f"SELECT (SELECT 1 UNION ALL SELECT 2 FROM DUAL WHERE id > 5000) AS a FROM {numbers(4)}"

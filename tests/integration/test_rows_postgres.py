@@ -198,6 +198,25 @@ def test_a_query_that_the_database_refuses_fails_before_any_row(hook: Any, sql: 
     assert "DECLARE" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "SELECT (name || g)::int AS a FROM generate_series(1, 9) g, (VALUES ('Jane Doe')) people(name)",
+        "SELECT 'Jane Doe'::int AS a",
+        """SELECT ('{"name": ' || name || '}')::json AS a FROM (VALUES ('Jane Doe')) people(name)""",
+        "SELECT to_date(name, 'YYYY') AS a FROM (VALUES ('Jane Doe')) people(name)",
+        "SELECT regexp_replace('a', name, '') AS a FROM (VALUES ('Jane Doe (')) people(name)",
+        "SELECT 'Jane Doe' AS name FROM nowhere",
+        "SELECT 'Jane Doe",
+    ],
+)
+def test_no_cell_is_shown_when_a_query_fails(hook: Any, sql: str) -> None:
+    with pytest.raises(QueryFailed, match=r"\(SQLSTATE [24]2\w+\)") as caught:
+        rows_of(hook, sql)
+    assert "Jane" not in str(caught.value)
+    assert "Doe" not in str(caught.value)
+
+
 def test_a_query_that_breaks_off_says_after_how_many_rows(hook: Any) -> None:
     with RowStream(hook, Query("SELECT 1 / (5000 - g) AS a FROM generate_series(1, 9000) g")) as stream:
         chunks = iter(stream)

@@ -289,7 +289,7 @@ def test_a_commit_that_fails_is_told(people: str) -> None:
     hook.get_conn = lambda: connection  # type: ignore[method-assign,assignment,return-value]
     with RowStream(hook, Query(WRITING, read_only=False)) as stream:
         list(stream)
-    with pytest.raises(QueryFailed, match=r"next run finds the same rows\. database is locked"):
+    with pytest.raises(QueryFailed, match=r"next run finds the same rows: database is locked"):
         stream.commit()
     assert hook.is_all_closed
 
