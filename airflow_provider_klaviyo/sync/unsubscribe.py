@@ -8,11 +8,8 @@ later: whether they may be sent is for the state to say, and for the notes of ot
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Iterator, Sequence
 
-from airflow_provider_klaviyo.client.lists import Member, member_of
-from airflow_provider_klaviyo.client.people import find_on_list
 from airflow_provider_klaviyo.exceptions import KlaviyoError
 from airflow_provider_klaviyo.records.consent import CHANNELS
 from airflow_provider_klaviyo.records.record import Problem, Record
@@ -21,9 +18,10 @@ from airflow_provider_klaviyo.state.notes import Who
 from airflow_provider_klaviyo.sync.asked import Asked
 from airflow_provider_klaviyo.sync.consent_delivery import ConsentDelivery, Parts
 from airflow_provider_klaviyo.sync.delivery import Doubt
-from airflow_provider_klaviyo.sync.in_flight import OUTSTANDING, QUICK, UNSUBSCRIPTION, Claim, InFlight, who
+from airflow_provider_klaviyo.sync.in_flight import OUTSTANDING, QUICK, UNSUBSCRIPTION, Claim, InFlight
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
 from airflow_provider_klaviyo.sync.refusals import Instead
+from airflow_provider_klaviyo.sync.roster import Members, Roster, noted_as
 
 log = logging.getLogger(__name__)
 
@@ -44,9 +42,6 @@ _LEFT_BEFORE = (
     "whoever is not on it from everything"
 )
 
-Members = Mapping[str, Mapping[str, frozenset[str]]]
-"""The ids of members by identifier and its value."""
-
 
 class UnsubscribeDelivery(ConsentDelivery):
     """Unsubscribes members of a list from it.
@@ -66,7 +61,7 @@ class UnsubscribeDelivery(ConsentDelivery):
     ) -> None:
         super().__init__(parts)
         self.not_awaited = 0
-        self._list_id = list_id
+        self._roster = Roster(parts.client, list_id)
         self._in_flight = in_flight
         self._notes: dict[int, str] = {}
         self._known: dict[int, Who] = {}
@@ -97,10 +92,10 @@ class UnsubscribeDelivery(ConsentDelivery):
 
     def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
         """Members who were not sent before, narrowed to the channels whose address is the member's."""
-        members = self._members(people)
-        placed = [_placed(record, members.ids) for record in people]
+        members = self._roster.look_up(people)
+        placed = [members.placed(record) for record in people]
         asked = self._recently_asked([record for record, _ in placed])
-        self._note_gone(people, members.ids)
+        self._note_gone(people, members)
         free = []
         for record, channels in placed:
             before = [address for address in record.addresses if address in asked]
@@ -112,7 +107,7 @@ class UnsubscribeDelivery(ConsentDelivery):
                 self._tell_of_absent(record, [asked[address] for address in before], doubt)
             elif self._is_first(record):
                 free.append(self._narrow(record, channels, _not_on_list(record, channels)))
-                self._known[record.number] = members.known[record.identifiers["klaviyo_id"]]
+                self._known[record.number] = members.known(record.identifiers["klaviyo_id"])
             else:
                 self._verdict(record, Outcome.SKIPPED, [_SAME_PERSON], doubt)
         return free
@@ -120,10 +115,7 @@ class UnsubscribeDelivery(ConsentDelivery):
     def _note_gone(self, people: Sequence[SubscriptionRecord], members: Members) -> None:
         """Nobody has to wait any longer for those who are not on the list."""
         self._in_flight.clear(
-            digest
-            for record in people
-            if not any(_found(record, field, members) for field in CHANNELS.values())
-            for digest in _noted_as(record)
+            digest for record in people if not members.have(record) for digest in noted_as(record)
         )
 
     def _announced(
@@ -150,7 +142,7 @@ class UnsubscribeDelivery(ConsentDelivery):
 
         :raises Instead: when that took so long that the list is to be looked at again.
         """
-        known = [(*self._known.pop(record.number), *_noted_as(record)) for record in people]
+        known = [(*self._known.pop(record.number), *noted_as(record)) for record in people]
         clock = self._client.clock
         began = clock.monotonic()
         try:
@@ -244,8 +236,8 @@ class UnsubscribeDelivery(ConsentDelivery):
             self._verdict(record, Outcome.PENDING, [_no_outcome(record)], self._waiting)
 
     def _accept_who_left(self, waiting: Sequence[SubscriptionRecord]) -> None:
-        members = self._members(waiting).ids
-        left = [record for record in waiting if not _placed(record, members)[1]]
+        members = self._roster.look_up(waiting)
+        left = [record for record in waiting if not members.placed(record)[1]]
         self._asked.forget([address for record in left for address in record.addresses])
         taken = [record for record in left if not self._was_never_sent(record)]
         self._asked.acknowledge(taken)
@@ -261,64 +253,6 @@ class UnsubscribeDelivery(ConsentDelivery):
             return True
         self._narrow(record, record.channels, problems)
         return False
-
-    # --- the list ---------------------------------------------------------------------------------------------
-
-    def _members(self, people: Sequence[SubscriptionRecord]) -> _Members:
-        found = {
-            field: find_on_list(self._client, self._list_id, field, _values(people, field))
-            for field in CHANNELS.values()
-        }
-        profiles = [each for of_field in found.values() for same in of_field.values() for each in same]
-        return _Members(
-            {
-                field: {
-                    value: frozenset(str(each["id"]) for each in same) for value, same in of_field.items()
-                }
-                for field, of_field in found.items()
-            },
-            {str(each["id"]): _shown(member_of(each)) for each in profiles},
-        )
-
-
-class _Members(NamedTuple):
-    """Who was found on the list; ``known`` are the identifiers that they show, by their ids, as notes have them."""
-
-    ids: Members
-    known: Mapping[str, Who]
-
-
-def _shown(member: Member) -> Who:
-    """A member as notes know it: by every identifier by which another sync may."""
-    email = member.email.lower() if member.email else None
-    shown = (("email", email), ("phone_number", member.phone_number), ("external_id", member.external_id))
-    return who([("klaviyo_id", member.id), *((field, value) for field, value in shown if value)])
-
-
-def _noted_as(record: SubscriptionRecord) -> Who:
-    """A row's person as notes know it."""
-    return who(record.identifiers.items())
-
-
-def _values(people: Iterable[SubscriptionRecord], field: str) -> list[str]:
-    return list(dict.fromkeys(value for record in people for value in record.lookups(field)))
-
-
-def _placed(record: SubscriptionRecord, members: Members) -> tuple[SubscriptionRecord, list[str]]:
-    """The person as the member that the identifier names, and the channels whose address is this member's.
-
-    Another member's address, or nobody's, might be unsubscribed from everything.
-    """
-    person = _found(record, record.matched_by, members)
-    on_list = {channel: person & _found(record, CHANNELS[channel], members) for channel in record.channels}
-    profile_id = min(frozenset[str]().union(*on_list.values()), default="")
-    channels = [channel for channel, found in on_list.items() if profile_id in found]
-    return (record.known_as(profile_id) if channels else record), channels
-
-
-def _found(record: SubscriptionRecord, field: str, members: Members) -> frozenset[str]:
-    values = (value.lower() if field == "email" else value for value in record.lookups(field))
-    return frozenset[str]().union(*(members[field].get(value, frozenset()) for value in values))
 
 
 def _not_on_list(record: SubscriptionRecord, channels: Sequence[str]) -> list[Problem]:
