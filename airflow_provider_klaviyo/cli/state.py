@@ -43,6 +43,9 @@ _NOBODY = (
     "know, phone numbers with their country code (+14155550101), or the primary key of the row (--key)."
 )
 
+_SURELY_OVER = 7 * 86_400.0
+"""Seconds after which a note no longer counts, however wrong this host's clock may be."""
+
 Ask = Callable[[str], str]
 
 
@@ -134,7 +137,8 @@ def _forget(options: argparse.Namespace, ask: Ask) -> int:
         found += count
     lines, files = forget_in_files(storage_path(), person)
     print(f"{lines:,} lines deleted in files of rejected rows, and {files:,} previews")
-    notes = forget_in_notes(storage_path() / IN_FLIGHT, person.digests())
+    dead_before = time.time() - _SURELY_OVER
+    notes = forget_in_notes(storage_path() / IN_FLIGHT, person.digests(), dead_before=dead_before)
     print(f"forgotten in {notes:,} notes of unsubscriptions on their way")
     if notes:
         print("For a day, take this person off no list: nothing holds a list sync back from it any more.")

@@ -116,17 +116,22 @@ class NoteFolder:
                 log.warning("A note could not be deleted: %s: %s", self._folder / name, error)
 
 
-def forget_in_notes(root: Any, digests: Collection[int]) -> int:
+def forget_in_notes(root: Any, digests: Collection[int], *, dead_before: float) -> int:
     """Take a person out of the notes of all lists; returns out of how many.
 
     :param digests: hashes of every identifier that is known of the person.
+    :param dead_before: a moment; notes that stopped to count before it are deleted.
     """
-    return sum(_forget(NoteFolder(folder), frozenset(digests)) for folder in listed(root) if folder.is_dir())
+    folders = [NoteFolder(folder) for folder in listed(root) if folder.is_dir()]
+    return sum(_forget(folder, frozenset(digests), dead_before) for folder in folders)
 
 
-def _forget(folder: NoteFolder, digests: frozenset[int]) -> int:
+def _forget(folder: NoteFolder, digests: frozenset[int], dead_before: float) -> int:
     forgotten = 0
-    for name, _, _ in folder:
+    for name, _, until in folder:
+        if until < dead_before:
+            folder.delete([name])
+            continue
         note = folder.read(name)
         kept = [who for who in note.people if digests.isdisjoint(who)] if note else []
         if note and len(kept) < len(note.people):

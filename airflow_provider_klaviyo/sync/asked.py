@@ -106,7 +106,7 @@ class AskedPeople:
         """Whether Klaviyo has taken anybody of this sync before."""
         ledger = self._ledger
         return ledger is not None and (
-            ledger.has_acknowledged() or any(run["accepted"] for run in ledger.runs)
+            ledger.has_acknowledged() or any(run.get("accepted") for run in ledger.runs)
         )
 
     def acknowledge(self, records: Sequence[Record]) -> None:

@@ -229,7 +229,11 @@ class UnsubscribeDelivery(ConsentDelivery):
                 return
             if clock.now() + pause > until:
                 break
-            log.info("%s people are still on the list: waiting.", f"{len(self._waiting.records):,}")
+            if pause == _FIRST_POLL:
+                log.info(
+                    "%s people are on the list still, which Klaviyo takes minutes for: waiting.",
+                    f"{len(self._waiting.records):,}",
+                )
             self._client.sleep(pause)
             pause = min(pause * 2, self._poll_interval)
         for record in self._in_doubt():

@@ -16,7 +16,7 @@ from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.notes import NoteFolder
-from airflow_provider_klaviyo.sync import in_flight, subscriptions
+from airflow_provider_klaviyo.sync import delivery, in_flight, subscriptions, unsubscribe
 from tests.integration.conftest import Run, run_operator
 from tests.integration.consent.conftest import (
     BOTH,
@@ -125,7 +125,12 @@ def unsubscribe_by_number(club: Club) -> Run:
     return club.unsubscribe(task_id="by_number", channels=["sms"], mapping={"phone_number": "phone"})
 
 
-BY_ROW = (remove, remove_by_customer, unsubscribe_elsewhere, unsubscribe_by_number)
+def unsubscribe_after_a_reset(club: Club) -> Run:
+    assert main(["state", "reset", "shop_to_klaviyo.consent", "--yes"]) == 0
+    return club.unsubscribe()
+
+
+BY_ROW = (remove, remove_by_customer, unsubscribe_elsewhere, unsubscribe_by_number, unsubscribe_after_a_reset)
 MIRRORS = (mirror, mirror_strictly, refresh_strictly)
 EVERY_WAY = pytest.mark.parametrize("make_it_worse", [*BY_ROW, *MIRRORS])
 Way = Callable[[Club], Run]
@@ -209,6 +214,24 @@ def test_a_task_that_waits_ends_when_the_list_shows_it_so_that_the_next_may_do_a
     assert notes(club) == []
     assert make_it_worse(club).error is None
     club.check_consent()
+
+
+def test_of_very_many_some_are_waited_for_before_the_others_are_sent(
+    klaviyo: Emulator, club: Club, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """People whose outcome is open are in memory."""
+    monkeypatch.setattr(subscriptions, "PATIENCE", 30.0)
+    monkeypatch.setattr(subscriptions, "UNSUBSCRIBE", _one_by_one())
+    monkeypatch.setattr(unsubscribe, "_MOST_WAITING", 2)
+    monkeypatch.setattr(delivery, "IN_FLIGHT", 1)
+    klaviyo.set(subscription_seconds=1.5)
+    assert club.unsubscribe().counts() == {"rows_read": COUNT, "accepted": COUNT}
+    times = [request.time for request in klaviyo.requests(UNSUBSCRIBE)]
+    assert max(times) - min(times) > 1, "all were sent at once"
+    klaviyo.set(subscription_seconds=SOON)
+    assert club.sync("add").summary["accepted"] == COUNT
+    monkeypatch.setattr(subscriptions, "PATIENCE", 0.3)
+    assert club.unsubscribe(run_id="next").counts() == {"rows_read": COUNT, "pending": COUNT}
 
 
 def test_a_task_that_does_not_wait_says_so(club: Club, caplog: pytest.LogCaptureFixture) -> None:
@@ -390,6 +413,16 @@ def test_a_person_can_be_forgotten(club: Club, capsys: pytest.CaptureFixture[str
     hashes = {digest for who in note.people for digest in who}
     assert person_hash(f"klaviyo_id\0{club.ids[1]}") not in hashes
     assert person_hash(f"klaviyo_id\0{club.ids[2]}") in hashes
+
+
+def test_where_no_other_worker_could_find_notes_nobody_can_have_left_any(
+    club: Club, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("AIRFLOW__KLAVIYO__STORAGE_PATH")
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    assert "may run its next try on another machine" in str(club.unsubscribe().error)
+    assert remove(club).counts() == {"rows_read": COUNT, "accepted": COUNT}
 
 
 def test_it_works_in_an_object_store(

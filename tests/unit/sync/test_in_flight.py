@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
@@ -271,7 +272,8 @@ def test_a_person_is_forgotten_in_the_notes_of_all_lists(tmp_path: Path) -> None
     one, two = NoteFolder(tmp_path / "L1"), NoteFolder(tmp_path / "L2")
     one.write(note(ADA, BOB))
     two.write(note(ADA))
-    assert forget_in_notes(tmp_path, [11]) == 2
+    two.write(msgspec.structs.replace(note(EVE), until=5.0))
+    assert forget_in_notes(tmp_path, [11], dead_before=6.0) == 2
     assert [read.people for each in one if (read := one.read(each.name))] == [[BOB]]
-    assert list(two) == []
-    assert forget_in_notes(tmp_path / "nowhere", [11]) == 0
+    assert list(two) == [], "also what does not count any more"
+    assert forget_in_notes(tmp_path / "nowhere", [11], dead_before=0.0) == 0
