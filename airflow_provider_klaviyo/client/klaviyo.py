@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import NoReturn, Self, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -46,6 +46,9 @@ T = TypeVar("T")
 Read = Callable[[Endpoint, Answer], T]
 Turn = Callable[[bytes, Read[str]], str]
 """Sends one request with a body, at once and once, and reads the answer."""
+
+During = Callable[[], AbstractContextManager[object]]
+"""Makes what is entered while a request is under way."""
 
 _STOP_CHECK = 1.0
 _REMEMBERED_PAGES = 50
@@ -109,12 +112,14 @@ class KlaviyoClient:
         resource_id: str = "",
         query: Mapping[str, str] | None = None,
         read: Read[Document] = read_collection,
+        during: During = nullcontext,
     ) -> Iterator[Document]:
         """Every page of a collection, following ``links.next`` until there is none.
 
         A page that is not shaped as it should be is asked for again, and is never taken for the last one.
 
         :param read: holds a page to its shape.
+        :param during: as ``send`` takes it.
         :raises KlaviyoResponseError: when a page stays unreadable.
         """
         asked: list[Mapping[str, str]] = []
@@ -131,7 +136,7 @@ class KlaviyoClient:
         while following or not asked:
             asked = [*asked[-_REMEMBERED_PAGES:], following]
             document, following = self.send(
-                endpoint, resource_id=resource_id, query=following, read=read_page
+                endpoint, resource_id=resource_id, query=following, read=read_page, during=during
             )
             yield document
 
@@ -144,6 +149,7 @@ class KlaviyoClient:
         body: bytes | Callable[[], bytes] | None = None,
         hold: float = 0.0,
         read: Read[T] = read_document,  # type: ignore[assignment]
+        during: During = nullcontext,
     ) -> T:
         """Send a request within Klaviyo's limits until it gets a verdict, and read the answer with ``read``.
 
@@ -151,6 +157,7 @@ class KlaviyoClient:
 
         :param body: the body, or what makes it right before each try, when nothing has to be waited for any more.
         :param hold: seconds that making it may take.
+        :param during: entered for each try, while nothing is waited for but the answer; what it raises ends the tries.
         :raises KlaviyoError: the error of the last try; see ``exceptions`` for what to do about which.
         """
         path = endpoint.path.replace("{id}", quote(resource_id, safe=""))
@@ -170,7 +177,8 @@ class KlaviyoClient:
             try:
                 with self._place(endpoint, hold):
                     made = body() if callable(body) else body
-                    return self._try(endpoint, path, query or {}, made, read)
+                    with during():
+                        return self._try(endpoint, path, query or {}, made, read)
             except KlaviyoError as error:
                 error.was_repeated = doubtful
                 if isinstance(error, KlaviyoRetryableError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 
 from airflow_provider_klaviyo.client.answers import (
     Answer,
@@ -14,7 +15,7 @@ from airflow_provider_klaviyo.client.answers import (
 )
 from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES, Endpoint
 from airflow_provider_klaviyo.client.filters import MOST_VALUES, any_of, in_filters
-from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.klaviyo import During, KlaviyoClient
 
 Found = dict[str, list[Document]]
 """The profiles that each value found; addresses are in lower case."""
@@ -22,21 +23,26 @@ Found = dict[str, list[Document]]
 _FIELDS = ("email", "phone_number", "external_id")
 
 
-def find_people(client: KlaviyoClient, field: str, values: Sequence[str]) -> Found:
+def find_people(
+    client: KlaviyoClient, field: str, values: Sequence[str], during: During = nullcontext
+) -> Found:
     """The profiles whose ``field`` (``id``, ``email``, …) is any of the values, with everybody's consent.
 
+    :param during: entered while a request is under way.
     :raises KlaviyoResponseError: when an answer cannot be read, since nobody would be known then.
     """
     query = {
         "additional-fields[profile]": "subscriptions",
         "fields[profile]": ",".join((*_FIELDS, "subscriptions")),
     }
-    return _Search(client, field, query).of(values)
+    return _Search(client, field, query, during=during).of(values)
 
 
-def find_on_list(client: KlaviyoClient, list_id: str, field: str, values: Sequence[str]) -> Found:
+def find_on_list(
+    client: KlaviyoClient, list_id: str, field: str, values: Sequence[str], during: During = nullcontext
+) -> Found:
     """The same for members of a list, by ``email`` or ``phone_number`` and without consent."""
-    return _Search(client, field, {"fields[profile]": ",".join(_FIELDS)}, list_id).of(values)
+    return _Search(client, field, {"fields[profile]": ",".join(_FIELDS)}, list_id, during=during).of(values)
 
 
 class _Search:
@@ -48,8 +54,15 @@ class _Search:
     """
 
     def __init__(
-        self, client: KlaviyoClient, field: str, query: Mapping[str, str], list_id: str = ""
+        self,
+        client: KlaviyoClient,
+        field: str,
+        query: Mapping[str, str],
+        list_id: str = "",
+        *,
+        during: During,
     ) -> None:
+        self._during = during
         self._client = client
         self._field = field
         self._is_thorough = field == "email" and not list_id
@@ -91,7 +104,10 @@ class _Search:
     def _read(self, values: Sequence[str]) -> Iterator[Document]:
         endpoint = GET_LIST_PROFILES if self._list_id else GET_PROFILES
         query = {**self._query, "filter": any_of(self._field, values)}
-        for page in self._client.pages(endpoint, resource_id=self._list_id, query=query, read=read_profiles):
+        pages = self._client.pages(
+            endpoint, resource_id=self._list_id, query=query, read=read_profiles, during=self._during
+        )
+        for page in pages:
             yield from resources(page)
 
 

@@ -92,7 +92,7 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
             text_if_given,
         )
         from airflow_provider_klaviyo.records.subscription import SubscriptionOptions
-        from airflow_provider_klaviyo.sync.guard import Resubscribe
+        from airflow_provider_klaviyo.sync.standing import Resubscribe
         from airflow_provider_klaviyo.sync.subscriptions import CONFLICTS, SubscriptionsSync, Terms
 
         terms = Terms(

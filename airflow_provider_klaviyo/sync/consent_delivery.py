@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from typing import NamedTuple, cast
 
@@ -23,6 +23,7 @@ from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.records.subscription import BORN, SubscriptionRecord
 from airflow_provider_klaviyo.sync.asked import AskedPeople
 from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery, in_parts
+from airflow_provider_klaviyo.sync.looks import CHECKED_FOR
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.refusals import Instead, RefusalHandler, Refused
@@ -35,8 +36,13 @@ Post = Callable[[Sequence[Record]], str]
 
 _LEFT_OUT = (Outcome.SKIPPED, Outcome.REJECTED)
 
-CHECKED_FOR = 10.0
-"""Seconds for which a look at people counts, from its beginning; a longer one is made anew."""
+
+class Checked(NamedTuple):
+    """Who may be sent, who is left to be checked, and when the check began, by the clock that never jumps."""
+
+    free: Sequence[SubscriptionRecord]
+    left: Sequence[SubscriptionRecord]
+    began: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +66,9 @@ class Parts:
 
 class ConsentDelivery(PooledDelivery):
     """Sends people past a check, in batches; subclasses say what the check is."""
+
+    one_look: AbstractContextManager[object] = nullcontext()
+    """Held while people are checked: where that is many requests side by side, one batch is checked at a time."""
 
     outcome_shows = False
     """Whether Klaviyo shows later what became of a request whose answer was lost."""
@@ -113,6 +122,11 @@ class ConsentDelivery(PooledDelivery):
     def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
         """Who may be sent at this moment; everybody else is told of."""
         raise NotImplementedError
+
+    def _look(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Checked:
+        """The check, with the moment at which it began; it may leave people to be checked later."""
+        began = self._client.clock.monotonic()
+        return Checked(self._check(people, doubt), (), began)
 
     def _mend(self, record: Record, problem: Problem) -> Record | None:
         """What is left of a person without what Klaviyo refuses; None where that is nothing."""
@@ -201,18 +215,40 @@ class ConsentDelivery(PooledDelivery):
             )
 
     def _send(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> bool:
+        """Send those for whom there was time to be checked.
+
+        :raises Instead: when others are left.
+        :raises Refused: when Klaviyo refuses whom the check has left.
+        """
+        left: list[SubscriptionRecord] = []
+        try:
+            was_sent = self._request(people, doubt, left)
+        except (Instead, Refused) as stopped:
+            stopped.parts = [*stopped.parts, left] if left else stopped.parts
+            raise
+        if left:
+            raise Instead([left], was_taken=was_sent)
+        return was_sent
+
+    def _request(
+        self, people: Sequence[SubscriptionRecord], doubt: Doubt, left: list[SubscriptionRecord]
+    ) -> bool:
         """Send a request until it has an answer; False when nobody may be sent.
 
         Everybody is checked right before each try: when its turn has come, and nothing is waited for any more.
 
+        :param left: takes those for whose check there was no time.
         :raises Instead: when the check took so long that it no longer counts.
         :raises Refused: when Klaviyo refuses whom the check has left.
         """
         started, tries = self._client.clock.now(), 0
         while True:
             tries += 1
-            with self._turn() as post:
-                people, ticket = self._announced(self._checked(people, doubt), doubt)
+            with ExitStack() as turn:
+                with self.one_look:
+                    post = turn.enter_context(self._turn())
+                    people = self._checked(people, doubt, left)
+                people, ticket = self._announced(people, doubt)
                 if not people:
                     return False
                 try:
@@ -232,17 +268,19 @@ class ConsentDelivery(PooledDelivery):
                 raise Refused(people, failure)
             self._client.wait_to_repeat(self._endpoint, failure, tries, started)
 
-    def _checked(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
-        began = self._client.clock.monotonic()
-        free = self._check(people, doubt)
-        took = self._client.clock.monotonic() - began
-        if not free or took <= CHECKED_FOR:
+    def _checked(
+        self, people: Sequence[SubscriptionRecord], doubt: Doubt, left: list[SubscriptionRecord]
+    ) -> Sequence[SubscriptionRecord]:
+        checked = self._look(people, doubt)
+        left += checked.left
+        free, age = checked.free, self._client.clock.monotonic() - checked.began
+        if not free or age <= CHECKED_FOR:
             return free
         log.warning(
-            "Looking at %s people took %.0f s, and counts for %.0f s: they are looked at again, fewer at a time. The "
-            "account's rate limits are used up, or rate_limit_share is small.",
-            f"{len(people):,}",
-            took,
+            "Looking at %s people took %.0f s, and counts for %.0f s: they are looked at again. Klaviyo answers "
+            "slowly, or the account's rate limits are used up.",
+            f"{len(free):,}",
+            age,
             CHECKED_FOR,
         )
         raise Instead(in_parts(free, max(MOST_VALUES, len(free) // 2 + 1)))

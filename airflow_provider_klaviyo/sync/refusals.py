@@ -40,12 +40,16 @@ _ELSEWHERE = {"relationships", "headers", "header", "revision", "page", "filter"
 
 
 class Refused(Exception):
-    """Klaviyo refused a request that held other records than those to be posted: these are they."""
+    """Klaviyo refused a request that held other records than those to be posted: these are they.
+
+    ``parts`` are others that are still to be posted.
+    """
 
     def __init__(self, records: Sequence[Record], error: KlaviyoRequestError) -> None:
         super().__init__(str(error))
         self.records = records
         self.error = error
+        self.parts: Sequence[Sequence[Record]] = ()
 
 
 class Instead(Exception):
@@ -142,6 +146,7 @@ class RefusalHandler:
             waiting += instead.parts
             was_taken = instead.was_taken
         except Refused as refused:
+            waiting += refused.parts
             return refused
         except KlaviyoRequestError as error:
             return Refused(part, error)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import cast
@@ -11,11 +12,12 @@ from airflow_provider_klaviyo.records.consent import CHANNELS
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.records.subscription import Address, SubscriptionRecord
 from airflow_provider_klaviyo.sync.asked import Asked
-from airflow_provider_klaviyo.sync.consent_delivery import ConsentDelivery, Parts
+from airflow_provider_klaviyo.sync.consent_delivery import Checked, ConsentDelivery, Parts
 from airflow_provider_klaviyo.sync.delivery import Doubt
 from airflow_provider_klaviyo.sync.disputes import Dispute
-from airflow_provider_klaviyo.sync.guard import Finding, Findings, Guard, Judged, Standing
+from airflow_provider_klaviyo.sync.guard import Guard
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
+from airflow_provider_klaviyo.sync.standing import Finding, Findings, Judged, Standing
 
 log = logging.getLogger(__name__)
 
@@ -45,16 +47,26 @@ class SubscribeDelivery(ConsentDelivery):
         super().__init__(parts)
         self._guard = guard
         self._ask_again_after = ask_again_after
+        self.one_look = threading.Lock()
         self._new_words: set[str] = set()
         self._disputes: dict[int, Dispute] = {}
         self.perhaps_asked = 0
 
-    def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
-        """Those with a channel that is free, narrowed to it."""
-        asked = self._asked.asked_at([address for record in people for address in record.addresses])
+    def close(self) -> None:
+        """Give the threads back, and forget everyone."""
+        super().close()
+        self._guard.close()
+
+    def _look(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Checked:
+        """Those with a channel that is free, narrowed to it, of as many people as there is time to look at."""
+        seen = self._guard.look(people)
+        return Checked(self._free(seen.shown, doubt), seen.left, seen.began)
+
+    def _free(self, seen: Sequence[Judged], doubt: Doubt) -> list[SubscriptionRecord]:
+        asked = self._asked.asked_at([address for judged in seen for address in judged.record.addresses])
         done: list[SubscriptionRecord] = []
-        free = []
-        for judged in self._guard.judge(people):
+        free: list[SubscriptionRecord] = []
+        for judged in seen:
             record, findings = judged.record, self._with_asked(judged, asked)
             self._warn_of_new_words(findings)
             channels = [channel for channel in record.channels if findings[channel].standing is Standing.FREE]

@@ -39,7 +39,6 @@ from airflow_provider_klaviyo.sync.asked import AskedPeople
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.changes import Changes
 from airflow_provider_klaviyo.sync.consent_delivery import (
-    CHECKED_FOR,
     ConsentDelivery,
     Parts,
     Post,
@@ -47,12 +46,14 @@ from airflow_provider_klaviyo.sync.consent_delivery import (
 )
 from airflow_provider_klaviyo.sync.consent_words import FirstWords, HeardMapper, Objections
 from airflow_provider_klaviyo.sync.engine import Hold, Mapper
-from airflow_provider_klaviyo.sync.guard import Guard, Resubscribe
+from airflow_provider_klaviyo.sync.guard import Guard
 from airflow_provider_klaviyo.sync.held import HeldForConsent
 from airflow_provider_klaviyo.sync.held_wishes import HeldWishes
 from airflow_provider_klaviyo.sync.in_flight import InFlight
+from airflow_provider_klaviyo.sync.looks import CHECKED_FOR
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
+from airflow_provider_klaviyo.sync.standing import Resubscribe, Rules
 from airflow_provider_klaviyo.sync.subscribe import SubscribeDelivery
 from airflow_provider_klaviyo.sync.sync_type import Means, SyncType
 from airflow_provider_klaviyo.sync.unsubscribe import PATIENCE, UnsubscribeDelivery
@@ -321,7 +322,8 @@ class SubscriptionsSync(SyncType):
         )
         if terms.subscribes:
             needs_profile = terms.globally and not terms.historical_import
-            guard = Guard(client, self._list_id, terms.resubscribe, needs_profile=needs_profile)
+            rules = Rules(self._list_id, terms.resubscribe, needs_profile=needs_profile)
+            guard = Guard(client, self._list_id, rules)
             self._delivery = SubscribeDelivery(parts, guard, terms.ask_again_after)
         elif self._list_id is None:
             self._delivery = UncheckedDelivery(parts)

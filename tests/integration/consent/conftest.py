@@ -17,6 +17,7 @@ from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators import run as operator_run
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
 from airflow_provider_klaviyo.sync.rows import RowStream
+from airflow_provider_klaviyo.sync.subscriptions import SubscriptionsSync
 from tests.integration.conftest import Run, StartEmulator, run_operator
 
 COLUMNS = (
@@ -145,6 +146,21 @@ def while_waiting(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
         monkeypatch.setattr(KlaviyoClient, "turn", late)
 
     return happens
+
+
+@pytest.fixture
+def before_it_leaves(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
+    """Have something happen once, between the look at people and the request."""
+    make = SubscriptionsSync._body
+    waiting: list[Callable[[], object]] = []
+
+    def late(*arguments: Any) -> bytes:
+        while waiting:
+            waiting.pop()()
+        return make(*arguments)
+
+    monkeypatch.setattr(SubscriptionsSync, "_body", late)
+    return waiting.append
 
 
 class ConsentSync:

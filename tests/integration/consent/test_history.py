@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
-from airflow_provider_klaviyo.sync.subscriptions import SubscriptionsSync
 from tests.integration.consent.conftest import (
     BOTH,
     SUBSCRIBE,
     ConsentSync,
     Judge,
+    Meanwhile,
     People,
     email_of,
     phone_of,
@@ -42,20 +42,6 @@ def history(consent_sync: ConsentSync, vip: str) -> Callable[..., Any]:
         return consent_sync(**({"list_id": vip, "mapping": mapping, "historical_import": True} | parameters))
 
     return run
-
-
-@pytest.fixture
-def before_it_leaves(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
-    """Have something happen once, between the look at people and the request."""
-    make, waiting = SubscriptionsSync._body, []
-
-    def late(*arguments: Any) -> bytes:
-        while waiting:
-            waiting.pop()()
-        return make(*arguments)
-
-    monkeypatch.setattr(SubscriptionsSync, "_body", late)
-    return waiting.append
 
 
 def since(klaviyo: Emulator, number: int, channel: str = "email") -> object:
@@ -156,7 +142,7 @@ def test_who_subscribes_in_between_keeps_that_date_and_joins_all_the_same(
     people: People,
     history: Any,
     vip: str,
-    before_it_leaves: Any,
+    before_it_leaves: Meanwhile,
     resubscribe: Any,
 ) -> None:
     people.fill(3)
@@ -178,7 +164,7 @@ def test_who_unsubscribes_in_between_is_skipped(
     people: People,
     history: Any,
     vip: str,
-    before_it_leaves: Any,
+    before_it_leaves: Meanwhile,
     resubscribe: Any,
     on_invalid: str,
 ) -> None:

@@ -12,8 +12,6 @@ import pytest
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.emulator.consent_audit import IncidentKind
-from airflow_provider_klaviyo.sync import consent_delivery
-from airflow_provider_klaviyo.sync.guard import Guard
 from tests.integration.conftest import StartEmulator
 from tests.integration.consent.conftest import (
     BOTH,
@@ -456,36 +454,6 @@ def test_who_opts_out_while_a_request_waits_for_its_turn_is_not_sent(
     assert consent_sync(list_id=vip).counts() == {"rows_read": 2, "accepted": 1, "skipped": 1}
 
 
-def test_who_opts_out_while_others_are_looked_at_for_long_is_not_sent(
-    klaviyo: Emulator,
-    people: People,
-    consent_sync: ConsentSync,
-    vip: str,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    """The last of several look-ups is slow; whom the first one let through opts out meanwhile."""
-    people.fill(250)
-    (first,) = klaviyo.add_profiles([{"email": email_of(1)}])
-    klaviyo.inject(Fault("slow", "get_profiles", skip=2, seconds=0.6))
-    monkeypatch.setattr(consent_delivery, "CHECKED_FOR", 0.5)
-    judge_people = Guard.judge
-
-    def judged(*arguments: Any) -> Any:
-        found = judge_people(*arguments)
-        klaviyo.set_consent(first, "email", "UNSUBSCRIBED")
-        return found
-
-    monkeypatch.setattr(Guard, "judge", judged)
-    run = consent_sync(list_id=vip)
-    assert run.counts() == {"rows_read": 250, "accepted": 249, "skipped": 1}
-    assert "are looked at again" in caplog.text
-    assert [len(body["data"]["attributes"]["profiles"]["data"]) for body in bodies(klaviyo, SUBSCRIBE)] == [
-        124,
-        125,
-    ]
-
-
 def test_another_channel_and_a_full_refresh_ask_nobody_a_second_time(
     klaviyo: Emulator, people: People, consent_sync: ConsentSync
 ) -> None:
@@ -710,23 +678,13 @@ def test_a_refused_look_up_sends_nobody(
 
 
 def test_consent_is_read_again_when_a_request_is_sent_again(
-    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, monkeypatch: pytest.MonkeyPatch
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str, before_it_leaves: Meanwhile
 ) -> None:
     """Klaviyo refuses the first request for one bad record; meanwhile somebody else opts out."""
     people.fill(3)
     (second,) = klaviyo.add_profiles([{"email": email_of(2)}])
     klaviyo.inject(Fault("refuse_records", operation=SUBSCRIBE, match=email_of(1), count=1))
-    from airflow_provider_klaviyo.sync.consent_delivery import ConsentDelivery
-
-    original = ConsentDelivery._send
-
-    def send(self: Any, part: Any, doubt: Any) -> None:
-        try:
-            original(self, part, doubt)
-        finally:
-            klaviyo.set_consent(second, "email", "UNSUBSCRIBED")
-
-    monkeypatch.setattr(ConsentDelivery, "_send", send)
+    before_it_leaves(lambda: klaviyo.set_consent(second, "email", "UNSUBSCRIBED"))
     run = consent_sync(list_id=vip, max_rejected=1)
     assert run.counts() == {"rows_read": 3, "accepted": 1, "skipped": 1, "rejected": 1}
 
