@@ -49,9 +49,10 @@ class PyMySqlHook:
 
     strip_sql_string = staticmethod(MySqlHook.strip_sql_string)
 
-    def __init__(self, uri: str, init_command: str | None) -> None:
+    def __init__(self, uri: str, init_command: str | None, charset: str) -> None:
         self.uri = urlsplit(uri)
         self.init_command = init_command
+        self.charset = charset
 
     def get_conn(self) -> Any:
         pymysql = pytest.importorskip("pymysql", reason="pymysql is not installed")
@@ -62,17 +63,18 @@ class PyMySqlHook:
             password=self.uri.password or "",
             database=self.uri.path.strip("/"),
             init_command=self.init_command,
+            charset=self.charset,
         )
 
 
 @pytest.fixture(params=["mysqlclient", "mysql-connector-python", "pymysql"])
 def make_hook(request: pytest.FixtureRequest, mysql_uri: str, monkeypatch: pytest.MonkeyPatch) -> MakeHook:
-    def make(init_command: str | None = None) -> Any:
+    def make(init_command: str | None = None, charset: str = "utf8mb4") -> Any:
         if request.param == "pymysql":
-            return PyMySqlHook(mysql_uri, init_command)
+            return PyMySqlHook(mysql_uri, init_command, charset)
         if request.param == "mysql-connector-python":
             pytest.importorskip("mysql.connector", reason="mysql-connector-python is not installed")
-        monkeypatch.setenv("AIRFLOW_CONN_SHOP", f"{mysql_uri}?client={request.param}")
+        monkeypatch.setenv("AIRFLOW_CONN_SHOP", f"{mysql_uri}?client={request.param}&charset={charset}")
         return MySqlHook(mysql_conn_id="shop", init_command=init_command)
 
     return make
@@ -323,9 +325,18 @@ def test_what_a_query_writes_that_may_is_kept_on_request(
     assert rows_of(hook, "SELECT COUNT(*) AS n FROM orders") == [(3 if is_kept else 4,)]
 
 
+@pytest.mark.parametrize("charset", ["utf8", "latin1"])
+def test_no_character_is_lost_whatever_the_charset_of_the_connection(
+    make_hook: MakeHook, charset: str
+) -> None:
+    sql = "SELECT CONVERT(x'5A6FC3AB20F09F9982' USING utf8mb4) AS name"
+    assert rows_of(make_hook(charset=charset), sql) == [("Zoë 🙂",)]
+
+
 def test_a_text_that_the_driver_cannot_decode_costs_nothing_but_itself(hook: Any) -> None:
-    """The connection speaks UTF-8, and has been told to take text as it is stored."""
+    """The server sends it as it is stored, and has no other character set."""
     connection = hook.get_conn()
+    connection.set_character_set = connection.set_charset_collation = None
     with closing(connection.cursor()) as cursor:
         cursor.execute("SET character_set_results = NULL")
     hook.get_conn = lambda: connection

@@ -21,6 +21,9 @@ _LIFT_WRITE_TIMEOUTS = (
 )
 # A TIMESTAMP is a moment, which comes as wall clock time of the session's zone, and is compared with literals in it.
 _READ_IN_UTC = "SET SESSION time_zone = '+00:00'"
+_ALL_CHARACTERS = (
+    "utf8mb4"  # in another one, "utf8" among them, the server sends a question mark for many of them
+)
 _MULTI_STATEMENTS_OFF = 1  # MYSQL_OPTION_MULTI_STATEMENTS_OFF of the C API
 
 
@@ -29,6 +32,8 @@ def open_mysqlclient(connection: Connection, query: Query, size: int) -> Result:
 
     with suppress(Exception):
         connection.set_server_option(_MULTI_STATEMENTS_OFF)
+    with suppress(Exception):
+        connection.set_character_set(_ALL_CHARACTERS)
     lenience = Lenience(connection.encoding)
     connection.converter.update(lenient_converters(connection.converter, lenience))
     return lenience.naming(_open_unbuffered(connection, partial(connection.cursor, SSCursor), query, size))
@@ -37,6 +42,8 @@ def open_mysqlclient(connection: Connection, query: Query, size: int) -> Result:
 def open_mysql_connector(connection: Connection, query: Query, size: int) -> Result:
     make = partial(connection.cursor, buffered=False, dictionary=False)
     refuse_several_statements(query.sql, "mysql")
+    with suppress(Exception):
+        connection.set_charset_collation(_ALL_CHARACTERS)
     lenience = Lenience(connection.python_charset)
     return lenience.naming(without_bytes(_open_unbuffered(connection, make, query, size), lenience))
 
@@ -44,6 +51,8 @@ def open_mysql_connector(connection: Connection, query: Query, size: int) -> Res
 def open_pymysql(connection: Connection, query: Query, size: int) -> Result:
     from pymysql.cursors import SSCursor
 
+    with suppress(Exception):
+        connection.set_character_set(_ALL_CHARACTERS)
     lenience = Lenience(connection.encoding)
     result = _open_unbuffered(connection, partial(connection.cursor, SSCursor), query, size)
     fields = result.cursor._result  # noqa: SLF001  # there is no other way to another decoder
