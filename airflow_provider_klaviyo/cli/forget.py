@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_klaviyo.records.email import check_emails
-from airflow_provider_klaviyo.records.phone import PhoneNumbers
+from airflow_provider_klaviyo.records.kept import as_kept
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.sync.rejects import make_private
 
@@ -25,7 +24,7 @@ class Person:
     def digests(self) -> list[int]:
         """How the state may know this person."""
         return [
-            person_hash(f"{field}\0{_as_kept(field, value.strip())}")
+            person_hash(f"{field}\0{as_kept(field, [value.strip()])[0]}")
             for field, value in self.identifiers.items()
         ]
 
@@ -40,15 +39,6 @@ class Person:
         number = _digits(self.identifiers.get("phone_number", ""))
         is_number = bool(number) and _digits(str(value)) == number
         return is_number or _plain(str(value)) in {_plain(known) for known in self.identifiers.values()}
-
-
-def _as_kept(field: str, value: str) -> str:
-    """An identifier in the spelling that records have; as it is, where it is none that a record could have."""
-    if field == "email":
-        return check_emails([value])[0][0] or value.lower()
-    if field == "phone_number":
-        return PhoneNumbers(None).check([value])[0][0] or value
-    return value
 
 
 def forget_in_files(root: Any, person: Person) -> tuple[int, int]:

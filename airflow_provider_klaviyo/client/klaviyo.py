@@ -16,7 +16,6 @@ from airflow_provider_klaviyo.client.answers import (
     Document,
     read_collection,
     read_document,
-    resources,
     unreadable,
 )
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
@@ -123,11 +122,10 @@ class KlaviyoClient:
         :raises KlaviyoResponseError: when a page stays unreadable.
         """
         asked: list[Mapping[str, str]] = []
-        asked_for = (query or {}).get("page[size]")
 
         def read_page(endpoint: Endpoint, answer: Answer) -> tuple[Document, Mapping[str, str]]:
             document = read(endpoint, answer)
-            following = _next_query(document, asked_for)
+            following = _next_query(document)
             if following is None or (following and following in asked):
                 raise unreadable(endpoint, answer, "has more pages and does not say where")
             return document, following
@@ -313,15 +311,12 @@ def _log_wait(state: tenacity.RetryCallState) -> None:
     log.warning("%s Try %d follows in %.1f s.", _error(state), state.attempt_number + 1, state.upcoming_sleep)
 
 
-def _next_query(page: Document, size: str | None) -> dict[str, str] | None:
+def _next_query(page: Document) -> dict[str, str] | None:
     """The query of ``links.next``; empty for the last page. Its host is left out: behind a proxy it would be another.
 
-    :param size: how many resources a page was to have.
-    :returns: None where there is or may be more to read, and where cannot be read: nobody may be overlooked.
+    :returns: None where there is more to read, and where cannot be read: nobody may be overlooked.
     """
-    links = page.get("links")
-    if links is None:
-        return None if str(len(resources(page))) == size else {}
+    links = page.get("links") or {}
     following = links.get("next", "") if isinstance(links, Mapping) else links
     if following is None or following == "":
         return {}

@@ -27,10 +27,11 @@ from airflow_provider_klaviyo.client.endpoints import (
     GET_LIST_COUNT,
     GET_LIST_PROFILES,
     GET_LISTS,
+    GET_PROFILES,
     REMOVE_FROM_LIST,
     Endpoint,
 )
-from airflow_provider_klaviyo.client.filters import MOST_VALUES, equals
+from airflow_provider_klaviyo.client.filters import MOST_VALUES, any_of, equals, in_filters
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.people import read_profiles
 from airflow_provider_klaviyo.client.retry import was_not_processed
@@ -242,6 +243,17 @@ def all_members(client: KlaviyoClient, list_id: str) -> Iterator[list[Member]]:
     query = {"fields[profile]": "email,phone_number,external_id", "page[size]": str(MOST_VALUES)}
     for page in client.pages(GET_LIST_PROFILES, resource_id=list_id, query=query, read=read_profiles):
         yield list(map(member_of, resources(page)))
+
+
+def profiles_now(client: KlaviyoClient, ids: Sequence[str]) -> dict[str, Member]:
+    """Profiles by id as they are now, whatever a list shows of them."""
+    query = {"fields[profile]": "email,phone_number,external_id", "page[size]": str(MOST_VALUES)}
+    found: dict[str, Member] = {}
+    for part in in_filters(ids):
+        asked = query | {"filter": any_of("id", part)}
+        for page in client.pages(GET_PROFILES, query=asked, read=read_profiles):
+            found |= {member.id: member for member in map(member_of, resources(page))}
+    return found
 
 
 def add_members(client: KlaviyoClient, list_id: str, profiles: Sequence[bytes]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 
 from airflow_provider_klaviyo.client.answers import (
@@ -80,7 +80,7 @@ class _Search:
                 found |= again
                 missing = [value for value in missing if self._key(value) not in found]
             for value in missing if strangers else ():
-                if profiles := list(self._read([value])):
+                if profiles := self._read([value]):
                     found[self._key(value)] = profiles
         return found
 
@@ -92,7 +92,7 @@ class _Search:
         for resource in self._read(values):
             shown = resource["id"] if self._field == "id" else attributes_of(resource).get(self._field)
             key = self._key(str(shown))
-            if key in asked_for:
+            if shown is not None and key in asked_for:
                 found.setdefault(key, []).append(resource)
             else:
                 strangers = True
@@ -101,14 +101,17 @@ class _Search:
     def _key(self, value: str) -> str:
         return value.lower() if self._field == "email" else value
 
-    def _read(self, values: Sequence[str]) -> Iterator[Document]:
+    def _read(self, values: Sequence[str]) -> list[Document]:
+        """Whom a filter finds, each once: who changes meanwhile is read twice, and the last reading counts."""
+        found: dict[object, Document] = {}
         endpoint = GET_LIST_PROFILES if self._list_id else GET_PROFILES
         query = {**self._query, "filter": any_of(self._field, values)}
         pages = self._client.pages(
             endpoint, resource_id=self._list_id, query=query, read=read_profiles, during=self._during
         )
         for page in pages:
-            yield from resources(page)
+            found |= {profile["id"]: profile for profile in resources(page)}
+        return list(found.values())
 
 
 def read_profiles(endpoint: Endpoint, answer: Answer) -> Document:

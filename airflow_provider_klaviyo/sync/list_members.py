@@ -19,8 +19,15 @@ from airflow_provider_klaviyo.sync.refusals import RefusalHandler
 
 STILL_NAMED = Problem("", "still_named: another row names the same profile by another identifier")
 
+CHANGED = Problem(
+    "", "changed: the profile shows another identifier by now than the one that it was found by, or none"
+)
+
 _ABOUT_VALUES = (400,)
 """What Klaviyo answers to a filter with a value that is not shaped as it expects."""
+
+_CONTACTS = ("email", "phone_number")
+"""What a list can be asked for."""
 
 LookUp = Callable[[Sequence[str]], Found]
 """Finds people by values of one identifier."""
@@ -95,7 +102,7 @@ class MemberFinder:
         :param field: the identifier that the records' identities are values of.
         """
         search = _Search()
-        if field in ("email", "phone_number"):
+        if field in _CONTACTS:
             wanted = {record.number: _spellings(record) for record in records}
             self._by_contact(search, field, wanted)
         else:
@@ -103,13 +110,17 @@ class MemberFinder:
         return Looked(self._ids(search), search.reasons)
 
     def members(self, field: str, values: Sequence[str]) -> set[str]:
-        """The ids of members whom any of these addresses or numbers finds."""
-        found = self._look_up(_Search(), partial(find_on_list, self._client, self._list_id, field), values)
+        """The ids of profiles whom any of these values finds; of members only, where a list can be asked for them."""
+        if field in _CONTACTS:
+            ask: LookUp = partial(find_on_list, self._client, self._list_id, field)
+        else:
+            ask = partial(find_people, self._client, field)
+        found = self._look_up(_Search(), ask, values)
         return {str(each["id"]) for documents in found.values() for each in documents}
 
-    def staying(self, members: Sequence[Member]) -> set[str]:  # noqa: ARG002 - for those who know more
-        """The ids of those found who are to stay on the list all the same."""
-        return set()
+    def staying(self, members: Sequence[Member]) -> Mapping[str, Problem]:  # noqa: ARG002 - for those who know more
+        """The ids of those found who are to stay on the list all the same, with the reason."""
+        return {}
 
     def _ids(self, search: _Search) -> dict[int, list[str]]:
         staying = self.staying([each for members in search.members.values() for each in members])
@@ -118,7 +129,7 @@ class MemberFinder:
             if ids := [each.id for each in members if each.id not in staying]:
                 found[number] = ids
             else:
-                search.reasons[number] = Reason(Outcome.SKIPPED, STILL_NAMED)
+                search.reasons[number] = Reason(Outcome.SKIPPED, staying[members[0].id])
         return found
 
     def _by_id(self, search: _Search, name: str, records: Sequence[Record]) -> None:

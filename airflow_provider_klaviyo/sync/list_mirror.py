@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import msgspec
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.lists import Member
+from airflow_provider_klaviyo.client.lists import Member, profiles_now
 from airflow_provider_klaviyo.exceptions import KlaviyoSyncFailed, mask
+from airflow_provider_klaviyo.records.kept import as_kept
 from airflow_provider_klaviyo.records.list_member import ListMember
 from airflow_provider_klaviyo.records.profile import ProfileOptions
 from airflow_provider_klaviyo.records.record import Problem, Record, Row
@@ -22,7 +23,7 @@ from airflow_provider_klaviyo.state.tracked import Absent, TrackedPeople
 from airflow_provider_klaviyo.sync.changes import Changes, Keyed, OnlyChanges, Unsent
 from airflow_provider_klaviyo.sync.engine import Delivery
 from airflow_provider_klaviyo.sync.in_flight import InFlight
-from airflow_provider_klaviyo.sync.list_members import STILL_NAMED, Find, MemberFinder
+from airflow_provider_klaviyo.sync.list_members import CHANGED, STILL_NAMED, Find, MemberFinder
 from airflow_provider_klaviyo.sync.list_removals import NOT_ON_LIST, RemovalDelivery, Removals, remover
 from airflow_provider_klaviyo.sync.list_target import ListTarget
 from airflow_provider_klaviyo.sync.lists import AddToList
@@ -62,7 +63,7 @@ class Leaving(msgspec.Struct, array_like=True):
 
     ``ids`` are Klaviyo's, where they are known; ``held_by`` are rows of the query that named a person before,
     ``people`` is how many a share of removals is a share of, and ``since`` is the last change of the state before the
-    run.
+    run. ``field`` is what people are matched by, and ``unreadable`` are members who do not show it, and so stay.
     """
 
     persons: list[int]
@@ -70,6 +71,8 @@ class Leaving(msgspec.Struct, array_like=True):
     people: int
     ids: list[str] = []
     since: int = 0
+    field: str = ""
+    unreadable: int = 0
 
     def take(self, absent: Iterable[Absent]) -> None:
         """Add people whom no row names."""
@@ -215,7 +218,7 @@ class MirrorList(AddToList):
         report = means.report
         leaving = self._left or self._leaving(means)
         gone = self._gone(leaving, _ledger(means))
-        self._told = {"left_the_query": len(gone)}
+        self._tell_of(leaving, gone)
         if report.pending and not self._is_preview:
             log.warning(
                 "%s people left the query. A retry removes them, once all rows have a verdict.",
@@ -224,7 +227,7 @@ class MirrorList(AddToList):
             return
         if gone:
             gone = self._unknown_otherwise(means, leaving, gone)
-            self._told = {"left_the_query": len(gone)}
+            self._tell_of(leaving, gone)
         if reason := self._objection(report, len(gone), leaving.people):
             if not self._is_preview:
                 raise KlaviyoSyncFailed(reason, report.as_dict())
@@ -234,6 +237,18 @@ class MirrorList(AddToList):
             report.removed = len(gone) if is_permitted else 0
         elif gone and self._may_remove(report, len(gone)):
             self._remove(means, leaving, gone)
+
+    def _tell_of(self, leaving: Leaving, gone: Sequence[int]) -> None:
+        self._told = {"left_the_query": len(gone)}
+        if leaving.unreadable:
+            self._told = {**self._told, "spared_without_identifier": leaving.unreadable}
+            log.warning(
+                "%s members of %s show no %s, neither on the list nor by their id, so whether the query names them is "
+                "not known: they stay. Take them off by hand, or match by what they have.",
+                f"{leaving.unreadable:,}",
+                self._list,
+                leaving.field,
+            )
 
     # --- who leaves -------------------------------------------------------------------------------------------
 
@@ -342,7 +357,7 @@ class MirrorList(AddToList):
 class _LeaverFinder(MemberFinder):
     """Finds who is to be removed, and spares profiles that a row of this run names by what they show.
 
-    A profile with several addresses is found by any of them, and shows one.
+    A profile with several addresses is found by any of them, and shows one; a list may find it by what it had before.
 
     :param persons: all who are to be removed.
     """
@@ -355,20 +370,26 @@ class _LeaverFinder(MemberFinder):
         self._people = people
         self._persons = persons
 
-    def staying(self, members: Sequence[Member]) -> set[str]:
-        """The ids of those found who show somebody else, whom a row names."""
-        shown = {each.id: person_hash(f"{self.field}\0{_shown(each, self.field)}") for each in members}
-        others = {each: person for each, person in shown.items() if person not in self._persons}
+    def staying(self, members: Sequence[Member]) -> Mapping[str, Problem]:
+        """The ids of those found who show somebody else now, whom a row names; and who show nothing."""
+        now = {each.id: each for each in members}
+        if self.field != "klaviyo_id":
+            now |= dict.fromkeys(now, _NOBODY) | profiles_now(self._client, list(now))
+        shown = {each: person_shown(member, self.field) for each, member in now.items()}
+        others = {each: person for each, person in shown.items() if person and person not in self._persons}
         named = self._people.named_among(list(others.values())) if others else set()
-        return {each for each, person in others.items() if person in named}
+        return {each: CHANGED for each, person in shown.items() if person is None} | {
+            each: STILL_NAMED for each, person in others.items() if person in named
+        }
 
 
-def _shown(member: Member, field: str) -> str:
-    """What a profile shows of an identifier, as rows are compared by it."""
-    if field == "klaviyo_id":
-        return member.id
-    value = str(getattr(member, field))
-    return value.lower() if field == "email" else value
+_NOBODY = Member("", None, None, None)
+
+
+def person_shown(member: Member, field: str) -> int | None:
+    """Who a profile is by an identifier, as the state knows people; None where it does not show it."""
+    value = member.id if field == "klaviyo_id" else as_kept(field, [getattr(member, field)])[0]
+    return person_hash(f"{field}\0{value}") if value else None
 
 
 class _Tally:
@@ -391,9 +412,10 @@ class _Tally:
                     self._reasons.append(mask(verdict.problems[0].reason))
 
     def told(self) -> Mapping[str, int]:
-        """How many were not removed because they were not there, or are named by another row."""
-        named = {"still_named": self._skipped[STILL_NAMED]} if self._skipped[STILL_NAMED] else {}
-        return {"were_not_on_list": self._skipped[NOT_ON_LIST], **named}
+        """How many were not removed because they were not there, are named by another row, or have changed."""
+        spared = {"still_named": self._skipped[STILL_NAMED], "changed_meanwhile": self._skipped[CHANGED]}
+        told = {name: people for name, people in spared.items() if people}
+        return {"were_not_on_list": self._skipped[NOT_ON_LIST], **told}
 
     def judge(self) -> None:
         """Fail when somebody could not be removed.

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import logging
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-import msgspec
-
-from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.lists import Member, all_members
+from airflow_provider_klaviyo.client.lists import profiles_now
 from airflow_provider_klaviyo.records.list_member import ListMember, ListMemberMapper
 from airflow_provider_klaviyo.records.record import Record, Row
 from airflow_provider_klaviyo.state.keys import person_hash
@@ -20,119 +15,13 @@ from airflow_provider_klaviyo.sync.changes import Changes, Keyed, Unsent, finger
 from airflow_provider_klaviyo.sync.engine import Delivery
 from airflow_provider_klaviyo.sync.in_flight import InFlight
 from airflow_provider_klaviyo.sync.list_adds import ListAddDelivery
-from airflow_provider_klaviyo.sync.list_members import Find, Looked, MemberFinder
-from airflow_provider_klaviyo.sync.list_mirror import Leaving, MirrorChanges, MirrorList
+from airflow_provider_klaviyo.sync.list_members import CHANGED, Find, Looked, MemberFinder, Reason
+from airflow_provider_klaviyo.sync.list_mirror import Leaving, MirrorChanges, MirrorList, person_shown
+from airflow_provider_klaviyo.sync.outcomes import Outcome
+from airflow_provider_klaviyo.sync.real_members import RealMembers
 from airflow_provider_klaviyo.sync.sync_type import Means
 
 log = logging.getLogger(__name__)
-
-_CACHE_KIB = 16_384
-_PART = 10_000
-_SAY_EVERY = 50_000
-_TELLING_DIGITS = 6
-"""The fewest digits that a phone number is told by where its spelling is not known; shorter ones end too many."""
-
-_COLUMNS = {
-    "klaviyo_id": "id",
-    "email": "email",
-    "phone_number": "phone_number",
-    "external_id": "external_id",
-}
-
-
-class RealMembers:
-    """Who is on the list now, on disk: a million of them cost no more memory than a thousand."""
-
-    def __init__(self, folder: Path) -> None:
-        self._database = sqlite3.connect(
-            folder / "members.sqlite", isolation_level=None, check_same_thread=False
-        )
-        for setting in ("journal_mode=OFF", "synchronous=OFF", f"cache_size=-{_CACHE_KIB}"):
-            self._database.execute(f"PRAGMA {setting}")
-        self._database.execute(
-            "CREATE TABLE members (id TEXT PRIMARY KEY, email TEXT, phone_number TEXT, external_id TEXT, "
-            "is_named INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID"
-        )
-        self._database.execute("BEGIN")
-        self._column = ""
-
-    def read(self, client: KlaviyoClient, list_id: str) -> None:
-        """Read everybody who is on a list."""
-        count = 0
-        for page in all_members(client, list_id):
-            self.add(page)
-            count += len(page)
-            if count % _SAY_EVERY < len(page):
-                log.info("%s members of the list read.", f"{count:,}")
-
-    def add(self, members: Sequence[Member]) -> None:
-        """Take a page of members; addresses compare in lower case, as Klaviyo compares them."""
-        self._database.executemany(
-            "INSERT OR IGNORE INTO members (id, email, phone_number, external_id) VALUES (?, ?, ?, ?)",
-            ((each.id, each.email and each.email.lower(), *each[2:]) for each in members),
-        )
-
-    def count(self) -> int:
-        """How many there are."""
-        return int(self._database.execute("SELECT COUNT(*) FROM members").fetchone()[0])
-
-    def identify_by(self, identifier: str) -> None:
-        """Say what people are matched by, once it is known."""
-        self._column = _COLUMNS[identifier]
-        if self._column != "id":
-            self._database.execute(f"CREATE INDEX by_identifier ON members ({self._column})")
-
-    def name(self, values: Sequence[str]) -> set[str]:
-        """Note that the query names these; returns those that are members."""
-        packed = msgspec.json.encode(values).decode()
-        where = f"WHERE {self._column} IN (SELECT value FROM json_each(?))"  # noqa: S608 - the column is ours
-        found = self._database.execute(f"SELECT {self._column} FROM members {where}", (packed,))  # noqa: S608
-        named = {value for (value,) in found}
-        self._database.execute(f"UPDATE members SET is_named = 1 {where}", (packed,))  # noqa: S608
-        return named
-
-    def spare(self, field: str, values: Sequence[str]) -> None:
-        """Note that rows which cannot be sent name these, in whatever spelling: none of them is to leave."""
-        if field == "phone_number":
-            self._spare_numbers(values)
-            return
-        column = _COLUMNS[field]
-        if column != "id":
-            self._database.execute(f"CREATE INDEX IF NOT EXISTS by_{column} ON members ({column})")
-        spellings = {spelling for value in values for spelling in (value, value.lower())}
-        self._database.execute(
-            f"UPDATE members SET is_named = 1 WHERE {column} IN (SELECT value FROM json_each(?))",  # noqa: S608 - as above
-            (msgspec.json.encode(sorted(spellings)).decode(),),
-        )
-
-    def _spare_numbers(self, values: Sequence[str]) -> None:
-        """Spare numbers that end with the digits given: a national number lacks the country, and may begin with 0."""
-        digits = {"".join(filter(str.isdigit, value.replace("(0)", ""))).lstrip("0") for value in values}
-        endings = sorted(each for each in digits if len(each) >= _TELLING_DIGITS)
-        ending = f"substr(%s, -{_TELLING_DIGITS})"
-        self._database.execute(
-            f"CREATE INDEX IF NOT EXISTS by_last_digits ON members ({ending % 'phone_number'})"
-        )
-        found = (
-            "SELECT m.id FROM json_each(?) e CROSS JOIN members m "  # noqa: S608 - ours
-            f"ON {ending % 'm.phone_number'} = {ending % 'e.value'} WHERE m.phone_number LIKE '%' || e.value"
-        )
-        packed = msgspec.json.encode(endings).decode()
-        self._database.execute(f"UPDATE members SET is_named = 1 WHERE id IN ({found})", (packed,))  # noqa: S608
-
-    def unnamed(self) -> Iterator[list[tuple[str, str | None]]]:
-        """The members whom the query did not name, some thousand at a time: their ids, and what they are matched by."""
-        last = ""
-        query = (
-            f"SELECT id, {self._column} FROM members WHERE is_named = 0 AND id > ? ORDER BY id LIMIT {_PART}"  # noqa: S608
-        )
-        while part := self._database.execute(query, (last,)).fetchall():
-            yield part
-            last = part[-1][0]
-
-    def close(self) -> None:
-        """Forget everyone."""
-        self._database.close()
 
 
 class StrictChanges(MirrorChanges):
@@ -155,7 +44,13 @@ class StrictChanges(MirrorChanges):
         if len(records) < len(rows):
             good = {record.number - first for record in records}
             self._spare([row for place, row in enumerate(rows) if place not in good])
-        return super().keyed(rows, first, records)
+        keyed = super().keyed(rows, first, records)
+        if len(keyed.records) < len(records):
+            numbers = {record.number for record in keyed.records}
+            self._ledger.people.name(
+                [self._person(record) for record in records if record.number not in numbers]
+            )
+        return keyed
 
     def _spare(self, rows: Sequence[Row]) -> None:
         """Rows that cannot be sent are present all the same: whoever they name by any identifier stays."""
@@ -217,12 +112,13 @@ class StrictMirrorList(MirrorList):
 
     def _leaving(self, means: Means) -> Leaving:
         """The members whom no row names, but for those whom the state knows by a row of this run that was rejected."""
-        leaving = Leaving([], {}, self._people, since=self._since)
-        for part in self._members.unnamed() if self._members else ():
-            persons = {
-                member: person_hash(f"{self._identifier}\0{value}") if value else person_hash(f"id\0{member}")
-                for member, value in part
-            }
+        leaving = Leaving([], {}, self._people, since=self._since, field=self._identifier)
+        if self._members is None:
+            return leaving
+        self._look_again(means, self._members)
+        leaving.unreadable = self._members.count_unknown()
+        for part in self._members.unnamed():
+            persons = {member: person_hash(f"{self._identifier}\0{value}") for member, value in part}
             absent = self._absent(means, list(persons.values()))
             for member, person in persons.items():
                 if person in absent:
@@ -230,24 +126,29 @@ class StrictMirrorList(MirrorList):
                     leaving.ids.append(member)
         return leaving
 
+    def _look_again(self, means: Means, members: RealMembers) -> None:
+        """Look up who does not show on the list what rows name people by: the profile itself may."""
+        for part in members.unread():
+            log.info("%s members do not show what people are matched by: looking them up.", f"{len(part):,}")
+            members.show(list(profiles_now(means.client, part).values()))
+
     def _absent(self, means: Means, persons: Sequence[int]) -> dict[int, Absent]:
         if means.ledger is None:
             return {person: Absent(person) for person in persons}
         return {absent.person: absent for absent in means.ledger.people.unnamed(persons)}
 
     def _unknown_otherwise(self, means: Means, leaving: Leaving, gone: list[int]) -> list[int]:
-        """Those whom nobody finds who was not among the members: a profile may show another address than a row names.
+        """Those whom nobody finds who was not among the members: a profile may show another identifier than rows name.
 
-        Whoever was sent was not among them, so the list is asked for these, and only when somebody is to leave.
+        Whoever was sent was not among them, so Klaviyo is asked for these, and only when somebody is to leave.
         """
-        people = means.ledger.people if means.ledger else None
-        if people is None or people.known_by() != "email":
+        if means.ledger is None or leaving.field == "klaviyo_id":
             return gone
         finder = MemberFinder(means.client, self._list_id or "")
         places = {leaving.ids[place]: place for place in gone}
-        for identities in people.sent_since(leaving.since):
-            addresses = [identity.partition("\0")[2] for identity in identities]
-            for member in finder.members("email", addresses):
+        for identities in means.ledger.people.sent_since(leaving.since):
+            values = [identity.partition("\0")[2] for identity in identities]
+            for member in finder.members(leaving.field, values):
                 places.pop(member, None)
         return list(places.values())
 
@@ -259,7 +160,26 @@ class StrictMirrorList(MirrorList):
             self._in_flight.close()
 
     def _finder(self, means: Means, leaving: Leaving, gone: Sequence[int]) -> Find:  # noqa: ARG002 - they are known
-        return lambda batch: Looked({record.number: [leaving.ids[record.number]] for record in batch})
+        """Looks whether the profiles still are who was to leave."""
+
+        def find(batch: Sequence[Record]) -> Looked:
+            ids = {record.number: leaving.ids[record.number] for record in batch}
+            if leaving.field == "klaviyo_id":
+                return Looked({number: [profile] for number, profile in ids.items()})
+            now = profiles_now(means.client, list(ids.values()))
+            there = [record for record in batch if ids[record.number] in now]
+            same = {
+                record.number
+                for record in there
+                if person_shown(now[ids[record.number]], leaving.field) == record.person
+            }
+            changed = {record.number for record in there} - same
+            return Looked(
+                {number: [ids[number]] for number in same},
+                {number: Reason(Outcome.SKIPPED, CHANGED) for number in changed},
+            )
+
+        return find
 
     def _second_finder(self, means: Means) -> Find:
         finder = MemberFinder(means.client, self._list_id or "")

@@ -8,9 +8,9 @@ SQLite, to a server in another process that keeps a list's members and nothing e
 since they are known: what is counted is requests, and the seconds are what the package itself takes.
 
 The fewest: an import job takes 10,000 people, and one request for its errors, which tell who was taken; a look-up or a
-page of members takes 100, a removal 1,000. Finding the list and asking for the jobs is one request each. A strict one
-knows who leaves, but whom of them a row names by a second address only the list can tell: where somebody leaves, it is
-asked for those who were added.
+page of members takes 100, a removal 1,000. Finding the list and asking for the jobs is one request each. Whoever is to
+leave a mirror is looked up by id, as the profile is now. A strict one knows who leaves, but whom of them a row names by
+a second address only the list can tell: where somebody leaves, it is asked for those who were added.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class _OneList(JsonHandler):
 
     def _members(self, query: dict[str, str]) -> dict[str, Any]:
         if "filter" in query:
-            asked = [int(each) for each in re.findall(r"p(\d+)@", query["filter"])]
+            asked = [int(each) for each in re.findall(r'"p?(\d+)[@"]', query["filter"])]
             return {"data": [_profile(each) for each in asked if each in self.members]}
         start = int(query.get("page[cursor]", 0))
         if not start:
@@ -143,11 +143,11 @@ def sync(mode: str, first: int, last: int, **more: Any) -> dict[str, Any]:
     return operator.execute({"ti": TaskInstance()})  # type: ignore[arg-type, typeddict-item]
 
 
-def fewest(joined: int, left: int, read: int = 0) -> int:
+def fewest(joined: int, left: int, read: int = 0, *, mirrors: bool = False) -> int:
     """The fewest requests: find the list, import, ask for jobs and errors, look up or read, remove."""
     imports = math.ceil(joined / 10_000)
     looked_up = (joined if left else 0) if read else left
-    look_ups = math.ceil(looked_up / 100)
+    look_ups = math.ceil(looked_up / 100) + (math.ceil(left / 100) if mirrors else 0)
     asked = math.ceil(imports / 100)
     return 1 + 2 * imports + asked + math.ceil(read / 100) + look_ups + math.ceil(left / 1_000)
 
@@ -199,7 +199,7 @@ def measure(rows: int, url: str) -> None:
         for changes in (0, 100, rows // 10):
             members = last - first + 1
             first, last = first + changes, last + changes
-            least = fewest(changes, changes, members if strict else 0)
+            least = fewest(changes, changes, members if strict else 0, mirrors=True)
             name = f"{kind}, {changes:,} in and out"
             meter.run(name, least, "mirror", first, last, **more)
 

@@ -47,7 +47,6 @@ UNREADABLE = {
     "an external id that is a number": page(profile(7, external_id=4711)),
     "more to read and nowhere to go": page(profile(7), following="https://a.klaviyo.com/api/lists"),
     "more to read at a number": page(profile(7), links={"next": 2}),
-    "a full page that does not say whether it is the last": page(*map(profile, range(100)), links=None),
     "a page that is its own next": page(profile(7), following=f"{HERE}2"),
 }
 
@@ -79,7 +78,7 @@ def test_a_page_that_leads_back_ends_the_scan(world: MakeWorld) -> None:
         list(circle.client.pages(GET_PROFILES))
 
 
-@pytest.mark.parametrize("links", [{"self": HERE}, {"next": None}, {"next": ""}, {}])
+@pytest.mark.parametrize("links", [{"self": HERE}, {"next": None}, {"next": ""}, {}, None])
 def test_a_page_without_a_next_one_is_the_last(world: MakeWorld, links: object) -> None:
     made = world(page(*map(profile, range(100)), links=links))
     assert sum(map(len, all_members(made.client, "L"))) == 100
@@ -95,3 +94,16 @@ def test_a_list_is_not_unknown_because_an_answer_cannot_be_read(world: MakeWorld
     made = world(Scripted(200, b'{"data": null}'), page(known), page(data=[]), page(data=known))
     assert find_list(made.client, "VIPs") == "L"
     assert name_of_list(made.client, "L") == "VIPs"
+
+
+def test_who_is_read_twice_because_of_a_change_is_one_profile_and_the_last_reading_counts(
+    world: MakeWorld,
+) -> None:
+    before, after = profile(1, external_id="C-1"), profile(1, external_id="C-1", phone_number="+14155550101")
+    made = world(page(before, following=f"{HERE}2"), page(after))
+    assert find_people(made.client, "external_id", ["C-1"]) == {"C-1": [after]}
+
+
+def test_nobody_is_found_by_the_word_for_nothing(world: MakeWorld) -> None:
+    made = world(page(profile(1)), page())
+    assert find_people(made.client, "external_id", ["None"]) == {}
