@@ -204,21 +204,16 @@ class InFlight:
 
     def _read_new(self, kinds: Collection[str]) -> None:
         """Take in what others have noted since the last look, and what they have taken away."""
-        known = (
-            self._index.names()
-        )  # before the folder is looked at: what is added meanwhile is not missing in it
+        known = self._index.names()  # before the look: what is added meanwhile is not missing
         self._has_read = True
         now = self._client.server_now()
         there = {each.name: each for each in self._folder}
         dead = {name for name, each in there.items() if each.until <= now}
         if not self._is_preview:
             self._folder.delete(dead)
-        for name in there.keys() - known - dead:
-            if (
-                there[name].kind in kinds
-                and not self._folder.is_own(name)
-                and (note := self._folder.read(name))
-            ):
+        new = {name for name in there.keys() - known - dead if there[name].kind in kinds}
+        for name in new:
+            if not self._folder.is_own(name) and (note := self._folder.read(name)):
                 self._index.add(name, self._of_account(note), is_own=False)
         self._index.drop(known - there.keys())
 
