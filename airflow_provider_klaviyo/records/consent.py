@@ -100,7 +100,8 @@ def read_consent(profile: Mapping[str, object], channel: str, list_id: str | Non
     objections = _suppressions(marketing, list_id, is_email=channel == "email")
     if word == UNSUBSCRIBED:
         objections = (Objection("unsubscribed", _latest(marketing), is_a_wish=True), *objections)
-    return Consent(word, _moment(marketing.get("consent_timestamp")), objections, lifted)
+    since = _moment(marketing.get("consent_timestamp")) or _moment(marketing.get("last_updated"))
+    return Consent(word, since, objections, lifted)
 
 
 def _suppressions(

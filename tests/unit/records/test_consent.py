@@ -173,3 +173,18 @@ def test_a_consent_to_e_mail_that_cannot_be_read_is_no_matter_of_sms() -> None:
 def test_a_word_that_is_new_is_told_as_it_is_and_never_passes_for_consent(told: str, shown: str) -> None:
     consent = read(email(consent=told), "email", "L")
     assert (consent.word, consent.is_known, consent.is_subscribed) == (shown, False, False)
+
+
+@pytest.mark.parametrize(
+    ("moments", "since"),
+    [
+        ({"consent_timestamp": WHEN, "last_updated": "2026-03-05T00:00:00Z"}, BEFORE),
+        ({"consent_timestamp": None, "last_updated": WHEN}, BEFORE),
+        ({"consent_timestamp": None}, None),
+    ],
+    ids=str,
+)
+def test_a_subscription_counts_from_its_date_or_from_when_it_was_recorded(
+    moments: dict[str, Any], since: dt.datetime | None
+) -> None:
+    assert read(email(consent="SUBSCRIBED", **moments), "email", "L").since == since
