@@ -28,6 +28,7 @@ from airflow_provider_klaviyo.emulator.account import Account
 from airflow_provider_klaviyo.emulator.errors import ApiError, Problem, invalid, not_found, throttled
 from airflow_provider_klaviyo.emulator.faults import Fault, Faults
 from airflow_provider_klaviyo.emulator.operations import MAX_BODY_BYTES, Answer, Call, Operation
+from airflow_provider_klaviyo.emulator.page_times import page_seconds
 from airflow_provider_klaviyo.emulator.query import parse_query
 from airflow_provider_klaviyo.emulator.settings import Settings
 from airflow_provider_klaviyo.emulator.unknown_members import with_unknown_members
@@ -69,13 +70,14 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """An answer, ready to be sent."""
+    """An answer, ready to be sent; `seconds` is how long it takes besides."""
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     records: int = 0
     problems: tuple[Problem, ...] = field(default=(), repr=False)
+    seconds: float = 0.0
 
 
 class Api:
@@ -96,7 +98,11 @@ class Api:
             kept = {} if error.status == 429 else headers
             error = _blurred(error, _pointers(self._account.settings, faults))
             return self._response(error.status, error.document(), {**kept, **error.headers})
-        return self._response(answer.status, answer.document, headers, answer.records)
+        response = self._response(answer.status, answer.document, headers, answer.records)
+        if request.operation is None or self._account.settings.page_times == "off":
+            return response
+        seconds = page_seconds(request.operation.id, request.query, answer.document)
+        return replace(response, seconds=seconds)
 
     def _response(
         self, status: int, document: Mapping[str, Any] | None, headers: Mapping[str, str], records: int = 0

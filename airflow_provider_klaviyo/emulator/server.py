@@ -147,6 +147,7 @@ class Handler(BaseHTTPRequestHandler):
         fault = next((each for each in struck if each.kind in _HANDLERS), None)
         if fault is None:
             response = self.real_answer(request, struck)
+            self.sleep(response.seconds)
         else:
             response = _HANDLERS[fault.kind](self, request, struck, fault)
         entry = LoggedRequest(
@@ -232,7 +233,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def sleep(self, seconds: float) -> None:
         """Wait, unless the server stops."""
-        self._server.stopping.wait(seconds)
+        if seconds:
+            self._server.stopping.wait(seconds)
 
     def count(self, request: Request) -> None:
         """Let a request that a fault keeps from being carried out count in its windows."""

@@ -26,6 +26,7 @@ DEFAULT_API_KEY = "pk_emulator"
 
 _CHOICES: dict[str, tuple[object, ...]] = {
     "rate_limits": ("real", "off"),
+    "page_times": ("real", "off"),
     "pointers": ("all", "one", "none", "field"),
     "import_errors": ("full", "pointer", "payload", "crossed"),
     "bulk_phones": ("dropped", "refused"),
@@ -102,6 +103,7 @@ class Settings:
     :param suppression_jobs: what jobs that suppress people, or lift that, say of themselves. `mislead`: they stay in
         `processing` for ever, with an end and every profile skipped, and are worked off all the same, as was seen in
         real accounts; `tell`: what became of them.
+    :param page_times: `real` takes as long for a page of profiles as Klaviyo was seen to; `off` does not wait.
     :param toggle_seconds: subscribe, unsubscribe and subscribe of one profile within this time, and the last is
         ignored; 0 ignores none.
     :param list_unsubscribes_are_global: the account's setting that makes leaving a list a global unsubscription.
@@ -148,6 +150,7 @@ class Settings:
     suppression_jobs: Literal["mislead", "tell"] = "mislead"
     history_seconds: float | None = None
     plus_address_seconds: float | None = None
+    page_times: Literal["real", "off"] = "off"
     toggle_seconds: float = 1_800.0
     list_unsubscribes_are_global: bool = False
     member_lag: float = 0.0

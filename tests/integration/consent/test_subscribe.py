@@ -326,6 +326,19 @@ def test_whoever_unsubscribed_or_was_suppressed_is_left_alone(
     assert {each: klaviyo.subscriptions(each) for each in ids[:6]} == before
 
 
+def test_a_first_trial_with_plus_addresses_skips_everybody_and_says_for_what(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str
+) -> None:
+    """Klaviyo itself suppresses such profiles soon after the API has made them."""
+    klaviyo.set(plus_address_seconds=0.0)
+    for number in (1, 2):
+        people.add({"id": number, "email": f"me+{number}@shop.io"})
+    klaviyo.add_profiles([{"email": f"me+{number}@shop.io"} for number in (1, 2)])
+    run = consent_sync(list_id=vip)
+    assert run.counts() == {"rows_read": 2, "skipped": 2}
+    assert set(reasons(run).values()) == {"opted_out: suppressed (USER_SUPPRESSED)"}
+
+
 def test_one_channel_that_objects_leaves_the_others(
     klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str
 ) -> None:
