@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -65,13 +66,16 @@ class History:
                 list_id = self.random.choice(list(self.lists.values()))
                 self.klaviyo.suppress(profile_id, "UNSUBSCRIBE", list_id=list_id)
             case 2 | 3:
-                self.klaviyo.set_consent(profile_id, channel, "UNSUBSCRIBED")
+                self.klaviyo.set_consent(profile_id, channel, "UNSUBSCRIBED", at=self._past().timestamp())
             case 4:
-                self.klaviyo.set_consent(profile_id, channel, "SUBSCRIBED")
+                self.klaviyo.set_consent(profile_id, channel, "SUBSCRIBED", at=self._past().timestamp())
             case _:
                 number = self.random.randint(1, COUNT)
                 self.klaviyo.confirm(email=email_of(number))
                 self.klaviyo.confirm(phone_number=phone_of(number))
+
+    def _past(self) -> datetime:
+        return datetime.now(UTC) - timedelta(days=self.random.randint(1, 20))
 
     def _change_rows(self) -> None:
         number = self.random.randint(1, COUNT)
@@ -105,7 +109,12 @@ class History:
         if self.random.random() < 0.5:
             self._break()
         objecting = {each: self._email(each) for each in self.ids if self._objects(each)}
+        self.people.execute(
+            "UPDATE people SET agreed_at = %s WHERE id = %s",
+            [(self._past(), number) for number in range(1, COUNT + 1)],
+        )
         run = self._run()
+        assert not any("consented_at" in line["field"] for line in run.rejects)
         assert run.counts().get("rows_read", 0) in (0, COUNT)
         if "unsubscribe" not in run.summary.get("mode", ""):
             assert {each: self._email(each) for each in objecting} == objecting
@@ -123,6 +132,9 @@ class History:
             name = "none"
         else:
             terms |= {"list_id": list_id}
+            if self.random.random() < 0.3:
+                terms |= {"historical_import": True, "mapping": BOTH | {"consented_at": "agreed_at"}}
+                name = f"history of {name}"
         return self.sync(**terms, state_key=f"{terms.get('mode')} {name}", timeout=20)
 
     def _email(self, profile_id: str) -> Any:
