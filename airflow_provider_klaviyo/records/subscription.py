@@ -143,6 +143,13 @@ class SubscriptionRecord(Record, gc=False):
         part.fingerprint = self.fingerprint
         return part
 
+    def matched_as(self, field: str) -> SubscriptionRecord:
+        """The same person, identified by one of the addresses only."""
+        if field == self.matched_by:
+            return self
+        named = {name: value for name, value in self.identifiers.items() if name != self.matched_by}
+        return self._with(matched_by=field, identifiers=named)
+
     def without(self, problems: Mapping[str, Problem]) -> SubscriptionRecord:
         """The same person without some channels, and why."""
         kept = [channel for channel in self.channels if channel not in problems]

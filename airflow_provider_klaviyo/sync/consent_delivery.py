@@ -106,8 +106,12 @@ class ConsentDelivery(PooledDelivery):
         """What became of the records so far, and all others as pending; each row once, in however many parts."""
         told: set[int] = set()
         for settled in super().abandon(reason):
-            news = [each for each in settled.verdicts if each.number not in told]
-            told |= {each.number for each in news if each.outcome is Outcome.PENDING}
+            news = []
+            for each in settled.verdicts:
+                if each.number not in told:
+                    news.append(each)
+                if each.outcome is Outcome.PENDING:
+                    told.add(each.number)
             yield replace(settled, verdicts=news)
         rest = [row for row in self._shared.abandon(Problem("", reason)) if row.number not in told]
         yield _settled(rest)

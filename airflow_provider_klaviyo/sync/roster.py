@@ -56,13 +56,29 @@ class Members(NamedTuple):
     def placed(self, record: SubscriptionRecord) -> tuple[SubscriptionRecord, list[str]]:
         """The person as the member that the identifier names, and the channels whose address is this member's.
 
-        Another member's address, or nobody's, might be unsubscribed from everything.
+        Another member's address, or nobody's, might be unsubscribed from everything. An address that is none of the
+        person's may be its second one: it is, where the list shows nothing else of its owner that says otherwise.
         """
         person = self._found(record, record.matched_by)
-        on_list = {channel: person & self._found(record, CHANNELS[channel]) for channel in record.channels}
+        profile_id, channels = self._one_of(person, record)
+        if channels:
+            return record.known_as(profile_id), channels
+        for channel in record.channels:
+            profile_id, channels = self._one_of(self._nameless(record, channel), record)
+            if channels:
+                return record.matched_as(CHANNELS[channel]).known_as(profile_id), channels
+        return record, []
+
+    def _one_of(self, people: frozenset[str], record: SubscriptionRecord) -> tuple[str, list[str]]:
+        """One of these members, and the channels whose address is this member's."""
+        on_list = {channel: people & self._found(record, CHANNELS[channel]) for channel in record.channels}
         profile_id = min(frozenset[str]().union(*on_list.values()), default="")
-        channels = [channel for channel, found in on_list.items() if profile_id in found]
-        return (record.known_as(profile_id) if channels else record), channels
+        return profile_id, [channel for channel, found in on_list.items() if profile_id in found]
+
+    def _nameless(self, record: SubscriptionRecord, channel: str) -> frozenset[str]:
+        """Members who have a channel's address, and of whom the list shows nothing that people are matched by."""
+        owners = self._found(record, CHANNELS[channel])
+        return frozenset(owner for owner in owners if not getattr(self.shown[owner], record.matched_by))
 
     def known(self, profile_id: str) -> Who:
         """A member as notes know it: by every identifier by which another sync may."""

@@ -53,11 +53,12 @@ from airflow_provider_klaviyo.sync.in_flight import InFlight
 from airflow_provider_klaviyo.sync.looks import CHECKED_FOR
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.preview import PathOf, PreviewDelivery
+from airflow_provider_klaviyo.sync.roster import Roster
 from airflow_provider_klaviyo.sync.standing import Resubscribe, Rules
 from airflow_provider_klaviyo.sync.subscribe import SubscribeDelivery
 from airflow_provider_klaviyo.sync.sync_type import Means, SyncType
 from airflow_provider_klaviyo.sync.unsubscribe import PATIENCE, UnsubscribeDelivery
-from airflow_provider_klaviyo.sync.wishes import WishesByAddress
+from airflow_provider_klaviyo.sync.wishes import WishesByAddress, WishesByMember
 
 log = logging.getLogger(__name__)
 
@@ -246,11 +247,13 @@ class SubscriptionsSync(SyncType):
         """Where rows speak of one person together, nobody is sent before the last one is read."""
         if self._objections:
             return HeldForConsent(means.scratch, self._objections)
-        is_one_channel = len(self._terms.channels) == 1
-        if self._terms.subscribes or self._list_id or is_one_channel:
+        if self._terms.subscribes or len(self._terms.channels) == 1:
             return None
-        wishes = self._closing.enter_context(closing(WishesByAddress(means.scratch)))
-        return HeldWishes(means.scratch, wishes, needs_every_row=False, duplicate=_NOTHING_NEW)
+        if self._list_id:
+            by_member = WishesByMember(Roster(means.client, self._list_id))
+            return HeldWishes(means.scratch, by_member, needs_every_row=True, duplicate=_NOTHING_NEW)
+        by_address = self._closing.enter_context(closing(WishesByAddress(means.scratch)))
+        return HeldWishes(means.scratch, by_address, needs_every_row=False, duplicate=_NOTHING_NEW)
 
     def changes(self, ledger: Ledger | None, *, is_preview: bool) -> Changes:
         """What tells which rows are to be sent; without ``only_changes`` all of them, whatever state is kept."""

@@ -36,6 +36,11 @@ _FIRST_POLL = 0.5
 _SAME_PERSON = Problem(
     "", "another row of this run names the same member of the list, and the first one counts"
 )
+_TOO_LATE = Problem(
+    "",
+    "not sent: other rows of this run name the same member of the list, which showed only after they were sent, and "
+    "Klaviyo would unsubscribe whoever has left the list from everything",
+)
 
 _LEFT_BEFORE = (
     "not_on_list: not sent, since the person has left the list by another identifier, and Klaviyo would unsubscribe "
@@ -67,7 +72,7 @@ class UnsubscribeDelivery(ConsentDelivery):
         self._known: dict[int, Who] = {}
         self._patience = patience
         self._poll_interval = poll_interval
-        self._claims: dict[int, int] = {}
+        self._claims: dict[int, tuple[int, frozenset[str]]] = {}
         self._unsent: dict[int, Sequence[str]] = {}
         self._waiting = Doubt()
         self._doubts[id(self._waiting)] = self._waiting
@@ -105,11 +110,11 @@ class UnsubscribeDelivery(ConsentDelivery):
                 self._wait_for([record], doubt)
             elif not channels:
                 self._tell_of_absent(record, [asked[address] for address in before], doubt)
-            elif self._is_first(record):
+            elif (claimed := self._claimed(record, channels)) is None:
                 free.append(self._narrow(record, channels, _not_on_list(record, channels)))
                 self._known[record.number] = members.known(record.identifiers["klaviyo_id"])
             else:
-                self._verdict(record, Outcome.SKIPPED, [_SAME_PERSON], doubt)
+                self._verdict_on_second(record, channels, claimed, doubt)
         return free
 
     def _note_gone(self, people: Sequence[SubscriptionRecord], members: Members) -> None:
@@ -175,11 +180,26 @@ class UnsubscribeDelivery(ConsentDelivery):
         with self._lock:
             self.not_awaited += len(people)
 
-    def _is_first(self, record: SubscriptionRecord) -> bool:
-        """Whether no other row of this run is about the same member, by whatever identifier."""
+    def _claimed(self, record: SubscriptionRecord, channels: Sequence[str]) -> frozenset[str] | None:
+        """The channels on which another record of this run is about the same member; None when there is none."""
         with self._lock:
-            owner = self._claims.setdefault(hash(record.identifiers["klaviyo_id"]), record.number)
-        return owner == record.number
+            number, claimed = self._claims.setdefault(
+                hash(record.identifiers["klaviyo_id"]), (record.number, frozenset(channels))
+            )
+        return None if number == record.number else claimed
+
+    def _verdict_on_second(
+        self, record: SubscriptionRecord, channels: Sequence[str], claimed: frozenset[str], doubt: Doubt
+    ) -> None:
+        """Who asks for nothing new is a duplicate; for anything else the member cannot be sent a second time."""
+        if claimed.issuperset(channels):
+            self._verdict(record, Outcome.SKIPPED, [_SAME_PERSON], doubt)
+        else:
+            self._verdict(record, Outcome.PENDING, [_TOO_LATE], doubt)
+
+    def _repeated(self, people: Sequence[SubscriptionRecord]) -> set[tuple[int, str]]:  # noqa: ARG002
+        """Nobody: it is the member that must not be sent twice, and an address may be another row's in vain."""
+        return set()
 
     def _put_off(self, people: Sequence[SubscriptionRecord], doubt: Doubt, error: KlaviyoError) -> None:
         """Never send it again: the list will show who was unsubscribed."""
@@ -243,20 +263,20 @@ class UnsubscribeDelivery(ConsentDelivery):
         members = self._roster.look_up(waiting)
         left = [record for record in waiting if not members.placed(record)[1]]
         self._asked.forget([address for record in left for address in record.addresses])
-        taken = [record for record in left if not self._was_never_sent(record)]
+        taken = [sent for record in left if (sent := self._as_sent(record))]
         self._asked.acknowledge(taken)
         self._accept(taken, self._waiting)
         self._note_gone(left, members)
 
-    def _was_never_sent(self, record: SubscriptionRecord) -> bool:
-        """Tell which channels were in no request, since the person left by another identifier; True when all."""
+    def _as_sent(self, record: SubscriptionRecord) -> SubscriptionRecord | None:
+        """The person with the channels that were in a request, if any: one may have left by another identifier."""
         unsent = self._unsent.pop(record.number, ())
         problems = [Problem(CHANNELS[channel], _LEFT_BEFORE) for channel in unsent]
         if len(unsent) == len(record.channels):
             self._verdict(record, Outcome.SKIPPED, problems, self._waiting)
-            return True
+            return None
         self._narrow(record, record.channels, problems)
-        return False
+        return record.asking([channel for channel in record.channels if channel not in unsent])
 
 
 def _not_on_list(record: SubscriptionRecord, channels: Sequence[str]) -> list[Problem]:

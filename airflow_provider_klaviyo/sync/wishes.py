@@ -1,12 +1,13 @@
-"""Which addresses are unsubscribed from everything together: those that the rows name together."""
+"""Which addresses are unsubscribed together: from everything those that rows name together, from a list a member's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from airflow_provider_klaviyo.records.subscription import SubscriptionRecord
 from airflow_provider_klaviyo.sync.held_wishes import Part
+from airflow_provider_klaviyo.sync.roster import Members, Roster
 from airflow_provider_klaviyo.sync.scratch import FirstNotes
 
 
@@ -44,6 +45,34 @@ class WishesByAddress:
         """Forget everything."""
         self._homes.close()
         self._taken.close()
+
+
+class WishesByMember:
+    """Divides rows by the members of a list that their addresses belong to.
+
+    Whoever is unsubscribed from a list leaves it, and would be unsubscribed from everything by a second request.
+    """
+
+    def __init__(self, roster: Roster) -> None:
+        self._roster = roster
+
+    def __call__(self, records: Sequence[SubscriptionRecord]) -> list[list[Part]]:
+        """The parts of each row; what is nobody's on the list is one of them."""
+        members = self._roster.look_up(records)
+        return [list(_by_member(record, members)) for record in records]
+
+
+def _by_member(record: SubscriptionRecord, members: Members) -> Iterator[Part]:
+    left: Sequence[str] = record.channels
+    while left:
+        rest = record.asking(left)
+        placed, channels = members.placed(rest)
+        if not channels:
+            yield Part(hash(("nobody", record.number)), rest)
+            return
+        part = rest.asking(channels).matched_as(placed.matched_by)
+        yield Part(hash(placed.identifiers["klaviyo_id"]), part)
+        left = [channel for channel in left if channel not in channels]
 
 
 def _person(record: SubscriptionRecord) -> int:

@@ -10,10 +10,14 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.sync import held_wishes, subscriptions
 from airflow_provider_klaviyo.sync.chunk_file import ChunkFile
+from airflow_provider_klaviyo.sync.consent_delivery import UncheckedDelivery
+from airflow_provider_klaviyo.sync.held_wishes import HeldWishes
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
+from airflow_provider_klaviyo.sync.unsubscribe import UnsubscribeDelivery
 from tests.integration.conftest import Run
-from tests.integration.consent.conftest import ConsentSync, email_of
+from tests.integration.consent.conftest import BOTH, ConsentSync, email_of, phone_of
 
 pytestmark = pytest.mark.integration
 
@@ -88,3 +92,63 @@ def test_a_timeout_while_people_are_held_back_leaves_every_row_explained_once(
     run = consent_sync(**settings, run_id="last")
     check(run)
     assert run.counts()["skipped"] == undisturbed["skipped"]
+
+
+@pytest.mark.parametrize("is_before", [True, False], ids=["before", "after"])
+@pytest.mark.parametrize(
+    ("owner", "name", "calls"),
+    [
+        (RejectsFile, "write", (1, 4, 11)),
+        (ChunkFile, "add", (2,)),
+        (HeldWishes, "complete", (1,)),
+        (HeldWishes, "drop_first", (1,)),
+        (HeldWishes, "judge", (1, 3)),
+        (UnsubscribeDelivery, "_send", (1,)),
+        (UnsubscribeDelivery, "_wait", (1,)),
+    ],
+    ids=["a line", "keeping", "dividing", "releasing", "bringing together", "sending", "waiting"],
+)
+@pytest.mark.parametrize("globally", [True, False], ids=["from everything", "from a list"])
+def test_a_timeout_while_rows_are_brought_together_leaves_every_row_explained_once(
+    klaviyo: Emulator,
+    words: Any,
+    chunks: Any,
+    consent_sync: ConsentSync,
+    monkeypatch: pytest.MonkeyPatch,
+    owner: type,
+    name: str,
+    calls: tuple[int, ...],
+    is_before: bool,
+    globally: bool,
+) -> None:
+    """People have two numbers each, so that every second row is divided among two requests."""
+    if globally and owner is UnsubscribeDelivery:
+        owner, name = UncheckedDelivery, "_send" if name == "_send" else "finish"
+    chunks(5)
+    monkeypatch.setattr(held_wishes, "AT_ONCE", 4)
+    monkeypatch.setattr(subscriptions, "PATIENCE", 0.5)
+    people = [{"email": email_of(n), "phone_number": phone_of(n)} for n in range(8)]
+    ids = klaviyo.add_profiles([*people, *({"phone_number": phone_of(n)} for n in range(8, 16))])
+    for each in ids:
+        klaviyo.set_consent(each, "email", "SUBSCRIBED")
+    rows = [
+        {"id": str(n), "email": email_of(n % 8), "phone": phone_of(n % 16), "email_ok": "t", "sms_ok": "t"}
+        for n in range(ROWS)
+    ]
+    settings = {
+        "mode": "unsubscribe",
+        "sql": words(*rows, {"id": "99", "email": "nobody", "email_ok": "t"}),
+        "mapping": BOTH | {"consent.email": "email_ok", "consent.sms": "sms_ok"},
+        "channels": ("email", "sms"),
+        "max_rejected": 1.0,
+        "primary_key": "id",
+        "only_changes": True,
+        **({"globally": True} if globally else {"list_id": klaviyo.add_list("Club", ids)}),
+    }
+    for call in calls:
+        with interrupted(monkeypatch, owner, name, call, is_before=is_before):
+            run = consent_sync(**settings, run_id=f"{name} {call}")
+        if run.error:
+            check(run)
+    run = consent_sync(**settings, run_id="last")
+    check(run)
