@@ -60,6 +60,10 @@ class EventRecord(Record):
         """Send the person without these fields; what happened stays as it is."""
         self.profile = without(self.profile, fields)
 
+    def leave_out_of_event(self, fields: Collection[str]) -> None:
+        """Send what happened without these fields; without some it would be another event."""
+        self.body = without(self.body, fields, required=("properties",))
+
 
 class _Event(msgspec.Struct, tag_field="type", tag="event", gc=False):
     attributes: object

@@ -131,11 +131,10 @@ def _invalid(flaw: Flawed) -> tuple[Problem, ...]:
 
 
 def by_field(records: Sequence[Record], identifier: str) -> dict[str, list[Record]]:
-    """Records by what identifies them; an identity names it where it is another than the sync's, or state is kept."""
+    """Records by what identifies them."""
     fields: dict[str, list[Record]] = {}
     for record in records:
-        field, is_named, _ = record.identity.partition("\0")
-        fields.setdefault(field if is_named else identifier, []).append(record)
+        fields.setdefault(record.known_by(identifier), []).append(record)
     return fields
 
 

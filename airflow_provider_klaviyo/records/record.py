@@ -45,6 +45,11 @@ class Record(msgspec.Struct, gc=False):
         """What may be sent only once in a run: the person."""
         return self.identity
 
+    def known_by(self, identifier: str) -> str:
+        """The field that names the person; an identity tells it where it is not the sync's own, or state is kept."""
+        field, is_named, _ = self.identity.partition("\0")
+        return field if is_named else identifier
+
     @property
     def originals(self) -> Sequence[Record]:
         """The records of the rows that this one stands for: it itself, unless several rows were brought together."""

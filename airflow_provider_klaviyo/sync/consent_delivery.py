@@ -26,7 +26,7 @@ from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery, in_par
 from airflow_provider_klaviyo.sync.looks import CHECKED_FOR
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.people import SeenPeople
-from airflow_provider_klaviyo.sync.refusals import Instead, RefusalHandler, Refused
+from airflow_provider_klaviyo.sync.refusals import Instead, Objection, RefusalHandler, Refused
 from airflow_provider_klaviyo.sync.shared_rows import SharedRows, Told
 
 log = logging.getLogger(__name__)
@@ -132,9 +132,10 @@ class ConsentDelivery(PooledDelivery):
         began = self._client.clock.monotonic()
         return Checked(self._check(people, doubt), (), began)
 
-    def _mend(self, record: Record, problem: Problem) -> Record | None:
+    def _mend(self, record: Record, objections: Sequence[Objection]) -> Record | None:
         """What is left of a person without what Klaviyo refuses; None where that is nothing."""
-        return self._without_channel(cast("SubscriptionRecord", record), problem)
+        problems = [objection.problem for objection in objections]
+        return self._without_channels(cast("SubscriptionRecord", record), problems)
 
     def _announced(
         self,
@@ -298,14 +299,16 @@ class ConsentDelivery(PooledDelivery):
             self._narrow(record, record.channels, [_left_out(left_out, len(people))], Outcome.WARNING)
         self._taken(people, ticket, without, doubt)
 
-    def _without_channel(self, person: SubscriptionRecord, problem: Problem) -> SubscriptionRecord | None:
+    def _without_channels(
+        self, person: SubscriptionRecord, problems: Sequence[Problem]
+    ) -> SubscriptionRecord | None:
         """A person whose number Klaviyo refuses, or what goes with it, can still get e-mail, and the other way."""
-        lost = _channel_of(problem.field)
-        kept = [channel for channel in person.channels if channel != lost]
-        is_needed = lost is None or lost not in person.channels or CHANNELS[lost] in person.needed
-        if is_needed or not kept or not self._drops_invalid:
+        lost = {_channel_of(problem.field) for problem in problems}
+        kept = [channel for channel in person.channels if channel not in lost]
+        is_needed = any(channel is None or CHANNELS[channel] in person.needed for channel in lost)
+        if is_needed or not kept or not lost.issubset(person.channels) or not self._drops_invalid:
             return None
-        return self._narrow(person, kept, [problem], Outcome.REJECTED)
+        return self._narrow(person, kept, problems, Outcome.REJECTED)
 
     def _without_repeated(
         self, record: SubscriptionRecord, repeated: set[tuple[int, str]]

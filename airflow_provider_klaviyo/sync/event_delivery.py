@@ -6,30 +6,31 @@ import logging
 import re
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from airflow_provider_klaviyo.client.answers import read_accepted
 from airflow_provider_klaviyo.client.endpoints import CREATE_EVENTS
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import ApiError, KlaviyoRequestError
+from airflow_provider_klaviyo.records.event import NEVER_DROPPED
 from airflow_provider_klaviyo.records.event_bodies import EventRecord, group_body
+from airflow_provider_klaviyo.records.event_mapping import EVENT_FIELDS
 from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.records.resources import field_at
 from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
-from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery
+from airflow_provider_klaviyo.sync.delivery import Doubt
+from airflow_provider_klaviyo.sync.mending import MendingDelivery
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
-from airflow_provider_klaviyo.sync.refusals import (
-    WHOLE,
-    Instead,
-    RefusalHandler,
-    field_name,
-    place_and_field,
-    steps_of,
-)
+from airflow_provider_klaviyo.sync.pointers import FieldPath, pointed_at, within
+from airflow_provider_klaviyo.sync.refusals import Instead, Located, RefusalHandler
 
 log = logging.getLogger(__name__)
 
 _PREFIX = CREATE_EVENTS.records.strip("/").split("/")
-_PERSON, _EVENTS = "profile", "events"
+_PERSON, _EVENTS, _WHOLE = "profile", "events", "event"
+_KEPT = (*NEVER_DROPPED, "properties")
+"""What an event must have; of its properties, each may be left out."""
+
 _ABOUT_IDS = re.compile(r"unique[ _-]?id", re.IGNORECASE)
 _REPEATED = re.compile(r"already|duplicate|exist|repeat|conflict|known", re.IGNORECASE)
 _MALFORMED = re.compile(
@@ -45,7 +46,7 @@ _ALREADY_RECORDED = (
 )
 
 
-class EventDelivery(PooledDelivery):
+class EventDelivery(MendingDelivery):
     """Brings events into Klaviyo; the answer to a request is the verdict on its events.
 
     Klaviyo may refuse a whole request because it knows an id in it. Since no request of ours holds an id twice, it
@@ -53,12 +54,26 @@ class EventDelivery(PooledDelivery):
     then the event was delivered. Otherwise the events that it names are set apart and sent without the others;
     those that it names again are not new, and are skipped. It may name one of many an answer, or none, so an event
     stays in doubt until it was named or taken, whichever request it is in by then.
+
+    :param identifier: what identifies people; known once the query's columns are.
+    :param drops_invalid: whether an event goes without a field that Klaviyo refuses.
     """
 
-    def __init__(self, client: KlaviyoClient, state: Acknowledgements) -> None:
-        super().__init__(client, state)
+    def __init__(
+        self,
+        client: KlaviyoClient,
+        state: Acknowledgements,
+        *,
+        identifier: Callable[[], str],
+        drops_invalid: bool,
+    ) -> None:
+        super().__init__(client, state, identifier, drops_invalid=drops_invalid)
         self._refusals = RefusalHandler(
-            CREATE_EVENTS.records, _located, whole="event", has_history=state.has_history
+            CREATE_EVENTS.records,
+            _located,
+            name=_field_name,
+            mend=self._mend,
+            has_history=state.has_history,
         )
         self._named_before: set[int] = set()
         self._kinds: Counter[bool] = Counter()
@@ -98,7 +113,20 @@ class EventDelivery(PooledDelivery):
     def _take(self, part: Sequence[EventRecord], doubt: Doubt) -> None:
         with self._lock:
             self._kinds.update(event.is_backfill for event in part)
-        self._tell(Settled(accepted=len(part)), part, doubt)
+        self._tell(Settled(accepted=len(part), verdicts=self._warnings(part)), part, doubt)
+
+    def _leave_out(self, record: Record, paths: Sequence[FieldPath]) -> bool:
+        """Take fields from an event or its person, as long as it is the same event of the same person."""
+        (event,) = _events([record])
+        found = [_field_at(event, path) for path in paths]
+        of_person = {field for whose, field in found if whose == _PERSON}
+        of_event = {field for whose, field in found if whose != _PERSON}
+        is_needed = not of_person.isdisjoint(("", event.known_by(self._identifier())))
+        if is_needed or not of_event.isdisjoint(_KEPT):
+            return False
+        event.leave_out(of_person)
+        event.leave_out_of_event(of_event)
+        return True
 
     def _sort_out_known(self, events: Sequence[EventRecord], error: KlaviyoRequestError) -> None:
         """Settle events that Klaviyo says it knows; nothing when it does not say so of any.
@@ -110,7 +138,7 @@ class EventDelivery(PooledDelivery):
                 event.was_in_doubt = True
         groups = _groups(events)
         meant = [(_meant(groups, each.pointer), each) for each in error.errors]
-        told = [places for (places, field), each in meant if _is_repeated(each, field)]
+        told = [places for (places, path), each in meant if _is_repeated(each, path)]
         if not told:
             return
         known = {0} if len(events) == 1 else {places[0] for places in told if len(places) == 1}
@@ -185,29 +213,49 @@ def _apart(events: Sequence[EventRecord]) -> list[list[EventRecord]]:
     return parts
 
 
-def _located(part: Sequence[Record], pointer: str) -> tuple[Sequence[int], str]:
+def _located(part: Sequence[Record], pointer: str) -> Located:
     """The events that a pointer means, and the field."""
     return _meant(_groups(_events(part)), pointer)
 
 
-def _meant(groups: Sequence[Sequence[int]], pointer: str) -> tuple[Sequence[int], str]:
+def _meant(groups: Sequence[Sequence[int]], pointer: str) -> Located:
     """One event of a group, or all of it when its person is meant.
 
     A group that is named without saying what of it may have one bad event only, so that is left to find out.
     """
-    group, field = place_and_field(pointer, _PREFIX)
-    if group is None or group >= len(groups):
-        return [], "event" if field == WHOLE or group is not None else field
-    steps = steps_of(pointer)
-    within, places = steps[steps.index(str(group)) + 1 :], groups[group]
-    if _PERSON in within:
-        inside = within[within.index(_PERSON) + 1 :]
-        return places, field_name(inside[1:] if inside[:1] == ["data"] else inside)
-    index = next((place for place, step in enumerate(within) if step.isdecimal()), None)
-    if index is not None and _EVENTS in within[:index]:
-        inner = int(within[index])
-        return ([places[inner]] if inner < len(places) else []), field_name(within[index + 1 :])
-    return (places if len(places) == 1 else []), field_name(within) if within else "event"
+    group, path = pointed_at(pointer, _PREFIX)
+    if group is None:
+        return Located([], _of_whom(path))
+    if group >= len(groups):
+        return Located([], ())
+    places = groups[group]
+    if path[:1] == (_PERSON,):
+        return Located(places, _of_whom(path))
+    if path[:1] != (_EVENTS,):
+        return Located(places if len(places) == 1 else [], path)
+    index = next((place for place, step in enumerate(path[:3]) if step.isdecimal()), None)
+    if index is None:
+        return Located([], ())
+    inner = int(path[index])
+    return Located([places[inner]] if inner < len(places) else [], within(path[index + 1 :]))
+
+
+def _of_whom(path: FieldPath) -> FieldPath:
+    """The field of the person or of the event; a bare name that no event has is the person's."""
+    if path[:1] == (_PERSON,):
+        inside = path[1:]
+        return (_PERSON, *within(inside[1:] if inside[:1] == ("data",) else inside))
+    is_of_event = not path or path[0] in (*EVENT_FIELDS, "properties")
+    return path if is_of_event else (_PERSON, *path)
+
+
+def _field_at(event: EventRecord, path: FieldPath) -> tuple[str, str]:
+    """Whose field a path means, and its name; a property that the event has not may be meant of the person."""
+    if path[:1] == (_PERSON,):
+        return _PERSON, field_at(event.profile, path[1:])
+    if field := field_at(event.body, path):
+        return _EVENTS, field
+    return _PERSON, field_at(event.profile, path)
 
 
 def _halves(events: Sequence[Record]) -> list[Sequence[Record]]:
@@ -215,8 +263,14 @@ def _halves(events: Sequence[Record]) -> list[Sequence[Record]]:
     return [events[half:], events[:half]]
 
 
-def _is_repeated(error: ApiError, field: str) -> bool:
+def _is_repeated(error: ApiError, path: FieldPath) -> bool:
     """Whether an error says that Klaviyo has an event of this id; its words for that are not documented."""
-    if field != "unique_id" and not _ABOUT_IDS.search(error.words):
+    if path != ("unique_id",) and not _ABOUT_IDS.search(error.words):
         return False
     return bool(_REPEATED.search(error.words)) or not _MALFORMED.search(error.words)
+
+
+def _field_name(path: FieldPath) -> str:
+    """As a mapping names it; identifiers and the like do without the prefix, properties would be the event's."""
+    is_plain = path[:1] == (_PERSON,) and path[1:2] not in ((), ("properties",))
+    return ".".join(path[1:] if is_plain else path) or _WHOLE

@@ -49,6 +49,7 @@ class EventsSync(SyncType):
     def __init__(self, mapping: Mapping[str, str] | None, options: EventOptions) -> None:
         self._mapping = mapping
         self._options = options
+        self._identifier = ""
         self._delivery: EventDelivery | EventPreview | None = None
 
     @property
@@ -62,6 +63,7 @@ class EventsSync(SyncType):
         :raises MappingError: when mapping and columns do not fit.
         """
         mapper = EventMapper(Columns(columns), self._mapping, self._options)
+        self._identifier = mapper.identifier
         log.info(
             "People are matched by %s. Event fields sent: %s. Event properties sent: %s. Fields of the person: %s.",
             mapper.identifier,
@@ -77,7 +79,12 @@ class EventsSync(SyncType):
 
     def delivery(self, means: Means) -> EventDelivery:
         """How batches reach Klaviyo."""
-        self._delivery = EventDelivery(means.client, self.acknowledgements(means.ledger))
+        self._delivery = EventDelivery(
+            means.client,
+            self.acknowledgements(means.ledger),
+            identifier=lambda: self._identifier,
+            drops_invalid=self._options.profile.drop_invalid,
+        )
         return self._delivery
 
     def preview(self, path_of: PathOf) -> PreviewDelivery:

@@ -14,10 +14,13 @@ from airflow_provider_klaviyo.client.jobs import ImportJob, find_import_jobs, st
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
 from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.records.resources import field_at
 from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
-from airflow_provider_klaviyo.sync.delivery import Doubt, PooledDelivery
+from airflow_provider_klaviyo.sync.delivery import Doubt
 from airflow_provider_klaviyo.sync.import_results import all_pending, places_of, read_verdicts
+from airflow_provider_klaviyo.sync.mending import MendingDelivery
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Settled
+from airflow_provider_klaviyo.sync.pointers import FieldPath
 from airflow_provider_klaviyo.sync.refusals import RefusalHandler
 from airflow_provider_klaviyo.sync.single_imports import import_one
 from airflow_provider_klaviyo.sync.spool import Kept, Spool
@@ -53,12 +56,13 @@ class _OpenJob:
     started: float
 
 
-class ImportJobDelivery(PooledDelivery):
+class ImportJobDelivery(MendingDelivery):
     """Brings profiles into Klaviyo by bulk import jobs, which settle later than they are answered.
 
     :param waits: whether ``finish`` waits until Klaviyo has settled every job.
     :param poll_interval: seconds between two looks at the open jobs; the first looks come sooner.
     :param identifier: what identifies people; known once the query's columns are.
+    :param drops_invalid: whether a person goes without a field that Klaviyo refuses.
     :param list_id: a list to put the people on.
     """
 
@@ -71,16 +75,18 @@ class ImportJobDelivery(PooledDelivery):
         waits: bool,
         poll_interval: float,
         identifier: Callable[[], str],
+        drops_invalid: bool,
         list_id: str = "",
     ) -> None:
-        super().__init__(client, state)
+        super().__init__(client, state, identifier, drops_invalid=drops_invalid)
         self._spool = spool
-        self._identifier = identifier
         self._waits = waits
         self._poll_interval = poll_interval
         self._list_id = list_id
-        self._refusals = RefusalHandler(IMPORT_PROFILES.records, has_history=state.has_history)
-        self._singles = RefusalHandler(IMPORT_PROFILE.records, has_history=state.has_history)
+        self._refusals = RefusalHandler(
+            IMPORT_PROFILES.records, mend=self._mend, has_history=state.has_history
+        )
+        self._singles = RefusalHandler(IMPORT_PROFILE.records, mend=self._mend, has_history=state.has_history)
         self._jobs: dict[str, _OpenJob] = {}
         self._settling: dict[str, _OpenJob] = {}
         self._next_poll = 0.0
@@ -161,7 +167,17 @@ class ImportJobDelivery(PooledDelivery):
         self._state.settle(ticket)
 
     def _import_one(self, record: Record, doubt: Doubt) -> None:
-        self._tell(import_one(self._client, record), [record], doubt)
+        if left_out := import_one(self._client, record):
+            self._remark(record, left_out)
+        self._tell(Settled(accepted=1, verdicts=self._warnings([record])), [record], doubt)
+
+    def _leave_out(self, record: Record, paths: Sequence[FieldPath]) -> bool:
+        """Take fields from a person; none of them may be what identifies the person."""
+        fields = {field_at(record.body, path) for path in paths}
+        if not fields.isdisjoint(("", record.known_by(self._identifier()))):
+            return False
+        record.leave_out(fields)
+        return True
 
     def _start(self, part: Sequence[Record], doubt: Doubt) -> None:
         ticket = self._state.send(part)
@@ -172,6 +188,8 @@ class ImportJobDelivery(PooledDelivery):
             job.id, len(part), part[0].number, part[-1].number, ticket, rows, self._client.clock.now()
         )
         doubt.settle(part)
+        if warnings := self._warnings(part):
+            self._tell(Settled(verdicts=warnings))
         log.info("Import job %s started with %s profiles.", job.id, f"{len(part):,}")
 
     def _poll_if_due(self) -> None:

@@ -10,7 +10,7 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError, mask
 from airflow_provider_klaviyo.records.record import Problem
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
-from airflow_provider_klaviyo.sync.refusals import place_and_field
+from airflow_provider_klaviyo.sync.pointers import field_name, pointed_at
 from airflow_provider_klaviyo.sync.spool import Kept
 
 _PREFIX = IMPORT_PROFILES.records.strip("/").split("/")
@@ -133,7 +133,7 @@ class _Found:
         return range(certain, certain + len(self.disputed.keys() - self.problems) + 1)
 
     def _take(self, error: RecordError, place_of: PlaceOf) -> None:
-        pointed, field = place_and_field(error.pointer, _PREFIX)
+        pointed, path = pointed_at(error.pointer, _PREFIX)
         repeated = place_of(dict(_identifiers(error.payload)))
         named = {place for place in (pointed, repeated) if place is not None}
         places = [place for place in named if 0 <= place < self.size]
@@ -143,7 +143,7 @@ class _Found:
             dispute = f"an import error points at one profile and repeats another: {mask(error.words)}"
             self.disputed.update(dict.fromkeys(places, dispute))
         else:
-            problem = Problem(field, f"Klaviyo rejected it: {error.words}")
+            problem = Problem(field_name(path), f"Klaviyo rejected it: {error.words}")
             self.problems.setdefault(places[0], []).append(problem)
 
 

@@ -46,6 +46,7 @@ class ListAddDelivery(ImportJobDelivery):
             waits=means.waits,
             poll_interval=means.poll_interval,
             identifier=identifier,
+            drops_invalid=False,  # nothing but the identifier is sent
             list_id=self._list,
         )
         self._in_flight = in_flight

@@ -59,6 +59,7 @@ class ProfilesSync(SyncType):
             waits=means.waits,
             poll_interval=means.poll_interval,
             identifier=lambda: self._identifier,
+            drops_invalid=self._options.drop_invalid,
         )
 
     def preview(self, path_of: PathOf) -> PreviewDelivery:

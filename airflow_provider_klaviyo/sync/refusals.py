@@ -2,27 +2,42 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 from airflow_provider_klaviyo.exceptions import ApiError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.sync.pointers import FieldPath, field_name, is_elsewhere, pointed_at
 
 Post = Callable[[Sequence[Record]], object]
 """Sends some records in one request; returns False when none of them was to be sent after all."""
 
 Refuse = Callable[[Record, Problem], None]
 Suspect = tuple[Record, KlaviyoRequestError]
-Locate = Callable[[Sequence[Record], str], tuple[Sequence[int], str]]
-"""From the records of a request and a pointer into it to the places that it means and the field."""
 
-Mend = Callable[[Record, Problem], Record | None]
-"""What is left of a record without the field that Klaviyo refused; None where the record is rejected for it."""
 
-WHOLE = "profile"
-"""Stands for a field where a pointer means a record and no field of it."""
+class Located(NamedTuple):
+    """The places of the records in a request that a pointer means, and the field of theirs."""
+
+    places: Sequence[int]
+    path: FieldPath
+
+
+Locate = Callable[[Sequence[Record], str], Located]
+"""From the records of a request and a pointer into it to what it means."""
+
+
+class Objection(NamedTuple):
+    """What Klaviyo has against a field of a record."""
+
+    path: FieldPath
+    problem: Problem
+
+
+Mend = Callable[[Record, Sequence[Objection]], Record | None]
+"""What is left of a record without the fields that Klaviyo refused; None where the record is rejected for them."""
 
 ABOUT_RECORDS = (400, 409, 413, 422)
 _SIZE = 413
@@ -35,8 +50,6 @@ _PROBES = 2
 
 _MOST_REFUSALS = 200
 _MOST_REFUSALS_PER_RECORD = 0.5
-
-_ELSEWHERE = {"relationships", "headers", "header", "revision", "page", "filter", "sort", "fields"}
 
 
 class Refused(Exception):
@@ -69,16 +82,16 @@ class Instead(Exception):
 class RefusalHandler:
     """Sends the records of a batch past their bad neighbours; shared by all batches of a run.
 
-    Records that Klaviyo points at are dropped and the rest is sent again; without a pointer the batch is halved
-    until the culprits stand alone. A refusal that is plainly not about records, or that all single records share,
-    is raised and blames nobody. So is one that comes back again and again, beyond 200 times or half the batch's
-    size; culprits that were found by then are named.
+    Records that Klaviyo points at are mended or dropped, and the rest is sent again; without a pointer to a record the
+    batch is halved until the culprits stand alone. A refusal that is plainly not about records, or that all single
+    records share, is raised and blames nobody. So is one that comes back again and again, beyond 200 times or half the
+    batch's size; culprits that were found by then are named.
 
     :param records: JSON pointer of the array of records in the request, or of its only record.
     :param locate: finds records by a pointer where they are not the elements of that array.
-    :param whole: the field of a reason that is about a record and no field of it.
+    :param name: how a field is told of, and a record of which no field is named.
     :param about_records: statuses of refusals that may be about single records.
-    :param mend: makes a named culprit fit to be sent after all.
+    :param mend: makes a named culprit fit to be sent after all; it must come to an end for every record.
     :param has_history: whether Klaviyo has taken records of this sync before: on a quiet day the one that is refused
         may be the only one that is sent, and is to blame all the same.
     """
@@ -88,14 +101,14 @@ class RefusalHandler:
         records: str,
         locate: Locate | None = None,
         *,
-        whole: str = WHOLE,
+        name: Callable[[FieldPath], str] = field_name,
         about_records: Sequence[int] = ABOUT_RECORDS,
-        mend: Mend = lambda record, problem: None,  # noqa: ARG005 - as the type says
+        mend: Mend = lambda record, objections: None,  # noqa: ARG005 - as the type says
         has_history: Callable[[], bool] = lambda: False,
     ) -> None:
         prefix = records.strip("/").split("/")
         self._locate = locate or (lambda part, pointer: _element(part, pointer, prefix))
-        self._whole = whole
+        self._name = name
         self._about_records = about_records
         self._mend = mend
         self._has_history = has_history
@@ -177,16 +190,14 @@ class RefusalHandler:
         """What is to be sent instead of a refused part."""
         named = self._named(error.errors, part)
         if named:
-            mended = {place: self._mend(part[place], problem) for place, problem in named.items()}
-            for place, problem in named.items():
+            mended = {place: self._mend(part[place], objections) for place, objections in named.items()}
+            for place, objections in named.items():
                 if mended[place] is None:
-                    refuse(part[place], problem)
+                    refuse(part[place], joined(objections))
             left = [mended.get(place, record) for place, record in enumerate(part)]
             rest = [record for record in left if record is not None]
             return [rest] if rest else []
-        if error.status not in self._about_records or any(
-            is_elsewhere(entry.pointer) for entry in error.errors
-        ):
+        if error.status not in self._about_records or any(map(is_elsewhere, error.errors)):
             raise error
         if len(part) == 1:
             suspects.append((part[0], error))
@@ -194,16 +205,17 @@ class RefusalHandler:
         half = len(part) // 2
         return [part[half:], part[:half]]
 
-    def _named(self, errors: Sequence[ApiError], part: Sequence[Record]) -> dict[int, Problem]:
+    def _named(self, errors: Sequence[ApiError], part: Sequence[Record]) -> dict[int, list[Objection]]:
         """The records that the errors point at, with what is wrong with each."""
-        named: dict[int, list[Problem]] = {}
+        named: dict[int, list[Objection]] = {}
         for error in errors:
-            places, field = self._locate(part, error.pointer)
-            if not places and len(part) == 1 and field != self._whole:
+            places, path = self._locate(part, error.pointer)
+            if not places and len(part) == 1 and path:
                 places = [0]
+            problem = Problem(self._name(path), f"Klaviyo refused it: {error.words}")
             for place in places:
-                named.setdefault(place, []).append(Problem(field, f"Klaviyo refused it: {error.words}"))
-        return {place: _joined(problems) for place, problems in named.items()}
+                named.setdefault(place, []).append(Objection(path, problem))
+        return named
 
     def _may_be_shared(self, suspects: Sequence[Suspect]) -> bool:
         alike = len(suspects) >= _ENOUGH_SINGLES and len(set(_words(suspects))) == 1
@@ -212,7 +224,7 @@ class RefusalHandler:
     def _give_up(self, error: KlaviyoRequestError, suspects: Sequence[Suspect], refuse: Refuse) -> None:
         if self._was_taken:
             for suspect in suspects:
-                _accuse(suspect, self._whole, refuse)
+                _accuse(suspect, self._name(()), refuse)
         error.args = (
             f"{error} Stopped looking for the records at fault after too many refusals of one batch.",
         )
@@ -227,7 +239,7 @@ class RefusalHandler:
             if not is_one_of_many:
                 raise suspects[0][1]
         for suspect in suspects:
-            _accuse(suspect, self._whole, refuse)
+            _accuse(suspect, self._name(()), refuse)
 
     def _are_others_taken(self) -> bool:
         """Whether any record of the run was taken; batches that are still under way may yet tell."""
@@ -241,40 +253,9 @@ class RefusalHandler:
                 self._undecided -= 1
 
 
-def _element(part: Sequence[Record], pointer: str, prefix: Sequence[str]) -> tuple[Sequence[int], str]:
-    place, field = place_and_field(pointer, prefix)
-    return ([] if place is None or place >= len(part) else [place]), field
-
-
-def place_and_field(pointer: str, prefix: Sequence[str]) -> tuple[int | None, str]:
-    """The record and the field that an error points at; the record is None when the pointer has no index.
-
-    Spellings are Klaviyo's own, JSON pointers as fragments (``#/…``), dotted and bracketed ones, and pointers that
-    leave out a step on the way to the records.
-    """
-    steps = steps_of(pointer)
-    for number, step in enumerate(steps):
-        if step.isdecimal() and set(steps[:number]) <= set(prefix):
-            return int(step), field_name(steps[number + 1 :])
-        if step.isdecimal():
-            break
-    within = steps[len(prefix) :] if steps[: len(prefix)] == list(prefix) else []
-    return None, field_name(within)
-
-
-def field_name(steps: Sequence[str]) -> str:
-    """The field that the rest of a pointer means: ``attributes``, ``location``, ``city`` is ``location.city``."""
-    return ".".join(steps[1:] if steps[:1] == ["attributes"] else steps) or WHOLE
-
-
-def is_elsewhere(pointer: str) -> bool:
-    """Whether a pointer is plainly not about records: about a relationship, a header, a parameter, the type."""
-    steps = steps_of(pointer)
-    return bool(_ELSEWHERE & set(steps[:2])) or steps == ["data", "type"]
-
-
-def steps_of(pointer: str) -> list[str]:
-    return [step for step in re.split(r"[#/.\[\]]+", pointer) if step]
+def _element(part: Sequence[Record], pointer: str, prefix: Sequence[str]) -> Located:
+    place, path = pointed_at(pointer, prefix)
+    return Located([] if place is None or place >= len(part) else [place], path)
 
 
 def _far_apart(waiting: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
@@ -294,7 +275,9 @@ def _accuse(suspect: Suspect, field: str, refuse: Refuse) -> None:
     refuse(record, Problem(field, f"Klaviyo refused it: {_words([suspect])[0]}"))
 
 
-def _joined(problems: Sequence[Problem]) -> Problem:
+def joined(objections: Sequence[Objection]) -> Problem:
+    """All objections as one problem."""
+    problems = [objection.problem for objection in objections]
     if len(problems) == 1:
         return problems[0]
     fields = ", ".join(dict.fromkeys(problem.field for problem in problems))

@@ -17,6 +17,7 @@ from airflow_provider_klaviyo.sync.delivery import Doubt
 from airflow_provider_klaviyo.sync.disputes import Dispute
 from airflow_provider_klaviyo.sync.guard import Guard
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
+from airflow_provider_klaviyo.sync.refusals import Objection, joined
 from airflow_provider_klaviyo.sync.standing import Finding, Findings, Judged, Standing
 
 log = logging.getLogger(__name__)
@@ -81,13 +82,13 @@ class SubscribeDelivery(ConsentDelivery):
             self._tell(Settled(unchanged=len(done)), done, doubt)
         return free
 
-    def _mend(self, record: Record, problem: Problem) -> Record | None:
+    def _mend(self, record: Record, objections: Sequence[Objection]) -> Record | None:
         """Also a person whose moment of consent Klaviyo refuses for one that it knows: they are looked at again."""
         person = cast("SubscriptionRecord", record)
-        if dispute := Dispute.over(person, problem):
+        if dispute := Dispute.over(person, joined(objections)):
             self._disputes[person.number] = dispute
             return person
-        return super()._mend(record, problem)
+        return super()._mend(record, objections)
 
     def _undisputed(self, record: SubscriptionRecord, doubt: Doubt) -> list[SubscriptionRecord]:
         """The person, without what Klaviyo has refused where a new look has changed nothing about it."""

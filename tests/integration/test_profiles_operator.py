@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
-from tests.integration.conftest import Run, Shop, StartEmulator, Sync
+from tests.integration.conftest import SQL, Run, Shop, StartEmulator, Sync, run_operator
 
 pytestmark = pytest.mark.integration
 
@@ -220,7 +220,7 @@ def test_rows_that_klaviyo_refuses_do_not_sink_their_batch(
     )
     shop.fill_with_people(300)
     shop.execute("UPDATE customers SET phone = '+4930901820' WHERE id IN (3, 77, 300)")
-    run = sync(max_rejected=3)
+    run = sync(max_rejected=3, on_invalid="reject")
     assert run.error is None
     assert run.counts() == {"rows_read": 300, "accepted": 297, "rejected": 3}
     assert sorted(line["row"]["id"] for line in run.rejects) == [3, 77, 300]
@@ -537,6 +537,27 @@ def test_a_refusal_that_is_not_about_rows_stops_and_blames_nobody(
     assert words in str(run.error)
     assert run.counts() == {"rows_read": 20, "pending": 20}
     assert imports(klaviyo) < 20
+
+
+def test_a_list_that_is_gone_stops_at_the_first_request_and_blames_no_row(
+    start_emulator: StartEmulator, shop: Shop, tmp_path: Path, sync: Sync
+) -> None:
+    """As when it is deleted while the sync runs: it was there when it was looked up."""
+    from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
+
+    klaviyo = start_emulator()
+    words = "List ID NoList does not exist."
+    entry = {"id": "1", "status": 400, "code": "invalid", "title": "Invalid input.", "detail": words}
+    gone = entry | {"source": {"pointer": "/data"}}
+    klaviyo.inject(Fault("status", IMPORT, status=400, errors=(gone,), count=None))
+    shop.fill_with_people(200)
+    operator = KlaviyoSyncListOperator(
+        task_id="add", mode="add", list_name="VIPs", sql=SQL, sql_conn_id="shop", mapping={"email": "email"}
+    )
+    run = run_operator(operator)
+    assert words in str(run.error)
+    assert run.counts() == {"rows_read": 200, "pending": 200}
+    assert imports(klaviyo) == 1
 
 
 def test_a_wrong_host_is_a_clear_error(

@@ -198,7 +198,7 @@ def delivered(klaviyo: Klaviyo, *batches: Sequence[EventRecord]) -> Told:
     told = Told()
     with KlaviyoClient(KlaviyoConfig("pk_test", base_url="http://model"), limiter, clock=clock) as client:
         client._transport = klaviyo  # type: ignore[assignment]  # the edge of the network
-        delivery = EventDelivery(client, NoState())
+        delivery = EventDelivery(client, NoState(), identifier=lambda: "email", drops_invalid=True)
         try:
             for batch in batches:
                 delivery.send(batch)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_klaviyo.exceptions import ApiError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.record import Problem, Record
-from airflow_provider_klaviyo.sync.refusals import RefusalHandler
+from airflow_provider_klaviyo.sync.pointers import pointed_at
+from airflow_provider_klaviyo.sync.refusals import Objection, RefusalHandler
 
 PREFIX = "/data/attributes/profiles/data"
 
@@ -181,6 +182,138 @@ def test_a_pointer_that_names_no_record_leaves_it_to_halving(pointer: str) -> No
 def test_a_pointer_elsewhere_blames_nobody(pointer: str) -> None:
     with pytest.raises(KlaviyoRequestError):
         delivered(Klaviyo({250}, lambda places: [api_error(pointer)]), 300)
+
+
+@pytest.mark.parametrize(
+    ("pointer", "words"),
+    [
+        ("/data", "List ID Y6nRLr does not exist."),
+        ("/data/", "A list with id Y6nRLr does not exist."),
+        ("", "Unknown list"),
+        ("/data/relationships/list/data/id", "List not found with id Y6nRLr."),
+    ],
+)
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_list_that_klaviyo_does_not_know_stops_at_the_first_request(
+    pointer: str, words: str, status: int
+) -> None:
+    klaviyo = Klaviyo(set(range(300)), lambda places: [api_error(pointer, words)], status)
+    refused: dict[int, Problem] = {}
+    with pytest.raises(KlaviyoRequestError):
+        refused = delivered(klaviyo, 300, RefusalHandler(PREFIX, about_records=(400, 404)))
+    assert (klaviyo.requests, refused) == (1, {})
+
+
+@pytest.mark.parametrize(
+    ("pointer", "words"),
+    [(f"{PREFIX}/7/attributes/properties/list", "List not found"), ("/data", "Not a list.")],
+)
+def test_a_list_that_is_a_value_of_a_record_is_that_records(pointer: str, words: str) -> None:
+    klaviyo = Klaviyo({7}, lambda places: [api_error(pointer, words)])
+    assert set(delivered(klaviyo, 20)) == {7}
+
+
+# --- mending --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("pointer", "place", "path"),
+    [
+        (f"{PREFIX}/3/attributes/location/latitude", 3, ("location", "latitude")),
+        (f"{PREFIX}/3/attributes/properties/a.b", 3, ("properties", "a.b")),
+        (f"{PREFIX}/3/attributes/properties/a~1b~0c", 3, ("properties", "a/b~c")),
+        (f"#{PREFIX}/3/attributes/properties/a%20b", 3, ("properties", "a b")),
+        ("data.attributes.profiles.data[3].attributes.location.city", 3, ("location", "city")),
+        (f"{PREFIX}/3/id", 3, ("id",)),
+        (f"{PREFIX}/3/attributes", 3, ()),
+        (f"{PREFIX}/3", 3, ()),
+        ("phone_number", None, ("phone_number",)),
+        ("/phone_number", None, ("phone_number",)),
+        ("attributes.phone_number", None, ("phone_number",)),
+        ("properties/a.b", None, ("properties", "a.b")),
+        ("/data/attributes/value_currency", None, ("value_currency",)),
+        ("/data/attributes/custom_source", None, ()),
+        ("/data/attributes/profiles", None, ()),
+        ("/data", None, ()),
+        ("", None, ()),
+    ],
+)
+def test_what_a_pointer_means(pointer: str, place: int | None, path: tuple[str, ...]) -> None:
+    assert pointed_at(pointer, PREFIX.strip("/").split("/")) == (place, path)
+
+
+def losing(*fields: str) -> RefusalHandler:
+    """Mends records that have these fields, each once."""
+    left: dict[int, set[str]] = {}
+
+    def mend(record: Record, objections: Sequence[Objection]) -> Record | None:
+        has = left.setdefault(record.number, set(fields))
+        named = {".".join(objection.path) for objection in objections}
+        if not named <= has:
+            return None
+        left[record.number] = has - named
+        return record
+
+    return RefusalHandler(PREFIX, mend=mend)
+
+
+class Mendable(Klaviyo):
+    """Refuses its bad records until each was refused for every field in turn."""
+
+    def __init__(self, bad: set[int], fields: Sequence[str], pointer: Callable[[int, str], str]) -> None:
+        super().__init__(bad, lambda _: [])
+        self.wrong = {number: list(fields) for number in bad}
+        self.pointer = pointer
+
+    def post(self, part: Sequence[Record]) -> None:
+        places = {place: self.wrong.get(record.number) for place, record in enumerate(part)}
+        self.tell = lambda named: [
+            api_error(self.pointer(place, fields[0])) for place in named if (fields := places[place])
+        ]
+        self.bad = {number for number, fields in self.wrong.items() if fields}
+        try:
+            super().post(part)
+        except KlaviyoRequestError as error:
+            for place in {
+                int(each.pointer.split("/")[5]) for each in error.errors if "data/" in each.pointer
+            } or ({0} if len(part) == 1 else set()):
+                if fields := places[place]:
+                    fields.pop(0)
+            raise
+
+
+@pytest.mark.parametrize(
+    "pointer",
+    [lambda place, field: f"{PREFIX}/{place}/attributes/{field}", lambda _, field: field],
+    ids=["whose", "bare"],
+)
+@given(data=st.data())
+@settings(max_examples=30)
+def test_records_that_can_go_without_what_is_refused_are_all_taken(
+    pointer: Callable[[int, str], str], data: st.DataObject
+) -> None:
+    size = data.draw(st.integers(2, 40))
+    bad = data.draw(st.sets(st.integers(0, size - 1), max_size=5))
+    fields = data.draw(st.lists(st.sampled_from(["title", "image", "locale"]), min_size=1, unique=True))
+    klaviyo = Mendable(bad, fields, pointer)
+    assert delivered(klaviyo, size, losing("title", "image", "locale")) == {}
+    assert sorted(klaviyo.taken) == list(range(size))
+
+
+def test_a_field_that_comes_again_rejects_the_record() -> None:
+    klaviyo = Klaviyo(
+        {3}, lambda places: [api_error(f"{PREFIX}/{place}/attributes/title") for place in places]
+    )
+    refused = delivered(klaviyo, 10, losing("title"))
+    assert refused == {3: Problem("title", "Klaviyo refused it: Invalid email")}
+    assert klaviyo.requests == 3
+    assert sorted(klaviyo.taken) == [0, 1, 2, *range(4, 10)]
+
+
+def test_a_bare_name_of_nothing_that_a_record_has_is_no_records_fault() -> None:
+    klaviyo = Klaviyo(set(range(20)), lambda _: [api_error("historical_import")])
+    with pytest.raises(KlaviyoRequestError):
+        delivered(klaviyo, 20, losing("title"))
 
 
 def test_records_that_go_alone_are_blamed_for_what_is_theirs_only() -> None:
