@@ -1,20 +1,23 @@
-"""What a deferred sync leaves behind for the worker that settles it: its counts, and the rows of its open jobs.
+"""What a deferred sync leaves behind for the worker that settles it: its counts, and the records of its open jobs.
 
-The rows are people, as in the rejects file: they are written so that a rejected one can be told with its values on
-whatever worker, and deleted as soon as the sync is settled.
+These are people, as in the rejects file: they are written so that a rejected one can be told with its values on
+whatever worker, or sent again without a field, and deleted as soon as the sync is settled.
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import time
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.operators.storage import RunFiles
+from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.import_jobs import HandedOver
 from airflow_provider_klaviyo.sync.rejects import encode_json, make_private
 from airflow_provider_klaviyo.sync.report import SyncReport
@@ -35,6 +38,43 @@ class Note(msgspec.Struct):
     remembered: bytes = b""
 
 
+class _Handed(msgspec.Struct, array_like=True):
+    """What another worker needs of a record: to tell of its row, and to send it again; ``body`` is in Base64."""
+
+    number: int
+    identity: str
+    row: tuple[Any, ...]
+    body: str
+    key: int
+    person: int
+    fingerprint: int
+
+    @classmethod
+    def of(cls, record: Record) -> Self:
+        body = b64encode(record.body).decode()
+        return cls(
+            record.number,
+            record.identity,
+            record.row,
+            body,
+            record.key,
+            record.person,
+            record.fingerprint,
+        )
+
+    def record(self) -> Record:
+        """The record; what a database may give has become what JSON knows."""
+        return Record(
+            self.number,
+            self.row,
+            self.identity,
+            b64decode(self.body),
+            key=self.key,
+            person=self.person,
+            fingerprint=self.fingerprint,
+        )
+
+
 class Deferral:
     """The files of one deferral."""
 
@@ -44,7 +84,7 @@ class Deferral:
     def save(
         self,
         report: SyncReport,
-        jobs: Iterator[tuple[HandedOver, Any]],
+        jobs: Iterator[tuple[HandedOver, Sequence[Record]]],
         deadline: float,
         remembered: bytes = b"",
     ) -> list[str]:
@@ -53,8 +93,9 @@ class Deferral:
         :param remembered: what the sync type must know to conclude.
         """
         kept = []
-        for number, (job, rows) in enumerate(jobs):
-            self._write(self._files.deferred(number), encode_json(rows))
+        for number, (job, records) in enumerate(jobs):
+            handed = [msgspec.structs.astuple(_Handed.of(record)) for record in records]
+            self._write(self._files.deferred(number), encode_json(handed))
             kept.append(job)
         note = Note(
             counts=report.counts(),
@@ -86,10 +127,13 @@ class Deferral:
             )
             raise KlaviyoRetryableError(msg) from error
 
-    def rows(self, number: int) -> list[tuple[int, str, tuple[object, ...]]]:
-        """The rows of a job."""
+    def records(self, number: int) -> list[Record]:
+        """The records of a job."""
         with self._files.deferred(number).open("rb") as file:
-            return msgspec.json.decode(file.read(), type=list[tuple[int, str, tuple[Any, ...]]])
+            handed = msgspec.convert(
+                json.loads(file.read()), list[_Handed]
+            )  # half characters are JSON's to read
+        return [each.record() for each in handed]
 
     def delete(self, jobs: Sequence[HandedOver]) -> None:
         """Delete everything; what cannot be deleted now is, when ``keep_days`` are over."""

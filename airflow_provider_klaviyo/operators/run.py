@@ -140,7 +140,7 @@ class SyncRun:
                 msg = f"A {self._sync_type.name} sync has no jobs that could be waited for."
                 raise TypeError(msg)
             for number, job in enumerate(note.jobs):
-                delivery.take_over(job, deferral.rows(number))
+                delivery.take_over(job, deferral.records(number))
             try:
                 settle(delivery, report)
             finally:

@@ -47,8 +47,11 @@ class Record(msgspec.Struct, gc=False):
 
     def known_by(self, identifier: str) -> str:
         """The field that names the person; an identity tells it where it is not the sync's own, or state is kept."""
-        field, is_named, _ = self.identity.partition("\0")
-        return field if is_named else identifier
+        return self.named(identifier).partition("\0")[0]
+
+    def named(self, identifier: str) -> str:
+        """The identity with the field that it is a value of."""
+        return self.identity if "\0" in self.identity else f"{identifier}\0{self.identity}"
 
     @property
     def originals(self) -> Sequence[Record]:

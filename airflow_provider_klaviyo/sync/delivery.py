@@ -97,7 +97,7 @@ class PooledDelivery:
         yield from self.settled()
         for doubt in self._doubts.values():
             rows = [row for record in doubt.records.values() for row in record.originals]
-            yield all_pending([(row.number, row.identity, row.row) for row in rows], reason)
+            yield all_pending(rows, reason)
 
     def close(self) -> None:
         """Give the threads back."""

@@ -17,13 +17,13 @@ from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.records.resources import field_at
 from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery import Doubt
-from airflow_provider_klaviyo.sync.import_results import all_pending, places_of, read_verdicts
+from airflow_provider_klaviyo.sync.import_results import all_pending, place_by_identity, read_verdicts
 from airflow_provider_klaviyo.sync.mending import MendingDelivery
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Settled
 from airflow_provider_klaviyo.sync.pointers import FieldPath
-from airflow_provider_klaviyo.sync.refusals import RefusalHandler
+from airflow_provider_klaviyo.sync.refusals import Objection, RefusalHandler
 from airflow_provider_klaviyo.sync.single_imports import import_one
-from airflow_provider_klaviyo.sync.spool import Kept, Spool
+from airflow_provider_klaviyo.sync.spool import Spool
 
 log = logging.getLogger(__name__)
 
@@ -89,22 +89,23 @@ class ImportJobDelivery(MendingDelivery):
         self._singles = RefusalHandler(IMPORT_PROFILE.records, mend=self._mend, has_history=state.has_history)
         self._jobs: dict[str, _OpenJob] = {}
         self._settling: dict[str, _OpenJob] = {}
+        self._sent_again: set[int] = set()
         self._next_poll = 0.0
         self._poll_pause = _FIRST_POLL
         self._said = client.clock.now()
 
-    def handed_over(self) -> Iterator[tuple[HandedOver, Kept]]:
-        """The open jobs with their rows, for another worker to settle."""
+    def handed_over(self) -> Iterator[tuple[HandedOver, Sequence[Record]]]:
+        """The open jobs with their records, for another worker to settle, who does not know what identifies people."""
         for job in self._jobs.values():
-            yield (
-                HandedOver(job.id, job.size, job.first, job.last, job.ticket, job.started),
-                self._spool.load(job.rows),
-            )
+            records = self._spool.load(job.rows)
+            for record in records:
+                record.identity = record.named(self._identifier())
+            yield HandedOver(job.id, job.size, job.first, job.last, job.ticket, job.started), records
 
-    def take_over(self, job: HandedOver, rows: Kept) -> None:
+    def take_over(self, job: HandedOver, records: Sequence[Record]) -> None:
         """Settle a job that another worker started."""
         self._jobs[job.id] = _OpenJob(
-            job.id, job.size, job.first, job.last, job.ticket, self._spool.keep_rows(rows), job.started
+            job.id, job.size, job.first, job.last, job.ticket, self._spool.keep(records), job.started
         )
 
     @property
@@ -183,7 +184,7 @@ class ImportJobDelivery(MendingDelivery):
         ticket = self._state.send(part)
         job = start_import(self._client, [record.body for record in part], self._list_id)
         self._state.start(ticket, job.id)
-        rows = self._spool.keep(part, self._identifier())
+        rows = self._spool.keep(part)
         self._jobs[job.id] = _OpenJob(
             job.id, len(part), part[0].number, part[-1].number, ticket, rows, self._client.clock.now()
         )
@@ -222,11 +223,34 @@ class ImportJobDelivery(MendingDelivery):
     def _settle(self, job: ImportJob) -> None:
         opened = self._settling[job.id]
         load = cache(lambda: self._spool.load(opened.rows))
-        verdict = read_verdicts(self._client, job, opened.size, load)
-        self._state.settle(opened.ticket, *places_of(verdict, load))
-        self._tell(verdict)
+        verdict = read_verdicts(
+            self._client,
+            job,
+            opened.size,
+            load,
+            lambda: place_by_identity(load(), self._identifier()),
+            self._mend_once,
+        )
+        self._state.settle(opened.ticket, verdict.failed, verdict.pending)
+        self._tell(verdict.settled)
+        doubt = Doubt({record.number: record for record in verdict.again})
+        self._doubts[id(doubt)] = doubt
         del self._settling[job.id]
         self._spool.drop(opened.rows)
+        if verdict.again:
+            log.info(
+                "%s profiles go again, without the fields that Klaviyo refused.", f"{len(verdict.again):,}"
+            )
+            self._deliver(verdict.again, doubt)
+            self._poll_pause, self._next_poll = _FIRST_POLL, 0.0
+        del self._doubts[id(doubt)]
+
+    def _mend_once(self, record: Record, objections: Sequence[Objection]) -> Record | None:
+        """What is left of a record that a job has refused; a second job's verdict on it stands."""
+        mended = None if record.number in self._sent_again else self._mend(record, objections)
+        if mended is not None:
+            self._sent_again.add(record.number)
+        return mended
 
 
 def _shown(jobs: Mapping[str, _OpenJob]) -> str:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILES
 from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, RecordError, import_errors
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError, mask
-from airflow_provider_klaviyo.records.record import Problem
+from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.pointers import field_name, pointed_at
-from airflow_provider_klaviyo.sync.spool import Kept
+from airflow_provider_klaviyo.sync.refusals import Mend, Objection
 
 _PREFIX = IMPORT_PROFILES.records.strip("/").split("/")
 _SHOWN = 3
@@ -22,8 +23,8 @@ _IDENTIFIERS = {
     "external_id": "external_id",
 }
 
-Load = Callable[[], Kept]
-"""Gives the rows of a job, when its errors ask for them: most jobs have none."""
+Load = Callable[[], Sequence[Record]]
+"""Gives the records of a job, when its errors ask for them: most jobs have none."""
 
 PlaceOf = Callable[[Mapping[str, str]], int | None]
 """The place in a job of the person with these identifiers (field and value); None where these do not tell."""
@@ -32,69 +33,92 @@ SOMEBODY_ELSE = -1
 """In place of a place: the person is none of the job's."""
 
 
+class JobVerdict(NamedTuple):
+    """What became of a job's records.
+
+    :param settled: what is told of their rows.
+    :param failed: the places of those that were not taken, those that go again included.
+    :param pending: the places of those of which that is not known.
+    :param again: records that go again, without what Klaviyo had against them.
+    """
+
+    settled: Settled
+    failed: Sequence[int] = ()
+    pending: Sequence[int] = ()
+    again: Sequence[Record] = ()
+
+
 def verdicts_of(
-    job: ImportJob, kept: Kept, errors: Iterable[RecordError], place_of: PlaceOf | None = None
-) -> Settled:
+    job: ImportJob,
+    records: Sequence[Record],
+    errors: Iterable[RecordError],
+    place_of: PlaceOf,
+    mend: Mend = lambda record, objections: None,  # noqa: ARG005 - as the type says
+) -> JobVerdict:
     """Who was taken and who was not.
 
     A cancelled job, or one whose counts do not add up, acknowledges nobody: whom its errors name is rejected,
     everybody else is pending. So are the two of whom one error names both. Where everybody failed, errors need not
     name anybody.
+
+    :param mend: makes a record that was refused fit to be sent again.
     """
-    found = _Found(len(kept), errors, place_of or place_by_identity(kept))
-    if job.refused_all(len(kept)):
+    found = _Found(len(records), errors, place_of)
+    if job.refused_all(len(records)):
         found.is_everybody()
-    doubt = _doubt(job, len(kept), found)
+    doubt = _doubt(job, len(records), found)
+    mended = {place: mend(records[place], objections) for place, objections in found.objections.items()}
+    rejected = [
+        Verdict(records[place].number, records[place].row, Outcome.REJECTED, _problems(objections))
+        for place, objections in found.objections.items()
+        if mended[place] is None
+    ]
+    reasons = (dict.fromkeys(range(len(records)), doubt) if doubt else {}) | found.disputed
+    pending = [place for place in reasons if place not in found.objections]
     verdicts = [
-        Verdict(kept[place][0], kept[place][2], Outcome.REJECTED, tuple(problems))
-        for place, problems in found.problems.items()
+        *rejected,
+        *_pending([records[place] for place in pending], [reasons[each] for each in pending]),
     ]
-    reasons = dict.fromkeys(range(len(kept)), doubt) if doubt else {}
-    verdicts += [
-        Verdict(kept[place][0], kept[place][2], Outcome.PENDING, (Problem("", reason),))
-        for place, reason in (reasons | found.disputed).items()
-        if place not in found.problems
-    ]
-    return Settled(accepted=len(kept) - len(verdicts), verdicts=verdicts)
+    again = [record for record in mended.values() if record is not None]
+    accepted = len(records) - len(verdicts) - len(again)
+    return JobVerdict(Settled(accepted, verdicts=verdicts), list(found.objections), pending, again)
 
 
 def read_verdicts(
-    client: KlaviyoClient, job: ImportJob, size: int, load: Load, place_of: PlaceOf | None = None
-) -> Settled:
-    """The verdicts of a job of so many rows. The errors of a complete one are read whatever it counts."""
+    client: KlaviyoClient,
+    job: ImportJob,
+    size: int,
+    load: Load,
+    place_of: Callable[[], PlaceOf],
+    mend: Mend = lambda record, objections: None,  # noqa: ARG005 - as the type says
+) -> JobVerdict:
+    """The verdicts of a job of so many records. The errors of a complete one are read whatever it counts.
+
+    :param place_of: prepared when there are errors.
+    """
     try:
         is_readable = job.failed or job.status is JobStatus.COMPLETE
         errors = list(import_errors(client, job.id)) if is_readable else []
     except KlaviyoRequestError as error:
-        return all_pending(load(), f"the errors of import job {job.id} cannot be read: {mask(str(error))}")
+        reason = f"the errors of import job {job.id} cannot be read: {mask(str(error))}"
+        return JobVerdict(all_pending(load(), reason), pending=range(size))
     if not errors and job.is_clean(size):
-        return Settled(accepted=size)
-    return verdicts_of(job, load(), errors, place_of)
+        return JobVerdict(Settled(accepted=size))
+    return verdicts_of(job, load(), errors, place_of(), mend)
 
 
-def places_of(settled: Settled, load: Load) -> tuple[list[int], list[int]]:
-    """The places in a job of those who were rejected, and of those who are pending."""
-    places: dict[Outcome, list[int]] = {Outcome.REJECTED: [], Outcome.PENDING: []}
-    if outcomes := {verdict.number: verdict.outcome for verdict in settled.verdicts}:
-        for place, (number, _, _) in enumerate(load()):
-            if number in outcomes:
-                places[outcomes[number]].append(place)
-    return places[Outcome.REJECTED], places[Outcome.PENDING]
-
-
-def all_pending(kept: Kept, reason: str) -> Settled:
+def all_pending(records: Sequence[Record], reason: str) -> Settled:
     """No verdict for anybody of a job."""
-    problem = (Problem("", reason),)
-    return Settled(verdicts=[Verdict(number, row, Outcome.PENDING, problem) for number, _, row in kept])
+    return Settled(verdicts=_pending(records, [reason] * len(records)))
 
 
-def place_by_identity(kept: Kept) -> PlaceOf:
+def place_by_identity(records: Sequence[Record], identifier: str) -> PlaceOf:
     """Finds people by the field and the value that identify their records.
 
     Of the fields that identify anybody in the job, the first that a person has is the one: somebody else may have
     the same value in a later one.
     """
-    people = {identity: place for place, (_, identity, _) in enumerate(kept)}
+    people = {record.named(identifier): place for place, record in enumerate(records)}
     used = {identity.partition("\0")[0] for identity in people}
 
     def place_of(identifiers: Mapping[str, str]) -> int | None:
@@ -104,8 +128,19 @@ def place_by_identity(kept: Kept) -> PlaceOf:
     return place_of
 
 
+def _pending(records: Sequence[Record], reasons: Sequence[str]) -> list[Verdict]:
+    return [
+        Verdict(record.number, record.row, Outcome.PENDING, (Problem("", reason),))
+        for record, reason in zip(records, reasons, strict=True)
+    ]
+
+
+def _problems(objections: Sequence[Objection]) -> tuple[Problem, ...]:
+    return tuple(objection.problem for objection in objections)
+
+
 class _Found:
-    """What the errors of a job say of whom: ``problems`` and ``disputed`` by the place in the job.
+    """What the errors of a job say of whom: ``objections`` and ``disputed`` by the place in the job.
 
     ``disputed`` says why it is not known whether somebody was taken; ``unplaced`` are the words of errors that name
     nobody.
@@ -113,7 +148,7 @@ class _Found:
 
     def __init__(self, size: int, errors: Iterable[RecordError], place_of: PlaceOf) -> None:
         self.size = size
-        self.problems: dict[int, list[Problem]] = {}
+        self.objections: dict[int, list[Objection]] = {}
         self.disputed: dict[int, str] = {}
         self.unplaced: set[str] = set()
         for error in errors:
@@ -123,14 +158,14 @@ class _Found:
         """Give everybody a reason: the own one, or what the errors say that name nobody."""
         words = "; ".join(sorted(self.unplaced)[:_SHOWN]) or "no reason given"
         for place in range(self.size):
-            self.problems.setdefault(place, [Problem("", f"Klaviyo rejected it: {words}")])
+            self.objections.setdefault(place, [Objection((), Problem("", f"Klaviyo rejected it: {words}"))])
         self.unplaced.clear()
 
     @property
     def counts(self) -> range:
         """How many may have failed."""
-        certain = len(self.problems)
-        return range(certain, certain + len(self.disputed.keys() - self.problems) + 1)
+        certain = len(self.objections)
+        return range(certain, certain + len(self.disputed.keys() - self.objections) + 1)
 
     def _take(self, error: RecordError, place_of: PlaceOf) -> None:
         pointed, path = pointed_at(error.pointer, _PREFIX)
@@ -144,7 +179,7 @@ class _Found:
             self.disputed.update(dict.fromkeys(places, dispute))
         else:
             problem = Problem(field_name(path), f"Klaviyo rejected it: {error.words}")
-            self.problems.setdefault(places[0], []).append(problem)
+            self.objections.setdefault(places[0], []).append(Objection(path, problem))
 
 
 def _doubt(job: ImportJob, size: int, found: _Found) -> str:
@@ -155,7 +190,7 @@ def _doubt(job: ImportJob, size: int, found: _Found) -> str:
         return ""
     told = (
         f"import job {job.id} does not add up: {size} profiles were sent, and it counts {job.total} in all, "
-        f"{job.completed} completed and {job.failed} failed, while its errors name {len(found.problems)} of them"
+        f"{job.completed} completed and {job.failed} failed, while its errors name {len(found.objections)} of them"
     )
     unplaced = "; ".join(sorted(found.unplaced)[:_SHOWN])
     return f"{told}; errors that name nobody: {unplaced}" if unplaced else told

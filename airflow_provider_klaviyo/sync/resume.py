@@ -8,15 +8,10 @@ from collections.abc import Mapping, Sequence
 from airflow_provider_klaviyo.client.jobs import ImportJob, find_import_jobs
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
+from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger, OpenImport, Sent
-from airflow_provider_klaviyo.sync.import_results import (
-    SOMEBODY_ELSE,
-    PlaceOf,
-    places_of,
-    read_verdicts,
-)
-from airflow_provider_klaviyo.sync.spool import Kept
+from airflow_provider_klaviyo.sync.import_results import SOMEBODY_ELSE, PlaceOf, read_verdicts
 
 log = logging.getLogger(__name__)
 
@@ -47,9 +42,9 @@ def settle_open_imports(client: KlaviyoClient, ledger: Ledger, poll_interval: fl
 
 
 def _settle(client: KlaviyoClient, ledger: Ledger, job: ImportJob, opened: OpenImport) -> None:
-    kept: Kept = [(place, "", ()) for place in range(len(opened.rows))]
-    verdicts = read_verdicts(client, job, len(kept), lambda: kept, _place_by_hash(opened.rows))
-    failed, pending = places_of(verdicts, lambda: kept)
+    records = [Record(place, (), "", b"") for place in range(len(opened.rows))]
+    verdict = read_verdicts(client, job, len(records), lambda: records, lambda: _place_by_hash(opened.rows))
+    failed, pending = verdict.failed, verdict.pending
     ledger.settle(opened.ticket, failed, pending)
     log.info(
         "Import job %s of an earlier try: %s profiles taken, %s refused, %s without a verdict.",

@@ -8,16 +8,22 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, RecordError
-from airflow_provider_klaviyo.sync.import_results import verdicts_of
+from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.sync.import_results import place_by_identity
+from airflow_provider_klaviyo.sync.import_results import verdicts_of as job_verdict
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
 
-KEPT = [(number, f"email\0p{number}@shop.io", (number,)) for number in range(1, 6)]
+KEPT = [Record(number, (number,), f"p{number}@shop.io", b"") for number in range(1, 6)]
 PREFIX = "/data/attributes/profiles/data"
 
 
 def job(**changed: Any) -> ImportJob:
     facts = {"id": "j1", "status": JobStatus.COMPLETE, "total": 5, "completed": 5, "failed": 0}
     return ImportJob(**(facts | changed))
+
+
+def verdicts_of(job: ImportJob, records: list[Record], errors: list[RecordError]) -> Settled:
+    return job_verdict(job, records, errors, place_by_identity(records, "email")).settled
 
 
 def outcomes(settled: Settled) -> Counter[str]:
@@ -86,8 +92,8 @@ def test_counts_that_klaviyo_leaves_out_contradict_nothing(nulls: dict[str, Any]
     assert outcomes(verdicts_of(job(**nulls), KEPT, [by_pointer(2)])) == {"accepted": 4, "rejected": 1}
 
 
-def kept(*identities: str) -> list[tuple[int, str, tuple[int]]]:
-    return [(number, identity.replace(":", "\0"), (number,)) for number, identity in enumerate(identities, 1)]
+def kept(*identities: str) -> list[Record]:
+    return [Record(n, (n,), identity.replace(":", "\0"), b"") for n, identity in enumerate(identities, 1)]
 
 
 @pytest.mark.parametrize(
