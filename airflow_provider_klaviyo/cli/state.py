@@ -157,8 +157,9 @@ def _forget_in_state(state_key: str, person: Person, key: Sequence[str]) -> int:
             found.update(
                 digest for digest in key_hashes([tuple(key)]) if digest is not None and ledger.knows(digest)
             )
-        ledger.forget(sorted(found), on_list)
-        return len(found) or len(on_list)
+        shared = ledger.shared.known(digests)
+        ledger.forget(sorted(found), [*on_list, *shared])
+        return len(found) or len(on_list) or len(shared)
 
 
 # --- where states are -------------------------------------------------------------------------------------------

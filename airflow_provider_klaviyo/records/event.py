@@ -175,7 +175,7 @@ class EventMapper:
             for person in people.records
             if person.number - first not in chunk.lost
         ]
-        return self._sort_out(chunk, first, records)
+        return self._sort_out(chunk, first, records)._replace(identifiers=people.identifiers)
 
     def _check_fields(self) -> None:
         if "metric" in self._fields and self._options.metric is not None:

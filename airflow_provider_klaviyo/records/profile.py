@@ -89,6 +89,7 @@ class ProfileMapper:
         self._options = options
         self._phones = _phone_numbers(options.phone_region)
         self._fallbacks = [] if options.match_by else [name for name in IDENTIFIERS if name in fields]
+        self._further = [name for name in IDENTIFIERS if name in fields and name != self.identifier]
         self._readers = {name: reader(name, options.timezone, is_json=name in json_fields) for name in fields}
         self._bodies = ProfileBodies(self._fields)
         self._meanings: ProfileBodies | None = None
@@ -127,7 +128,8 @@ class ProfileMapper:
             chunk.meanings = self._meanings.encode(
                 self._spelled(chunk, values), chunk.size, unset=_in_order(unset), nulls=_in_order(nulls)
             )
-        return self._sort_out(chunk, rows, first, identities, bodies, nulls)
+        mapped = self._sort_out(chunk, rows, first, identities, bodies, nulls)
+        return mapped._replace(identifiers={name: values[name] for name in self._further})
 
     def _read(self, chunk: _Chunk) -> dict[str, Values]:
         """The values of every mapped field, in Klaviyo's form; None where there is none or it is invalid."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
@@ -91,10 +92,12 @@ class Flawed(NamedTuple):
 class Mapped(NamedTuple):
     """What became of a chunk of rows; ``warned`` rows are also among the records, without the named fields.
 
-    ``skipped`` rows ask for nothing to be sent.
+    ``skipped`` rows ask for nothing to be sent. ``identifiers`` are the values, row by row of the chunk, of fields that
+    are sent and name people too, beside the one that people are matched by.
     """
 
     records: list[Record]
     rejected: list[Flawed]
     warned: list[Flawed]
     skipped: Sequence[Flawed] = ()
+    identifiers: Mapping[str, Sequence[str | None]] = MappingProxyType({})

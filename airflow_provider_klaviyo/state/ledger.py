@@ -16,6 +16,7 @@ import msgspec
 from airflow_provider_klaviyo.state.errors import StateDamaged, StateOfAnotherTarget, StateUnreadable
 from airflow_provider_klaviyo.state.log import Entry, StateLog
 from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
+from airflow_provider_klaviyo.state.shared import SharedIdentifiers
 from airflow_provider_klaviyo.state.storage import StateFolder
 from airflow_provider_klaviyo.state.table import Known, Met, StateTable, Status
 from airflow_provider_klaviyo.state.tracked import TrackedPeople
@@ -91,6 +92,8 @@ class Ledger:
             "leaving": self._apply_leaving,
             "removed": self._apply_removed,
             "hashed": self._apply_hashed,
+            "shared": self._apply_shared,
+            "unshared": self._apply_unshared,
         }
         self._hashes: dict[int, int] = {}
         self._rehearsed = 0
@@ -241,6 +244,11 @@ class Ledger:
         """Whom the sync has put on its list."""
         return self._table.people
 
+    @property
+    def shared(self) -> SharedIdentifiers:
+        """Whose the identifiers are that several people have."""
+        return self._table.shared
+
     # --- what happens -----------------------------------------------------------------------------------------
 
     def send(self, rows: Sequence[Sent], *, overrules: bool = True) -> int:
@@ -297,6 +305,14 @@ class Ledger:
             self._hashes |= hashes
             if len(self._hashes) >= _REHASHED:
                 self._write_hashes()
+
+    def share(self, field: str, owners: Mapping[int, int]) -> None:
+        """Note who keeps which identifiers of a field, before anything is sent for others who have them, too."""
+        self._add("shared", {"field": field}, _pack_keys([*owners, *owners.values()]))
+
+    def unshare(self, values: Sequence[int]) -> None:
+        """Note that whoever comes may have these identifiers."""
+        self._add("unshared", {"identifiers": len(values)}, _pack_keys(values))
 
     def leave(self, persons: Sequence[int]) -> set[int]:
         """Note who is about to be taken off the list: who comes back from now on is put on it again.
@@ -360,7 +376,9 @@ class Ledger:
     def forget(self, keys: Sequence[int], persons: Sequence[int] = ()) -> None:
         """Delete what is kept of some rows and people, from the log too."""
         with self._lock:
-            self.people.forget([*self._table.persons_of(keys).values(), *persons])
+            persons = [*self._table.persons_of(keys).values(), *persons]
+            self.people.forget(persons)
+            self.shared.forget(persons)
             self._table.forget(keys)
             gone = set(keys)
             for ticket in self._chain.jobs:
@@ -514,6 +532,14 @@ class Ledger:
     def _apply_hashed(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
         keys, fingerprints = msgspec.msgpack.decode(payload, type=tuple[bytes, bytes])
         self._table.rehash(dict(zip(_unpack_keys(keys), _unpack_keys(fingerprints), strict=True)))
+
+    def _apply_shared(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
+        hashes = _unpack_keys(payload)
+        half = len(hashes) // 2
+        self.shared.keep(dict(zip(hashes[:half], hashes[half:], strict=True)), facts["field"])
+
+    def _apply_unshared(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
+        self.shared.release(_unpack_keys(payload))
 
     def _apply_refresh(self, number: int, facts: Mapping[str, Any], payload: bytes) -> None:  # noqa: ARG002
         self._chain.refresh = {"run": facts["run"], "serial": number}

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from airflow_provider_klaviyo.state.errors import StateUnreadable
+from airflow_provider_klaviyo.state.shared import SharedIdentifiers
 from airflow_provider_klaviyo.state.statements import PART, change, look_up, packed, parts
 from airflow_provider_klaviyo.state.tracked import TrackedPeople
 
@@ -68,7 +69,7 @@ class StateTable:
 
     Which rows a run has seen is a bit for each, by the row's place: a table of keys would cost a third of the diff.
 
-    ``people`` are those whom the sync has put on a list.
+    ``people`` are those whom the sync has put on a list, ``shared`` says whose the identifiers are that several have.
 
     :param path: the file; made when it is not there.
     :raises StateUnreadable: when it is of another release's form.
@@ -92,6 +93,7 @@ class StateTable:
         try:
             self._prepare()
             self.people = TrackedPeople(self._database, self._lock, self)
+            self.shared = SharedIdentifiers(self._database, self._lock)
         except BaseException:
             self._database.close()
             raise
@@ -254,8 +256,8 @@ class StateTable:
     def clear(self) -> None:
         """Delete everything but what belongs to this run."""
         with self._lock:
-            for table in ("rows", "added", "former"):
-                self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - one of three words
+            for table in ("rows", "added", "former", "shared"):
+                self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - one of four words
 
     def keys_of_person(self, person: int) -> list[int]:
         """The rows that name a person."""

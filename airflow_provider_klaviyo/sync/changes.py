@@ -10,6 +10,7 @@ from airflow_provider_klaviyo.records.unsendable import unreadable_in
 from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.table import Met
+from airflow_provider_klaviyo.sync.owners import KeptOwners, NoOwners, Owners
 
 _NULL_KEY = (
     Problem(
@@ -70,6 +71,13 @@ class Changes(Protocol):
     def overruled(self, records: Sequence[Record]) -> None:
         """Rows that are not sent because another row of this run speaks for the same person."""
 
+    def persons(self, records: Sequence[Record]) -> list[int]:
+        """Hashes of whom records are about."""
+
+    @property
+    def owners(self) -> Owners:
+        """Whom earlier runs left shared identifiers to."""
+
     def unsent(self, records: list[Record]) -> Unsent:
         """Those that Klaviyo has not acknowledged as they are."""
 
@@ -78,6 +86,7 @@ class SendAll:
     """Without state every row is sent."""
 
     compares = False
+    owners: Owners = NoOwners()
 
     def describe(self, key_columns: Sequence[int], identifier: str) -> None:
         """Nothing to prepare."""
@@ -88,6 +97,10 @@ class SendAll:
 
     def overruled(self, records: Sequence[Record]) -> None:
         """Nothing is kept of them."""
+
+    def persons(self, records: Sequence[Record]) -> list[int]:
+        """By hashes of this process."""
+        return [hash(record.identity) for record in records]
 
     def unsent(self, records: list[Record]) -> Unsent:
         """All of them."""
@@ -107,6 +120,7 @@ class OnlyChanges:
         self._ledger = ledger
         self._is_preview = is_preview
         self._is_recorded_once = is_recorded_once
+        self.owners: Owners = KeptOwners(ledger, may_release=not is_recorded_once)
         self._key_columns: Sequence[int] = ()
         self._identifier = ""
         self._met = Met([], {}, set())
@@ -144,6 +158,11 @@ class OnlyChanges:
         """End their acknowledgement: Klaviyo has what the other row says."""
         if not self._is_preview:
             self._ledger.invalidate([record.key for record in records])
+
+    def persons(self, records: Sequence[Record]) -> list[int]:
+        """By hashes that stay the same for ever."""
+        self._identify(records)
+        return [record.person for record in records]
 
     def unsent(self, records: list[Record]) -> Unsent:
         """New and changed rows, and those without a verdict or with a bad one."""
@@ -196,6 +215,7 @@ class OnlyChanges:
     def _identify(self, records: Sequence[Record]) -> None:
         """Write out who a record is about, as the state knows people: the identifier's name and its value."""
         prefix = f"{self._identifier}\0"
+        records = [record for record in records if not record.person]
         for record in records:
             if "\0" not in record.identity:
                 record.identity = prefix + record.identity

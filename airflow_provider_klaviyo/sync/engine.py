@@ -13,6 +13,7 @@ from airflow_provider_klaviyo.exceptions import mask
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.changes import Changes
+from airflow_provider_klaviyo.sync.identifiers import FurtherIdentifiers, together
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.progress import Progress
@@ -157,6 +158,7 @@ class Sync:
         self.delivery: Delivery = NothingSent()
         self._people = people
         self._changes = changes
+        self._identifiers = FurtherIdentifiers(people.claims, changes)
         self._report = report
         self._duplicate = duplicate
         self._check_stop = check_stop
@@ -225,8 +227,10 @@ class Sync:
         mapped = mapper.map(chunk, first)
         self._refuse(mapped.rejected, Outcome.REJECTED)
         self._refuse(mapped.skipped, Outcome.SKIPPED)
-        records = self._unsent(self._new_people(self._new_keys(chunk, first, mapped.records)))
-        for flaw in mapped.warned:
+        records = self._new_people(self._new_keys(chunk, first, mapped.records))
+        shared = self._identifiers.sort_out(records, mapped.identifiers, first)
+        records = self._unsent(self._without_namesakes(records, shared.namesakes))
+        for flaw in together(mapped.warned, shared.warned):
             if flaw.number not in self._told_in_hand:
                 self._report.count(Verdict(flaw.number, flaw.row, Outcome.WARNING, flaw.problems))
         return records
@@ -238,23 +242,29 @@ class Sync:
         return keyed.records
 
     def _new_people(self, records: list[Record]) -> list[Record]:
-        repeated = set(self._people.add([record.once for record in records]))
-        if not repeated:
+        repeated = self._people.add([record.once for record in records])
+        return self._without_duplicates(records, [records[place] for place in repeated])
+
+    def _without_namesakes(self, records: list[Record], namesakes: Sequence[Record]) -> list[Record]:
+        """Without rows that name a person whom another row names otherwise, where a person has one row."""
+        return self._without_duplicates(records, [each for each in namesakes if each.once == each.identity])
+
+    def _without_duplicates(self, records: list[Record], duplicates: Sequence[Record]) -> list[Record]:
+        if not duplicates:
             return records
         problem = (Problem("", self._duplicate),)
-        duplicates = [records[place] for place in sorted(repeated)]
         self._changes.overruled(duplicates)
         self._refuse([Flawed(each.number, each.row, problem) for each in duplicates], Outcome.SKIPPED)
-        return [record for place, record in enumerate(records) if place not in repeated]
+        gone = {each.number for each in duplicates}
+        return [record for record in records if record.number not in gone]
 
     def _unsent(self, records: list[Record]) -> list[Record]:
         unsent, skipped = self._changes.unsent(records)
         if len(unsent) != len(records):
             told = {record.number for record in unsent} | {flaw.number for flaw in skipped}
-            self._unchanged = (
-                self._unchanged[0],
-                {record.number for record in records if record.number not in told},
-            )
+            unchanged = [record for record in records if record.number not in told]
+            self._identifiers.acknowledge(unchanged)
+            self._unchanged = (self._unchanged[0], {record.number for record in unchanged})
             self._count_unchanged()
             self._refuse(skipped, Outcome.SKIPPED)
         return unsent

@@ -41,9 +41,9 @@ CEILING = 25_000
 
 SQL = """
 SELECT n AS id, 'person' || n || '@shop.io' AS email,
-       CASE n % 3 WHEN 0 THEN '+1415555' || lpad((n % 10000)::text, 4, '0')
-                  WHEN 1 THEN '(415) 555-' || lpad((n % 10000)::text, 4, '0')
-                  ELSE '415.555.' || lpad((n % 10000)::text, 4, '0') END AS phone,
+       CASE n % 3 WHEN 0 THEN '+1415' || 200 + n / 10000 || lpad((n % 10000)::text, 4, '0')
+                  WHEN 1 THEN '(415) ' || 200 + n / 10000 || '-' || lpad((n % 10000)::text, 4, '0')
+                  ELSE '415.' || 200 + n / 10000 || '.' || lpad((n % 10000)::text, 4, '0') END AS phone,
        'Name' || n % 977 AS first_name, 'Surname' || n % 1999 AS last_name, 'Boston' AS city, 'US' AS country,
        CASE n % 4 WHEN 0 THEN 'gold' ELSE 'silver' END AS tier, (n % 100000) / 100.0 AS lifetime_value,
        timestamptz '2026-01-01 00:00:00+00' + n * interval '1 second' AS last_order_at, n % 50 AS orders,
@@ -195,7 +195,7 @@ def _resource(n: int) -> dict[str, Any]:
         "type": "profile",
         "attributes": {
             "email": f"person{n}@shop.io",
-            "phone_number": f"+1415555{n % 10_000:04}",
+            "phone_number": f"+1415{2_000_000 + n}",
             "external_id": str(n),
             "first_name": "Name",
             "last_name": "Surname",

@@ -81,7 +81,7 @@ class Shop:
 
     def fill_with_people(self, count: int) -> None:
         self.fill(
-            [(n, f"p{n}@shop.io", f"+1415555{n % 10_000:04}", f"P{n}", "gold") for n in range(1, count + 1)]
+            [(n, f"p{n}@shop.io", f"+1415{5_550_000 + n}", f"P{n}", "gold") for n in range(1, count + 1)]
         )
 
 

@@ -219,7 +219,7 @@ def test_rows_that_klaviyo_refuses_do_not_sink_their_batch(
         pointers=pointers, phone_regions=frozenset({"US"}), bulk_phones="refused", rate_limits="off"
     )
     shop.fill_with_people(300)
-    shop.execute("UPDATE customers SET phone = '+4930901820' WHERE id IN (3, 77, 300)")
+    shop.execute("UPDATE customers SET phone = '+4930901' || (8000 + id) WHERE id IN (3, 77, 300)")
     run = sync(max_rejected=3, on_invalid="reject")
     assert run.error is None
     assert run.counts() == {"rows_read": 300, "accepted": 297, "rejected": 3}
@@ -253,9 +253,8 @@ def test_one_reason_of_many_jobs_is_counted_as_one(klaviyo: Emulator, shop: Shop
 def test_two_identifiers_of_two_people_are_a_conflict_of_that_row(
     klaviyo: Emulator, shop: Shop, sync: Sync
 ) -> None:
-    shop.fill([(1, "a@shop.io", None, None, None), (2, "b@shop.io", None, None, None)])
-    sync()
-    shop.execute("UPDATE customers SET id = 1 WHERE id = 2")
+    klaviyo.add_profiles([{"email": "a@shop.io", "external_id": "2"}, {"email": "b@shop.io"}])
+    shop.fill([(1, "c@shop.io", None, None, None), (2, "b@shop.io", None, None, None)])
     run = sync(max_rejected=1, match_by="email")
     assert run.counts() == {"rows_read": 2, "accepted": 1, "rejected": 1}
     assert run.rejects[0]["row"]["email"] == "b@shop.io"
