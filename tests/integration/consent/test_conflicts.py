@@ -10,11 +10,14 @@ import pytest
 from airflow_provider_klaviyo.emulator import Emulator
 from tests.integration.consent.conftest import (
     BOTH,
+    SUBSCRIBE,
     UNSUBSCRIBE,
     ConsentSync,
     People,
+    bodies,
     email_of,
     phone_of,
+    profiles_of,
     reasons,
     sent,
     writes,
@@ -291,6 +294,33 @@ def test_by_order_rows_are_sent_as_they_are_read(
         conflicts="first",
     )
     assert run.counts() == {"rows_read": 2_000, "accepted": 1_960, "skipped": 40}
+
+
+def test_a_channel_that_was_kept_out_is_sent_when_nothing_stands_against_it_any_more(
+    klaviyo: Emulator, words: Any, consent_sync: ConsentSync, vip: str
+) -> None:
+    yes = {"id": "2", "email": "a@shop.io", "phone": NUMBER, "email_ok": "t", "sms_ok": "t"}
+    no = {"id": "1", "phone": NUMBER, "email_ok": "t", "sms_ok": "f"}
+    for conflicts in ("first", "out"):
+        nightly = {
+            "mapping": BOTH_WISHES,
+            "channels": ("email", "sms"),
+            "list_id": klaviyo.add_list(conflicts),
+            "primary_key": "id",
+            "only_changes": True,
+            "conflicts": conflicts,
+            "state_key": conflicts,
+            "max_rejected": 1,
+        }
+        before = len(bodies(klaviyo, SUBSCRIBE))
+        row = yes | {"email": f"{conflicts}@shop.io", "phone": phone_of(len(conflicts))}
+        against = no | {"phone": row["phone"]}
+        consent_sync(sql=words(against, row), **nightly)
+        consent_sync(sql=words(row), **nightly, run_id="next")
+        told = [set(record["attributes"]["subscriptions"]) for record in profiles_of(klaviyo, SUBSCRIBE)]
+        assert len(bodies(klaviyo, SUBSCRIBE)) == before + 2
+        assert told[-2] == {"email"}
+        assert "sms" in told[-1]
 
 
 @pytest.mark.parametrize(
