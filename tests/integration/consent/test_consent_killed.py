@@ -13,6 +13,7 @@ from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from tests.integration.conftest import TaskInstance
 from tests.integration.consent.conftest import (
+    BOTH,
     SQL,
     SUBSCRIBE,
     UNSUBSCRIBE,
@@ -20,6 +21,8 @@ from tests.integration.consent.conftest import (
     KlaviyosClock,
     People,
     email_of,
+    phone_of,
+    profiles_of,
 )
 from tests.integration.dying import STRIDE, Worker
 
@@ -40,10 +43,9 @@ def sync_once(try_number: int, run_id: str, parameters: dict[str, Any]) -> dict[
         task_id="consent",
         sql=SQL,
         sql_conn_id="shop",
-        mapping={"email": "email"},
         poll_interval=0.2,
         timeout=60,
-        **parameters,
+        **({"mapping": {"email": "email"}} | parameters),
     )
     ti = TaskInstance("consent", try_number=try_number, run_id=run_id)
     try:
@@ -155,6 +157,43 @@ def test_unsubscribing_killed_at_every_step(judge: Judge, people: People, tmp_pa
             f"killed at step {step}: who was never sent is not forgotten"
         )
         assert klaviyo.consent(email=email_of(COUNT + 1))["email"] == "SUBSCRIBED"  # type: ignore[index]
+    assert step > 20
+
+
+def test_unsubscribing_people_of_several_rows_killed_at_every_step(
+    judge: Judge, people: People, tmp_path: Path
+) -> None:
+    """One row asks for e-mail, another for SMS: both or neither, and no member is sent twice."""
+    for number in range(1, COUNT + 1):
+        person = {"email": email_of(number), "phone": phone_of(number)}
+        people.add({"id": number, **person, "email_ok": True, "sms_ok": False})
+        people.add({"id": number + COUNT, **person, "email_ok": False, "sms_ok": True})
+    step, was_killed = 0, True
+    while was_killed:
+        step += STRIDE
+        world = World(judge, tmp_path / str(step))
+        klaviyo: Emulator = world.klaviyo
+        klaviyo.set(subscription_seconds=0.3)
+        numbers = range(1, COUNT + 1)
+        ids = klaviyo.add_profiles([{"email": email_of(n), "phone_number": phone_of(n)} for n in numbers])
+        list_id = klaviyo.add_list("L", ids)
+        parameters = {
+            "mode": "unsubscribe",
+            "list_id": list_id,
+            "channels": ["email", "sms"],
+            "mapping": BOTH | {"consent.email": "email_ok", "consent.sms": "sms_ok"},
+        }
+
+        was_killed = world.run(step, **parameters)
+        assert not world.run(try_number=2, **parameters)
+        after = world.worker.counts()
+
+        judge.check()
+        sent = profiles_of(klaviyo, UNSUBSCRIBE)
+        assert all(set(person["attributes"]["subscriptions"]) == {"email", "sms"} for person in sent)
+        assert max(world.times_sent(UNSUBSCRIBE).values()) == 1, f"killed at step {step}"
+        assert len(klaviyo.members(list_id)) == COUNT - len(sent)
+        assert after.get("pending", 0) == 2 * (COUNT - len(sent)), f"killed at step {step}"
     assert step > 20
 
 
