@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.cli.state import main
+from airflow_provider_klaviyo.emulator import Emulator, Fault
+from airflow_provider_klaviyo.sync.batching import BatchLimits
+from airflow_provider_klaviyo.sync.profiles import ProfilesSync
 from tests.integration.conftest import Run, Shop, StartEmulator, Sync, run_operator
 
 pytestmark = pytest.mark.integration
@@ -157,6 +160,34 @@ def test_it_is_not_free_when_who_kept_it_has_none_now_since_klaviyo_clears_no_id
     for _ in range(3):
         by_email(sync, only_changes=True)
     assert numbers(klaviyo) == {"P1": NUMBER, "P2": None}
+
+
+def test_a_run_that_broke_off_between_them_is_no_reason_to_send_it_for_the_other(
+    klaviyo: Emulator, shop: Shop, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ProfilesSync, "limits", BatchLimits(1, 1_000_000))
+    household(shop, NUMBER, NUMBER)
+    klaviyo.inject(Fault("status", "bulk_import_profiles", status=403, skip=1))
+    assert by_email(sync, only_changes=True).error
+    assert numbers(klaviyo) == {"P1": NUMBER}
+
+    only_the_other = by_email(sync, only_changes=True, sql="SELECT * FROM customers WHERE id = 2")
+
+    assert only_the_other.counts() == {"rows_read": 1, "accepted": 1}
+    assert shared(only_the_other) == [(1, "phone_number")]
+    assert numbers(klaviyo) == {"P1": NUMBER, "P2": None}
+
+
+@pytest.mark.parametrize("known_by", [("--email", "p1@shop.io"), ("--phone-number", "(+1) 415 555 2671")])
+def test_who_is_forgotten_keeps_nothing(
+    klaviyo: Emulator, shop: Shop, sync: Sync, known_by: tuple[str, str]
+) -> None:
+    household(shop, NUMBER, NUMBER)
+    by_email(sync, only_changes=True)
+    assert main(["state", "forget", *known_by, "--yes"]) == 0
+    klaviyo.reset()  # as when the person is deleted there, too
+    by_email(sync, only_changes=True, sql="SELECT * FROM customers WHERE id = 2", full_refresh=True)
+    assert numbers(klaviyo) == {"P2": NUMBER}
 
 
 def test_a_preview_leaves_it_to_nobody(klaviyo: Emulator, shop: Shop, sync: Sync) -> None:
