@@ -100,6 +100,18 @@ def test_what_comes_back_accounts_for_every_row(
     assert not list(tmp_path.rglob("*.deferred*")), "rows were left behind"
 
 
+@pytest.mark.parametrize("more", [{}, {"only_changes": True}], ids=["stateless", "stateful"])
+def test_a_field_that_an_import_error_names_costs_the_field_on_whatever_worker(
+    klaviyo: Emulator, shop: Path, sync: Callable[..., Any], more: dict[str, Any]
+) -> None:
+    klaviyo.inject(Fault("job_fails", match="p5@shop.io", field="properties/Tier"))
+    summary = sync(**more).xcom_pull(task_ids="sync")
+    assert (summary["accepted"], summary["rejected"], summary["warnings"]) == (PEOPLE, 0, 2)
+    person = klaviyo.profile(email="p5@shop.io")
+    assert person is not None
+    assert (person["external_id"], "properties" in person) == ("5", False)
+
+
 def test_the_next_run_knows_what_was_settled_after_the_deferral(
     klaviyo: Emulator, shop: Path, sync: Callable[..., Any]
 ) -> None:

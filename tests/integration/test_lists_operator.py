@@ -364,6 +364,26 @@ def test_a_list_that_a_template_rendered_to_nothing_is_no_other_list(
     assert calls(klaviyo, "create_list", ADD) == {}
 
 
+def test_a_list_that_is_gone_stops_adding_by_klaviyos_own_ids_at_once(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync
+) -> None:
+    klaviyo.add_profiles([{"email": f"p{n}@shop.io"} for n in range(20)])
+    warehouse.hold(*({"key": str(n), "klaviyo": each["id"]} for n, each in enumerate(klaviyo.profiles())))
+    gone = {
+        "id": "1",
+        "status": 404,
+        "code": "not_found",
+        "title": "Not found.",
+        "source": {"pointer": "/data/"},
+    }
+    error = gone | {"detail": "A list with id NoList does not exist."}
+    klaviyo.inject(Fault("status", "add_profiles_to_list", status=404, errors=(error,), count=None))
+    run = list_sync("add", sql=EVERY_COLUMN, mapping={"klaviyo_id": "klaviyo"}, primary_key="key")
+    assert run.counts() == {"rows_read": 20, "pending": 20}
+    assert "does not exist" in str(run.error)
+    assert len(klaviyo.requests("add_profiles_to_list")) == 1
+
+
 def test_the_one_row_of_a_quiet_day_that_klaviyo_refuses_is_rejected(
     start_emulator: StartEmulator, warehouse: Warehouse, list_sync: Sync
 ) -> None:

@@ -231,6 +231,22 @@ def test_beside_a_number_that_klaviyo_refuses_the_address_still_goes(
     assert klaviyo.consent(phone_number=phone_of(4)) == {"email": "SUBSCRIBED", "sms": "SUBSCRIBED"}
 
 
+def test_two_objections_to_one_channel_cost_that_channel_only(
+    klaviyo: Emulator, people: People, consent_sync: ConsentSync, vip: str
+) -> None:
+    at = "/data/attributes/profiles/data/1/attributes"
+    told = {"id": "1", "status": 400, "code": "invalid", "title": "No.", "detail": "Not with this number."}
+    errors = tuple(
+        told | {"source": {"pointer": f"{at}/{field}"}} for field in ("phone_number", "subscriptions/sms")
+    )
+    klaviyo.inject(Fault("status", SUBSCRIBE, status=400, errors=errors))
+    people.fill(3)
+    run = consent_sync(list_id=vip, channels=("email", "sms"), mapping=BOTH)
+    assert run.counts() == {"rows_read": 3, "accepted": 3}
+    assert run.summary["warnings"] == 1
+    assert klaviyo.consent(email=email_of(2)) == {"email": "SUBSCRIBED", "sms": NEVER}
+
+
 @pytest.mark.parametrize(
     ("pointers", "parameters"),
     [

@@ -1,0 +1,36 @@
+"""What one worker leaves for another comes back as it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from airflow_provider_klaviyo.operators.deferral import Deferral
+from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.sync.import_jobs import HandedOver
+from airflow_provider_klaviyo.sync.rejects import RejectsFile
+from airflow_provider_klaviyo.sync.report import SyncReport
+
+
+@dataclass
+class Files:
+    folder: Path
+
+    def deferred(self, number: int | None = None) -> Path:
+        return self.folder / f"deferred-{number}.json"
+
+
+def test_records_come_back_with_all_that_it_takes_to_send_them_again(tmp_path: Path) -> None:
+    rows: list[tuple[object, ...]] = [(1, "half \ud800", None), (2, "ü", 1.5)]
+    records = [
+        Record(
+            n, row, f"email\0p{n}@shop.io", b'{"n":"\xc3\xbc"}', key=-(2**63), person=7, fingerprint=2**63 - 1
+        )
+        for n, row in enumerate(rows, 1)
+    ]
+    report = SyncReport("profiles", "upsert", RejectsFile(tmp_path / "rejects"))
+    deferral = Deferral(cast("Any", Files(tmp_path)))
+    assert deferral.save(report, iter([(HandedOver("j1", 2, 1, 2, 0, 0.0), records)]), 60.0) == ["j1"]
+    assert deferral.load().jobs == [HandedOver("j1", 2, 1, 2, 0, 0.0)]
+    assert deferral.records(0) == records
