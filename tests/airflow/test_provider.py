@@ -56,6 +56,7 @@ def test_every_operator_sensor_hook_and_trigger_is_named() -> None:
         "failures",
         "intervals",
         "options",
+        "progress",
         "run",
         "state",
         "storage",
