@@ -10,7 +10,7 @@ import msgspec
 T = TypeVar("T")
 
 _PACKED, _PICKLED = b"m", b"p"
-_pack = msgspec.msgpack.Encoder(enc_hook=str).encode
+_pack_into = msgspec.msgpack.Encoder(enc_hook=str).encode_into
 
 
 class Packing(Generic[T]):
@@ -22,12 +22,14 @@ class Packing(Generic[T]):
     def __init__(self, kind: Any) -> None:
         self._unpack = msgspec.msgpack.Decoder(kind).decode
 
-    def dump(self, value: T) -> bytes:
-        """The bytes of an object."""
+    def dump(self, value: T) -> bytes | bytearray:
+        """The bytes of an object; those of a full import job are megabytes, and are not copied."""
+        packed = bytearray(_PACKED)
         try:
-            return _PACKED + _pack(value)
+            _pack_into(value, packed, len(_PACKED))
         except (ValueError, TypeError, OverflowError):  # half characters, huge integers
             return _PICKLED + pickle.dumps(value, protocol=pickle.HIGHEST_PROTOCOL)
+        return packed
 
     def load(self, content: bytes) -> T:
         """The object of bytes that this very process wrote."""
