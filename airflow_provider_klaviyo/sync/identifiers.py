@@ -85,14 +85,17 @@ class FurtherIdentifiers:
         self, field: str, values: Values, persons: Sequence[int], owners: Collection[int]
     ) -> Mapping[int, int]:
         """The places of values that another person of this run has, and who; all others are this person's now."""
-        salt = hash(field)
         if not owners and None not in values:
-            return self._claims.claim([hash(value) ^ salt for value in values], persons)
+            return self._claims.claim(_hashes(field, values), persons)
         places = [place for place, value in enumerate(values) if value is not None and place not in owners]
-        claimed = self._claims.claim(
-            [hash(values[place]) ^ salt for place in places], [persons[place] for place in places]
-        )
+        present = _hashes(field, [values[place] for place in places])
+        claimed = self._claims.claim(present, [persons[place] for place in places])
         return {places[number]: owner for number, owner in claimed.items()}
+
+
+def _hashes(field: str, values: Values) -> list[int]:
+    """Other ones for each field: a number may be somebody else's ``external_id``. This runs for every row."""
+    return list(map(hash(field).__xor__, map(hash, values)))
 
 
 def _of(records: Sequence[Record], column: Values, first: int) -> list[str | None]:
