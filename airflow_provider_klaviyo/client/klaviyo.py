@@ -230,6 +230,29 @@ class KlaviyoClient:
             self.clock.sleep(min(left, _STOP_CHECK))
         self.check_stop()
 
+    def rest(self, seconds: float) -> None:
+        """Wait between two looks at something, until the client's deadline at the latest.
+
+        :raises KlaviyoTimeout: when the deadline has passed.
+        :raises KlaviyoStopped: when told to stop.
+        """
+        left = float("inf") if self.deadline is None else self.deadline - self.clock.now()
+        if left <= 0:
+            msg = "The time is up."
+            raise KlaviyoTimeout(msg)
+        self.sleep(min(seconds, left))
+
+    @contextmanager
+    def waiting_for(self, when_late: Callable[[], str]) -> Iterator[None]:
+        """Within, a wait that the deadline ends says what was waited for, wherever in a look it ended.
+
+        :param when_late: makes the message.
+        """
+        try:
+            yield
+        except KlaviyoTimeout as error:
+            raise KlaviyoTimeout(when_late(), endpoint=error.endpoint) from error
+
     def cancel(self) -> None:
         """End every wait and retry, in all threads: the run is over."""
         self._cancelled.set()

@@ -225,13 +225,14 @@ def _appears(client: KlaviyoClient, name: str) -> str | None:
 
     :raises KlaviyoTimeout: when the client's time is up.
     """
-    for pause in _PAUSES:
-        if client.deadline is not None and client.clock.now() + pause > client.deadline:
-            msg = f"The time is up, and whether the list {name!r} was created is not known. A retry looks for it first."
-            raise KlaviyoTimeout(msg)
-        client.sleep(pause)
-        if found := find_list(client, name):
-            return found
+    late = (
+        f"The time is up, and whether the list {name!r} was created is not known. A retry looks for it first."
+    )
+    with client.waiting_for(lambda: late):
+        for pause in _PAUSES:
+            client.rest(pause)
+            if found := find_list(client, name):
+                return found
     return None
 
 

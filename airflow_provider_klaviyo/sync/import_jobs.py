@@ -12,7 +12,6 @@ from typing import NamedTuple
 from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILE, IMPORT_PROFILES
 from airflow_provider_klaviyo.client.jobs import ImportJob, find_import_jobs, start_import
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.records.resources import field_at
 from airflow_provider_klaviyo.sync.acknowledgements import Acknowledgements
@@ -140,15 +139,14 @@ class ImportJobDelivery(MendingDelivery):
             yield all_pending(self._spool.load(job.rows), f"import job {job.id} had no result yet; {reason}")
 
     def _rest(self) -> None:
-        now, deadline = self._client.clock.now(), self._client.deadline
-        if deadline is not None and now >= deadline:
-            msg = (
-                f"The time is up while {len(self._jobs)} import jobs have no result yet ({_shown(self._jobs)}). "
-                "Raise timeout, or set wait_for_completion=False and wait with KlaviyoImportJobSensor."
-            )
-            raise KlaviyoTimeout(msg)
-        pause = max(self._next_poll - now, 0.0)
-        self._client.sleep(pause if deadline is None else min(pause, deadline - now))
+        with self._client.waiting_for(self._when_late):
+            self._client.rest(max(self._next_poll - self._client.clock.now(), 0.0))
+
+    def _when_late(self) -> str:
+        return (
+            f"The time is up while {len(self._jobs)} import jobs have no result yet ({_shown(self._jobs)}). "
+            "Raise timeout, or set wait_for_completion=False and wait with KlaviyoImportJobSensor."
+        )
 
     def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
         together = [record for record in batch if not record.alone]
@@ -217,7 +215,8 @@ class ImportJobDelivery(MendingDelivery):
 
     def _terminal_jobs(self) -> list[ImportJob]:
         now = self._client.clock.now()
-        jobs = find_import_jobs(self._client, list(self._jobs))
+        with self._client.waiting_for(self._when_late):
+            jobs = find_import_jobs(self._client, list(self._jobs))
         return [job for job in jobs.values() if job.is_settled(now - self._jobs[job.id].started)]
 
     def _settle(self, job: ImportJob) -> None:

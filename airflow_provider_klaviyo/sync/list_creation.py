@@ -14,7 +14,6 @@ import msgspec
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import name_of_list
-from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
 from airflow_provider_klaviyo.state.storage import create, listed, usable
 
 log = logging.getLogger(__name__)
@@ -68,8 +67,9 @@ class ListCreation:
         :raises KlaviyoTimeout: when the client's time is up.
         :raises KlaviyoConfigurationError: when nothing can be written to the folder.
         """
-        while (number := self._claim()) is None:
-            _rest(self._client, "The time is up while another task creates the list. A retry finds it.")
+        with self._client.waiting_for(_late_for_another):
+            while (number := self._claim()) is None:
+                self._client.rest(_PAUSE)
         try:
             yield
         finally:
@@ -144,15 +144,15 @@ def appears(client: KlaviyoClient, folder: Any, list_id: str) -> bool:
 
 def _name_of_new(client: KlaviyoClient, created: _Created) -> str | None:
     """The name of a list, as soon as Klaviyo knows it; None when it is too old to be merely unknown yet."""
-    while (name := name_of_list(client, created.list_id)) is None and time.time() < created.at + _HIDDEN:
-        _rest(client, f"The time is up, and Klaviyo does not know the new list {created.list_id} yet.")
+    late = f"The time is up, and Klaviyo does not know the new list {created.list_id} yet."
+    with client.waiting_for(lambda: late):
+        while (name := name_of_list(client, created.list_id)) is None and time.time() < created.at + _HIDDEN:
+            client.rest(_PAUSE)
     return name
 
 
-def _rest(client: KlaviyoClient, when_late: str) -> None:
-    if client.deadline is not None and client.clock.now() + _PAUSE > client.deadline:
-        raise KlaviyoTimeout(when_late)
-    client.sleep(_PAUSE)
+def _late_for_another() -> str:
+    return "The time is up while another task creates the list. A retry finds it."
 
 
 def _notes(folder: Any) -> list[Any]:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from airflow_provider_klaviyo.client.jobs import ImportJob, find_import_jobs
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger, OpenImport, Sent
@@ -30,15 +29,16 @@ def settle_open_imports(client: KlaviyoClient, ledger: Ledger, poll_interval: fl
         return
     log.info("An earlier try left %d import jobs without a result: waiting for them first.", len(waiting))
     started, pause = client.clock.now(), _FIRST_POLL
-    while True:
-        waited = client.clock.now() - started
-        for job in find_import_jobs(client, list(waiting)).values():
-            if job.is_settled(waited):
-                _settle(client, ledger, job, waiting.pop(job.id))
-        if not waiting:
-            return
-        _rest(client, len(waiting), pause)
-        pause = min(pause * 2, poll_interval)
+    with client.waiting_for(lambda: _late(len(waiting))):
+        while True:
+            waited = client.clock.now() - started
+            for job in find_import_jobs(client, list(waiting)).values():
+                if job.is_settled(waited):
+                    _settle(client, ledger, job, waiting.pop(job.id))
+            if not waiting:
+                return
+            client.rest(pause)
+            pause = min(pause * 2, poll_interval)
 
 
 def _settle(client: KlaviyoClient, ledger: Ledger, job: ImportJob, opened: OpenImport) -> None:
@@ -67,9 +67,5 @@ def _place_by_hash(rows: Sequence[Sent]) -> PlaceOf:
     return place_of
 
 
-def _rest(client: KlaviyoClient, jobs: int, pause: float) -> None:
-    now, deadline = client.clock.now(), client.deadline
-    if deadline is not None and now >= deadline:
-        msg = f"The time is up while {jobs} import jobs of an earlier try have no result yet. Raise timeout."
-        raise KlaviyoTimeout(msg)
-    client.sleep(pause if deadline is None else min(pause, deadline - now))
+def _late(jobs: int) -> str:
+    return f"The time is up while {jobs} import jobs of an earlier try have no result yet. Raise timeout."
