@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_klaviyo.records.kept import as_kept
+from airflow_provider_klaviyo.records.contacts.kept import as_kept
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.sync.rejects import make_private
 

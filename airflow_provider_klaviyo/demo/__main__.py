@@ -34,7 +34,7 @@ from airflow_provider_klaviyo.demo.services import (
     show_account,
 )
 from airflow_provider_klaviyo.demo.shop import make_shop
-from airflow_provider_klaviyo.emulator.settings import DEFAULT_API_KEY
+from airflow_provider_klaviyo.emulator.core.settings import DEFAULT_API_KEY
 
 API_KEY = "KLAVIYO_API_KEY"
 CUSTOMERS = 2000

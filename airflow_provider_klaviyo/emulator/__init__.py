@@ -7,11 +7,17 @@ not known it takes the stricter one.
 
 from __future__ import annotations
 
-from airflow_provider_klaviyo.emulator.consent_audit import Incident, IncidentKind
-from airflow_provider_klaviyo.emulator.emulator import Emulator
-from airflow_provider_klaviyo.emulator.faults import Fault, FaultKind
-from airflow_provider_klaviyo.emulator.request_log import LoggedRequest
-from airflow_provider_klaviyo.emulator.settings import ALL_SCOPES, Clock, ManualClock, Settings, SystemClock
+from airflow_provider_klaviyo.emulator.account.consent_audit import Incident, IncidentKind
+from airflow_provider_klaviyo.emulator.core.faults import Fault, FaultKind
+from airflow_provider_klaviyo.emulator.core.settings import (
+    ALL_SCOPES,
+    Clock,
+    ManualClock,
+    Settings,
+    SystemClock,
+)
+from airflow_provider_klaviyo.emulator.server.emulator import Emulator
+from airflow_provider_klaviyo.emulator.server.request_log import LoggedRequest
 
 __all__ = [
     "ALL_SCOPES",

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
     from airflow_provider_klaviyo.operators.options import SyncOptions
     from airflow_provider_klaviyo.operators.run import SyncRun
-    from airflow_provider_klaviyo.sync.sync_type import SyncType
+    from airflow_provider_klaviyo.sync.contracts import SyncType
 
 
 class KlaviyoSyncOperator(BaseOperator):

@@ -18,7 +18,7 @@ import msgspec
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.operators.storage import RunFiles
 from airflow_provider_klaviyo.records.record import Record
-from airflow_provider_klaviyo.sync.import_jobs import HandedOver
+from airflow_provider_klaviyo.sync.delivery.import_jobs import HandedOver
 from airflow_provider_klaviyo.sync.rejects import encode_json, make_private
 from airflow_provider_klaviyo.sync.report import SyncReport
 

@@ -9,7 +9,7 @@ from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.operators.options import SyncOptions
-    from airflow_provider_klaviyo.sync.sync_type import SyncType
+    from airflow_provider_klaviyo.sync.contracts import SyncType
 
 _FLOW_WINDOW = 3 * 86_400
 
@@ -54,9 +54,9 @@ class KlaviyoSyncEventsOperator(KlaviyoSyncOperator):
 
         from airflow_provider_klaviyo.client.endpoints import MAX_EVENT_PROFILE_BYTES
         from airflow_provider_klaviyo.operators.options import flag_or_none, metric_name, not_negative
-        from airflow_provider_klaviyo.records.event import EventOptions
-        from airflow_provider_klaviyo.records.profile import ProfileOptions
-        from airflow_provider_klaviyo.sync.events import MAX_BYTES, EventsSync
+        from airflow_provider_klaviyo.records.events.mapper import EventOptions
+        from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
+        from airflow_provider_klaviyo.sync.events.sync_type import MAX_BYTES, EventsSync
 
         backfill = flag_or_none("backfill", self.backfill)
         if backfill is None and options.is_backfill_run:

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_klaviyo.operators.options import SyncOptions
-    from airflow_provider_klaviyo.sync.list_target import ListTarget
-    from airflow_provider_klaviyo.sync.lists import ListSync
-    from airflow_provider_klaviyo.sync.sync_type import SyncType
+    from airflow_provider_klaviyo.sync.contracts import SyncType
+    from airflow_provider_klaviyo.sync.lists.sync_type import ListSync
+    from airflow_provider_klaviyo.sync.lists.target import ListTarget
 
 MODES = ("add", "remove", "mirror")
 
@@ -78,7 +78,7 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
     def sync_type(self, options: SyncOptions) -> SyncType:
         """The list sync of this operator's mode."""
         from airflow_provider_klaviyo.operators.options import choice, flag
-        from airflow_provider_klaviyo.sync.lists import AddToList, RemoveFromList
+        from airflow_provider_klaviyo.sync.lists.sync_type import AddToList, RemoveFromList
 
         mode, strict = choice("mode", self.mode, MODES), flag("strict", self.strict)
         if mode == "mirror":
@@ -94,8 +94,8 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
     def _mirror(self, options: SyncOptions, *, strict: bool) -> SyncType:
         from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
         from airflow_provider_klaviyo.operators.options import flag, most_removals
-        from airflow_provider_klaviyo.sync.list_mirror import MirrorList, MirrorRules
-        from airflow_provider_klaviyo.sync.list_strict import StrictMirrorList
+        from airflow_provider_klaviyo.sync.lists.mirror import MirrorList, MirrorRules
+        from airflow_provider_klaviyo.sync.lists.strict_mirror import StrictMirrorList
 
         if not options.primary_key:
             msg = "mode='mirror' needs primary_key: the column or columns that identify a row."
@@ -203,7 +203,7 @@ class KlaviyoCreateListOperator(BaseOperator):
 
 def _profile_options(options: SyncOptions) -> Any:
     from airflow_provider_klaviyo.client.endpoints import MAX_PROFILE_BYTES
-    from airflow_provider_klaviyo.records.profile import ProfileOptions
+    from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
 
     return ProfileOptions(
         max_bytes=MAX_PROFILE_BYTES,
@@ -220,7 +220,7 @@ def _list_target(
     from airflow_provider_klaviyo.client.lists import OPT_IN_PROCESSES
     from airflow_provider_klaviyo.operators.options import choice, text
     from airflow_provider_klaviyo.operators.storage import storage_path
-    from airflow_provider_klaviyo.sync.list_target import ListTarget
+    from airflow_provider_klaviyo.sync.lists.target import ListTarget
 
     process = text("opt_in_process", opt_in_process)
     return ListTarget(

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.records.event_fields import METRIC_LIMIT
-from airflow_provider_klaviyo.records.truth import FALSE, TRUE
-from airflow_provider_klaviyo.sync.query import BLANK
+from airflow_provider_klaviyo.records.events.fields import METRIC_LIMIT
+from airflow_provider_klaviyo.records.values.truth import FALSE, TRUE
+from airflow_provider_klaviyo.sync.source.query import BLANK
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator

@@ -9,7 +9,7 @@ from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.operators.options import SyncOptions
-    from airflow_provider_klaviyo.sync.sync_type import SyncType
+    from airflow_provider_klaviyo.sync.contracts import SyncType
 
 
 class KlaviyoSyncProfilesOperator(KlaviyoSyncOperator):
@@ -34,8 +34,8 @@ class KlaviyoSyncProfilesOperator(KlaviyoSyncOperator):
         """The profiles sync with this operator's mapping."""
         from airflow_provider_klaviyo.client.endpoints import MAX_PROFILE_BYTES
         from airflow_provider_klaviyo.operators.options import flag_or_names
-        from airflow_provider_klaviyo.records.profile import ProfileOptions
-        from airflow_provider_klaviyo.sync.profiles import ProfilesSync
+        from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
+        from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 
         return ProfilesSync(
             mapping=options.mapping,

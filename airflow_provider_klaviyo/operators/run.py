@@ -36,16 +36,16 @@ from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.changes import Changes
+from airflow_provider_klaviyo.sync.contracts import Means
+from airflow_provider_klaviyo.sync.delivery.import_jobs import ImportJobDelivery
+from airflow_provider_klaviyo.sync.delivery.resume import settle_open_imports
+from airflow_provider_klaviyo.sync.delivery.settling import settle
 from airflow_provider_klaviyo.sync.engine import Delivery, Mapper, Sync
-from airflow_provider_klaviyo.sync.import_jobs import ImportJobDelivery
-from airflow_provider_klaviyo.sync.people import SeenPeople
-from airflow_provider_klaviyo.sync.query import Query, UnsuitableQuery
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
-from airflow_provider_klaviyo.sync.resume import settle_open_imports
-from airflow_provider_klaviyo.sync.rows import RowStream
-from airflow_provider_klaviyo.sync.settling import settle
-from airflow_provider_klaviyo.sync.sync_type import Means
+from airflow_provider_klaviyo.sync.seen import SeenPeople
+from airflow_provider_klaviyo.sync.source.query import Query, UnsuitableQuery
+from airflow_provider_klaviyo.sync.source.rows import RowStream
 
 if TYPE_CHECKING:
     from airflow.sdk import Context

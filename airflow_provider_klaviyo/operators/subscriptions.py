@@ -10,7 +10,7 @@ from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.operators.options import SyncOptions
-    from airflow_provider_klaviyo.sync.sync_type import SyncType
+    from airflow_provider_klaviyo.sync.contracts import SyncType
 
 
 class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
@@ -91,9 +91,9 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
             text,
             text_if_given,
         )
-        from airflow_provider_klaviyo.records.subscription import SubscriptionOptions
-        from airflow_provider_klaviyo.sync.standing import Resubscribe
-        from airflow_provider_klaviyo.sync.subscriptions import CONFLICTS, SubscriptionsSync, Terms
+        from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionOptions
+        from airflow_provider_klaviyo.sync.subscriptions.standing import Resubscribe
+        from airflow_provider_klaviyo.sync.subscriptions.sync_type import CONFLICTS, SubscriptionsSync, Terms
 
         terms = Terms(
             mode=text("mode", self.mode) or "",

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from airflow_provider_klaviyo.records.key_text import key_text
+from airflow_provider_klaviyo.records.values.key_text import key_text
 
 _BYTES = 8
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
 from airflow_provider_klaviyo.records.record import Flawed, Problem, Record, Row
-from airflow_provider_klaviyo.records.unsendable import unreadable_in
+from airflow_provider_klaviyo.records.values.unsendable import unreadable_in
 from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.table import Met

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from airflow_provider_klaviyo.sync.scratch import FirstNotes
+from airflow_provider_klaviyo.sync.scratch.first_notes import FirstNotes
 
 QUICK = 699_000
 """Values in the dictionary: a few more would double what it takes."""

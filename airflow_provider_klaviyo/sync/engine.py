@@ -13,13 +13,13 @@ from airflow_provider_klaviyo.exceptions import mask
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.changes import Changes
+from airflow_provider_klaviyo.sync.delivery.settling import Verdicts, stopped
 from airflow_provider_klaviyo.sync.identifiers import FurtherIdentifiers, together
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Settled, Verdict
-from airflow_provider_klaviyo.sync.people import SeenPeople
 from airflow_provider_klaviyo.sync.progress import Progress
-from airflow_provider_klaviyo.sync.query import QueryFailed
 from airflow_provider_klaviyo.sync.report import SyncReport
-from airflow_provider_klaviyo.sync.settling import Verdicts, stopped
+from airflow_provider_klaviyo.sync.seen import SeenPeople
+from airflow_provider_klaviyo.sync.source.query import QueryFailed
 
 log = logging.getLogger(__name__)
 

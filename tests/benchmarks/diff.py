@@ -42,8 +42,8 @@ from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.table import StateTable, Status
-from airflow_provider_klaviyo.sync.acknowledgements import KeptState
 from airflow_provider_klaviyo.sync.changes import OnlyChanges
+from airflow_provider_klaviyo.sync.delivery.acknowledgements import KeptState
 
 CHUNK = 2_000
 BATCH = 10_000

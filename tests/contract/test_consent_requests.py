@@ -10,8 +10,12 @@ import jsonschema
 import pytest
 
 from airflow_provider_klaviyo.records.mapping import Columns, bind_only
-from airflow_provider_klaviyo.records.subscription import FIELDS, SubscriptionMapper, SubscriptionOptions
-from airflow_provider_klaviyo.sync.subscriptions import consent_body
+from airflow_provider_klaviyo.records.subscriptions.mapper import (
+    FIELDS,
+    SubscriptionMapper,
+    SubscriptionOptions,
+)
+from airflow_provider_klaviyo.sync.subscriptions.sync_type import consent_body
 from tests.contract.test_requests import strict
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)

@@ -11,15 +11,15 @@ import pytest
 import requests
 
 from airflow_provider_klaviyo.emulator import Emulator, ManualClock, Settings
-from airflow_provider_klaviyo.emulator.api import OPERATIONS
-from airflow_provider_klaviyo.emulator.bulk_body import MAX_PROFILES
-from airflow_provider_klaviyo.emulator.documents import MAX_PROPERTIES, MAX_TEXT_BYTES
-from airflow_provider_klaviyo.emulator.event_body import MAX_EVENTS
-from airflow_provider_klaviyo.emulator.event_schema import NAME_LIMIT
-from airflow_provider_klaviyo.emulator.operations import MAX_BODY_BYTES, Operation
-from airflow_provider_klaviyo.emulator.profile_schema import LOCATION, MAX_PROFILE_BYTES
-from airflow_provider_klaviyo.emulator.subscription_schema import SUBSCRIBE, UNSUBSCRIBE
-from airflow_provider_klaviyo.emulator.suppressions import MAX_PROFILES as MAX_SUPPRESSED
+from airflow_provider_klaviyo.emulator.api.dispatch import OPERATIONS
+from airflow_provider_klaviyo.emulator.api.operations import MAX_BODY_BYTES, Operation
+from airflow_provider_klaviyo.emulator.api.suppressions import MAX_PROFILES as MAX_SUPPRESSED
+from airflow_provider_klaviyo.emulator.requests.bulk_body import MAX_PROFILES
+from airflow_provider_klaviyo.emulator.requests.documents import MAX_PROPERTIES, MAX_TEXT_BYTES
+from airflow_provider_klaviyo.emulator.requests.event_body import MAX_EVENTS
+from airflow_provider_klaviyo.emulator.requests.event_schema import NAME_LIMIT
+from airflow_provider_klaviyo.emulator.requests.profile_schema import LOCATION, MAX_PROFILE_BYTES
+from airflow_provider_klaviyo.emulator.requests.subscription_schema import SUBSCRIBE, UNSUBSCRIBE
 
 JOBS = "/api/profile-bulk-import-jobs"
 EVENT_JOBS = "/api/event-bulk-create-jobs"

@@ -12,13 +12,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_klaviyo.client.endpoints import CREATE_EVENTS
-from airflow_provider_klaviyo.emulator.event_body import read_events
-from airflow_provider_klaviyo.emulator.settings import Settings
-from airflow_provider_klaviyo.records.event import EventMapper, EventOptions
-from airflow_provider_klaviyo.records.event_bodies import EventRecord
+from airflow_provider_klaviyo.emulator.core.settings import Settings
+from airflow_provider_klaviyo.emulator.requests.event_body import read_events
+from airflow_provider_klaviyo.records.events.bodies import EventRecord
+from airflow_provider_klaviyo.records.events.mapper import EventMapper, EventOptions
 from airflow_provider_klaviyo.records.mapping import Columns
-from airflow_provider_klaviyo.records.profile import FIELDS, ProfileOptions
-from airflow_provider_klaviyo.sync.event_delivery import events_body
+from airflow_provider_klaviyo.records.profiles.mapper import FIELDS, ProfileOptions
+from airflow_provider_klaviyo.sync.events.delivery import events_body
 from tests.contract.test_requests import ROW, strict
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)

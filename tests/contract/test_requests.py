@@ -13,10 +13,10 @@ import pytest
 
 from airflow_provider_klaviyo.client.jobs import import_body
 from airflow_provider_klaviyo.client.lists import creation_body, membership_body, profile_reference
-from airflow_provider_klaviyo.records.list_member import ListMemberMapper
+from airflow_provider_klaviyo.records.lists.member import ListMemberMapper
 from airflow_provider_klaviyo.records.mapping import Columns, bind
-from airflow_provider_klaviyo.records.profile import FIELDS, ProfileMapper, ProfileOptions
-from airflow_provider_klaviyo.sync.single_imports import single_body
+from airflow_provider_klaviyo.records.profiles.mapper import FIELDS, ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.sync.delivery.single_imports import single_body
 
 ROW: dict[str, object] = {
     "klaviyo_id": "01GDDKASAP8TKDDA2GRZDSVP4H",

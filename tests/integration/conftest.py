@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Settings
-from airflow_provider_klaviyo.emulator.settings import Clock
+from airflow_provider_klaviyo.emulator.core.settings import Clock
 from tests.conftest import absent
 
 COLUMNS = "id INTEGER, email TEXT, phone TEXT, first_name TEXT, tier TEXT"

@@ -15,7 +15,7 @@ from airflow_provider_klaviyo import exceptions
 from airflow_provider_klaviyo.client.endpoints import SCOPES, scopes_of
 from airflow_provider_klaviyo.connection import EXTRA_FIELDS
 from airflow_provider_klaviyo.get_provider_info import get_provider_info
-from airflow_provider_klaviyo.records.profile import FIELDS
+from airflow_provider_klaviyo.records.profiles.mapper import FIELDS
 
 ROOT = Path(airflow_provider_klaviyo.__file__).parents[1]
 README = ROOT / "README.md"

@@ -15,7 +15,7 @@ from airflow_provider_klaviyo.records.mapping import (
     find_all,
     json_fields,
 )
-from airflow_provider_klaviyo.records.profile import FIELDS
+from airflow_provider_klaviyo.records.profiles.mapper import FIELDS
 
 
 def bound(columns: list[str], mapping: dict[str, str] | None = None) -> dict[str, int]:

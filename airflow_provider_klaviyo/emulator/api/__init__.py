@@ -1,0 +1,1 @@
+"""Klaviyo's endpoints."""

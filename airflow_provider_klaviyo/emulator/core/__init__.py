@@ -1,0 +1,1 @@
+"""The emulator's settings, faults, windows, errors and ids."""

@@ -1,0 +1,1 @@
+"""What requests carry, read as strictly as Klaviyo reads it."""

@@ -1,0 +1,1 @@
+"""The emulator as a server, and as an object for tests."""

@@ -1,0 +1,22 @@
+"""Identifiers in the one spelling that people are compared by: that of records, which Klaviyo keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from airflow_provider_klaviyo.records.contacts.email import check_emails
+from airflow_provider_klaviyo.records.contacts.phone import PhoneNumbers
+
+_NUMBERS = PhoneNumbers(None)
+
+
+def as_kept(field: str, values: Sequence[str | None]) -> list[str | None]:
+    """Values of an identifier as records have them; one that no record could have stays nearly as it is."""
+    if field == "email":
+        return [
+            kept or (value and value.lower())
+            for kept, value in zip(check_emails(values)[0], values, strict=True)
+        ]
+    if field == "phone_number":
+        return [kept or value for kept, value in zip(_NUMBERS.check(values)[0], values, strict=True)]
+    return list(values)

@@ -1,0 +1,1 @@
+"""Rows to members of a list."""

@@ -1,0 +1,156 @@
+"""Rows to members of a list: of every row only what identifies the person is read and sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from airflow_provider_klaviyo.records.mapping import (
+    IDENTIFIERS,
+    Columns,
+    MappingError,
+    bind,
+    choose_identifier,
+    find_known,
+)
+from airflow_provider_klaviyo.records.profiles.mapper import (
+    FIELDS,
+    PHONE_REGION,
+    ProfileMapper,
+    ProfileOptions,
+)
+from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
+
+LIST_FIELDS = (*IDENTIFIERS, PHONE_REGION)
+"""What a mapping of a list sync may name."""
+
+
+_EMPTY = "empty, and nothing else that is mapped names this person"
+
+
+class ListMember(Record, gc=False):
+    """A member; ``spelling`` is the address as the row has it, where that is another than Klaviyo is known to keep."""
+
+    spelling: str = ""
+
+
+class ListMemberMapper(ProfileMapper):
+    """Maps the column that identifies people and leaves all others alone.
+
+    :param columns: those of the query's result.
+    :param mapping: ``{Klaviyo field: column}``; None finds the identifiers by the columns' names.
+    :param falls_back: whether a row without the identifier may be known by another one that is mapped, where
+        ``match_by`` chose none.
+    :raises MappingError: when nothing identifies a person, or a field is mapped that no member has.
+    """
+
+    def __init__(
+        self,
+        columns: Sequence[str],
+        mapping: Mapping[str, str] | None,
+        options: ProfileOptions,
+        *,
+        falls_back: bool = False,
+    ) -> None:
+        fields = _fields(columns, mapping)
+        named = [name for name in IDENTIFIERS if name in fields]
+        identifier = choose_identifier(named, options.match_by)
+        used = {identifier, *([PHONE_REGION] if identifier == "phone_number" else [])}
+        self._column = fields[identifier]
+        self.identifier_columns = {name: fields[name] for name in named}
+        kept = {name: place for name, place in fields.items() if name in used}
+        super().__init__(kept, replace(options, match_by=identifier, clear_nulls=False))
+        others = named[1:] if falls_back and options.match_by is None else []
+        self._others = [
+            ListMemberMapper(columns, mapping, replace(options, match_by=name)) for name in others
+        ]
+        read = {*kept.values(), *(place for other in self._others for place in other._fields.values())}
+        self.left_alone = [name for place, name in enumerate(columns) if place not in read]
+
+    def tell_meanings(self) -> None:
+        """Nothing to do: an identifier has one spelling, and nothing else is sent of a member."""
+
+    def map(self, rows: Sequence[Row], first: int) -> Mapped:
+        """Map rows, the first of which is number ``first`` of the result."""
+        mapped = super().map(rows, first)
+        if self.identifier == "klaviyo_id":
+            for record in mapped.records:
+                record.body = b'{"type":"profile","id":"%s"}' % record.identity.encode()
+        mapped = Mapped(self._members(mapped.records), mapped.rejected, mapped.warned)
+        for other in self._others:
+            if mapped.rejected:
+                mapped = self._known_by_another(mapped, other)
+        return mapped
+
+    def _known_by_another(self, mapped: Mapped, other: ListMemberMapper) -> Mapped:
+        """Take in the rejected rows that another identifier names; an invalid value is a warning then."""
+        rejected = [flaw for flaw in mapped.rejected if self._may_fall_back(flaw)]
+        found = other.map([flaw.row for flaw in rejected], 0) if rejected else Mapped([], [], [])
+        records = []
+        warned = []
+        for record in found.records:
+            flaw = rejected[record.number]
+            record.number, record.identity = flaw.number, f"{other.identifier}\0{record.identity}"
+            records.append(record)
+            if invalid := _invalid(flaw):
+                warned.append(flaw._replace(problems=invalid))
+        known = {record.number for record in records}
+        more = {rejected[flaw.number].number: _invalid(flaw) for flaw in found.rejected}
+        return Mapped(
+            sorted([*mapped.records, *records], key=lambda record: record.number),
+            [
+                flaw._replace(problems=(*flaw.problems, *more.get(flaw.number, ())))
+                for flaw in mapped.rejected
+                if flaw.number not in known
+            ],
+            [*mapped.warned, *warned],
+        )
+
+    def _may_fall_back(self, flaw: Flawed) -> bool:
+        """With ``on_invalid="reject"`` an invalid value rejects its row, whatever else is mapped."""
+        return self._options.drop_invalid or not _invalid(flaw)
+
+    def _members(self, records: Sequence[Record]) -> list[Record]:
+        if self.identifier != "email":
+            return list(records)
+        return [
+            record
+            if record.row[self._column] == record.identity
+            else ListMember(
+                number=record.number,
+                row=record.row,
+                identity=record.identity,
+                body=record.body,
+                spelling=str(record.row[self._column]).strip(),
+            )
+            for record in records
+        ]
+
+    def _missing(self) -> str:
+        return _EMPTY
+
+
+def _invalid(flaw: Flawed) -> tuple[Problem, ...]:
+    """What is wrong with a row beside identifiers that are not there."""
+    return tuple(problem for problem in flaw.problems if problem.reason != _EMPTY)
+
+
+def by_field(records: Sequence[Record], identifier: str) -> dict[str, list[Record]]:
+    """Records by what identifies them."""
+    fields: dict[str, list[Record]] = {}
+    for record in records:
+        fields.setdefault(record.known_by(identifier), []).append(record)
+    return fields
+
+
+def _fields(columns: Sequence[str], mapping: Mapping[str, str] | None) -> dict[str, int]:
+    if mapping is None:
+        return find_known(Columns(columns), LIST_FIELDS)
+    other = [name for name in mapping if name not in LIST_FIELDS]
+    if known := [name for name in other if name in FIELDS or name.startswith("properties.")]:
+        msg = (
+            f"A list holds people, not their fields: mapping names {', '.join(known)}. Map only what identifies "
+            f"people ({', '.join(IDENTIFIERS)}), and send fields with KlaviyoSyncProfilesOperator."
+        )
+        raise MappingError(msg)
+    return bind(Columns(columns), mapping, LIST_FIELDS)

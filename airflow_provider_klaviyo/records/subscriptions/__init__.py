@@ -1,0 +1,1 @@
+"""Rows to people whose consent is to change."""

@@ -1,0 +1,1 @@
+"""From SQL's values to JSON's."""

@@ -1,0 +1,1 @@
+"""From batches to verdicts: requests in flight, refusals, Klaviyo's jobs."""

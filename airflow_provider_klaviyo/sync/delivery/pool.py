@@ -1,0 +1,157 @@
+"""Deliveries: batches on their way to Klaviyo, several requests at once, and the verdicts that come back.
+
+``PooledDelivery`` keeps the requests in flight; what a request is, and when a record of it has its verdict, is for
+its subclasses to say.
+"""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
+from airflow_provider_klaviyo.sync.delivery.import_results import all_pending
+from airflow_provider_klaviyo.sync.delivery.refusals import Refuse
+from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Settled, Verdict
+
+R = TypeVar("R", bound=Record)
+
+IN_FLIGHT = 4
+"""Requests at once: a full body takes longer to send than the 0.4 s between two that Klaviyo allows."""
+
+_COLLECT_INTERVAL = 1.0
+
+
+@dataclass(slots=True)
+class Doubt:
+    """The records of a batch without a verdict: not sent yet, or sent without a clear answer."""
+
+    records: dict[int, Record] = field(default_factory=dict)
+
+    def settle(self, records: Sequence[Record]) -> None:
+        """Take out who has a verdict, or is in a job that will tell."""
+        for record in records:
+            self.records.pop(record.number, None)
+
+
+class PooledDelivery:
+    """Hands batches to Klaviyo from a few threads and tells what became of each record.
+
+    :param state: is told before each request, after its answer, and of every verdict.
+    """
+
+    def __init__(self, client: KlaviyoClient, state: Acknowledgements) -> None:
+        self._client = client
+        self._state = state
+        self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="klaviyo-delivery")
+        self._tasks: set[Future[None]] = set()
+        self._settled: queue.SimpleQueue[Settled] = queue.SimpleQueue()
+        self._doubts: dict[int, Doubt] = {}
+        self._handed_over: set[int] = set()
+        self._was_answered = False
+
+    @property
+    def open_jobs(self) -> list[OpenJob]:
+        """Jobs of Klaviyo's without a verdict."""
+        return []
+
+    def send(self, batch: Sequence[Record]) -> None:
+        """Hand over a batch; blocks while enough requests are in flight.
+
+        :raises KlaviyoError: when an earlier batch met an error that ends the run; this batch is then in doubt too.
+        """
+        doubt = Doubt({record.number: record for record in batch})
+        self._doubts[id(doubt)] = doubt
+        self._handed_over.add(batch[0].number)
+        self._collect(timeout=0)
+        while len(self._tasks) >= (IN_FLIGHT if self._was_answered else 1):
+            self._collect(timeout=_COLLECT_INTERVAL)
+        self._submit(self._deliver_batch, batch, doubt)
+
+    def knows(self, batch: Sequence[Record]) -> bool:
+        """Whether a batch was handed over, be it by a ``send`` that raised."""
+        return batch[0].number in self._handed_over
+
+    def settled(self) -> Iterator[Settled]:
+        """The verdicts that came in since the last call; does not wait."""
+        while not self._settled.empty():
+            yield self._settled.get()
+
+    def finish(self) -> Iterator[Settled]:
+        """Every verdict that is still to come."""
+        while self._tasks:
+            self._collect(timeout=_COLLECT_INTERVAL)
+            yield from self.settled()
+        yield from self.settled()
+
+    def abandon(self, reason: str) -> Iterator[Settled]:
+        """What became of the records so far, and all others as pending, for ``reason``."""
+        self._client.cancel()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        yield from self.settled()
+        for doubt in self._doubts.values():
+            rows = [row for record in doubt.records.values() for row in record.originals]
+            yield all_pending(rows, reason)
+
+    def close(self) -> None:
+        """Give the threads back."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    # --- for subclasses ---------------------------------------------------------------------------------------
+
+    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
+        """Bring a batch to Klaviyo; runs in one of the threads."""
+        raise NotImplementedError
+
+    def _tell_refused(self, record: Record, problem: Problem, doubt: Doubt) -> None:
+        verdict = Verdict(record.number, record.row, Outcome.REJECTED, (problem,))
+        self._tell(Settled(verdicts=[verdict]), [record], doubt)
+
+    def _submit(self, work: Callable[..., None], *arguments: object) -> None:
+        self._tasks.add(self._pool.submit(work, *arguments))
+
+    def _tell(self, settled: Settled, records: Sequence[Record] = (), doubt: Doubt | None = None) -> None:
+        """Pass a verdict on; the records that it is about are no longer in doubt."""
+        self._settled.put(settled)
+        if doubt:
+            doubt.settle(records)
+
+    def _collect(self, timeout: float) -> None:
+        """Wait for a task to end, and raise what it raised.
+
+        Until the first is answered there is only one, so that a wrong key costs one request.
+        """
+        done, self._tasks = wait(self._tasks, timeout=timeout, return_when=FIRST_COMPLETED)
+        for task in done:
+            task.result()
+            self._was_answered = True
+
+    @contextmanager
+    def _refusals_noted(self, doubt: Doubt) -> Iterator[Refuse]:
+        """Collects whom Klaviyo refuses, for the state."""
+        refused: list[Record] = []
+
+        def refuse(record: Record, problem: Problem) -> None:
+            refused.append(record)
+            self._tell_refused(record, problem, doubt)
+
+        try:
+            yield refuse
+        finally:
+            if refused:
+                self._state.refuse(refused)
+
+    def _deliver_batch(self, batch: Sequence[Record], doubt: Doubt) -> None:
+        self._deliver(batch, doubt)
+        self._doubts.pop(id(doubt), None)
+
+
+def in_parts(batch: Sequence[R], size: int) -> list[Sequence[R]]:
+    """A batch in parts of at most so many records."""
+    return [batch[start : start + size] for start in range(0, len(batch), size)]

@@ -1,0 +1,1 @@
+"""The list syncs: add, remove, mirror; and how a list is found or created."""

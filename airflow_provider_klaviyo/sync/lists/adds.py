@@ -1,0 +1,148 @@
+"""People onto a list: by bulk import jobs that create whom Klaviyo does not know, or directly by Klaviyo's own ids."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from airflow_provider_klaviyo.client.endpoints import ADD_TO_LIST
+from airflow_provider_klaviyo.client.jobs import import_body
+from airflow_provider_klaviyo.client.lists import add_members, membership_body
+from airflow_provider_klaviyo.client.retry import may_be_done
+from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoRequestError
+from airflow_provider_klaviyo.records.lists.member import by_field
+from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.sync.contracts import Means, SyncType
+from airflow_provider_klaviyo.sync.delivery.import_jobs import ImportJobDelivery
+from airflow_provider_klaviyo.sync.delivery.pool import Doubt, in_parts
+from airflow_provider_klaviyo.sync.delivery.refusals import Instead, RefusalHandler
+from airflow_provider_klaviyo.sync.in_flight.notes import InFlight
+from airflow_provider_klaviyo.sync.lists.members import MemberFinder
+from airflow_provider_klaviyo.sync.lists.removals import ABOUT_MEMBERS
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
+
+BY_ID = "klaviyo_id"
+
+
+class ListAddDelivery(ImportJobDelivery):
+    """Brings people onto a list.
+
+    :param identifier: what identifies people; known once the query's columns are.
+    :param in_flight: whose unsubscription from the list is on its way, where these are not to be put on it again.
+    """
+
+    def __init__(
+        self,
+        means: Means,
+        sync_type: SyncType,
+        identifier: Callable[[], str],
+        in_flight: InFlight | None = None,
+    ) -> None:
+        self._list = sync_type.list_id or ""
+        super().__init__(
+            means.client,
+            means.spool,
+            sync_type.acknowledgements(means.ledger),
+            waits=means.waits,
+            poll_interval=means.poll_interval,
+            identifier=identifier,
+            drops_invalid=False,  # nothing but the identifier is sent
+            list_id=self._list,
+        )
+        self._in_flight = in_flight
+        self._tracked = means.ledger.people if means.ledger and sync_type.keeps_identity else None
+        self._by_id = RefusalHandler(
+            ADD_TO_LIST.records, about_records=ABOUT_MEMBERS, has_history=self._state.has_history
+        )
+
+    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
+        by_id, others = _sorted_out(self._free(batch, doubt), self._identifier())
+        if others:
+            super()._deliver(others, doubt)
+        with self._refusals_noted(doubt) as refuse:
+            for part in in_parts(by_id, ADD_TO_LIST.max_records):
+                self._by_id.deliver(part, lambda some: self._add(some, doubt), refuse)
+
+    def _free(self, batch: Sequence[Record], doubt: Doubt) -> Sequence[Record]:
+        """Without those who are left for a later run."""
+        held = self._in_flight.held([(record.person,) for record in batch]) if self._in_flight else {}
+        if not held:
+            return batch
+        verdicts = [
+            Verdict(batch[place].number, batch[place].row, Outcome.PENDING, (Problem("", reason),))
+            for place, reason in held.items()
+        ]
+        self._tell(Settled(verdicts=verdicts), [batch[place] for place in held], doubt)
+        return [record for place, record in enumerate(batch) if place not in held]
+
+    def _start(self, part: Sequence[Record], doubt: Doubt) -> None:
+        with self._untracked_if_refused(part):
+            super()._start(part, doubt)
+
+    def _add(self, part: Sequence[Record], doubt: Doubt) -> None:
+        with self._untracked_if_refused(part):
+            ticket = self._state.send(part)
+            try:
+                add_members(self._client, self._list, [record.body for record in part])
+            except KlaviyoRequestError as error:
+                if not error.was_repeated or error.status not in ABOUT_MEMBERS:
+                    raise
+                left = self._not_on_list(part, error)
+            else:
+                left = []
+            self._settle_members(ticket, part, left, doubt)
+
+    def _settle_members(
+        self, ticket: int, part: Sequence[Record], left: Sequence[Record], doubt: Doubt
+    ) -> None:
+        """Note that all but some are on the list, and have those added."""
+        numbers = {record.number for record in left}
+        self._state.settle(
+            ticket, pending=[place for place, record in enumerate(part) if record.number in numbers]
+        )
+        added = [record for record in part if record.number not in numbers]
+        self._tell(Settled(accepted=len(added)), added, doubt)
+        if left:
+            raise Instead([left])
+
+    def _not_on_list(self, part: Sequence[Record], error: KlaviyoRequestError) -> list[Record]:
+        """Whom the try whose answer was lost has not put on the list.
+
+        :raises KlaviyoRequestError: the refusal, when that is everybody.
+        """
+        members = MemberFinder(self._client, self._list).find(BY_ID, part).ids
+        if not members:
+            raise error
+        return [record for record in part if record.number not in members]
+
+    @contextmanager
+    def _untracked_if_refused(self, part: Sequence[Record]) -> Iterator[None]:
+        """Where a request certainly did nothing, whom only it was to add is not on the list by the sync's doing."""
+        strangers = self._strangers(part)
+        try:
+            yield
+        except KlaviyoError as error:
+            if strangers and not may_be_done(error):
+                self._state.refuse(strangers)
+            raise
+
+    def _strangers(self, part: Sequence[Record]) -> list[Record]:
+        if self._tracked is None:
+            return []
+        tracked = self._tracked.identities([record.person for record in part])
+        return [record for record in part if record.person not in tracked]
+
+
+def add_bodies(batch: Sequence[Record], identifier: str, list_id: str) -> list[bytes]:
+    """The requests that a batch would take."""
+    by_id, others = _sorted_out(batch, identifier)
+    imports = [import_body([record.body for record in others], list_id)] if others else []
+    parts = in_parts(by_id, ADD_TO_LIST.max_records)
+    return [*imports, *(membership_body([record.body for record in part]) for part in parts)]
+
+
+def _sorted_out(batch: Sequence[Record], identifier: str) -> tuple[Sequence[Record], Sequence[Record]]:
+    """Who is known by Klaviyo's id, and who is not."""
+    fields = by_field(batch, identifier)
+    by_id = fields.pop(BY_ID, [])
+    return by_id, [record for records in fields.values() for record in records]

@@ -1,0 +1,219 @@
+"""Who of those that are to be taken off a list is on it: looked up a hundred at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import NamedTuple
+
+from airflow_provider_klaviyo.client.filters import in_filters
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.lists import Member, member_of
+from airflow_provider_klaviyo.client.people import Found, find_on_list, find_people
+from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
+from airflow_provider_klaviyo.records.lists.member import ListMember
+from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.sync.delivery.refusals import RefusalHandler
+from airflow_provider_klaviyo.sync.outcomes import Outcome
+
+STILL_NAMED = Problem("", "still_named: another row names the same profile by another identifier")
+
+CHANGED = Problem(
+    "", "changed: the profile shows another identifier by now than the one that it was found by, or none"
+)
+
+_ABOUT_VALUES = (400,)
+"""What Klaviyo answers to a filter with a value that is not shaped as it expects."""
+
+_CONTACTS = ("email", "phone_number")
+"""What a list can be asked for."""
+
+LookUp = Callable[[Sequence[str]], Found]
+"""Finds people by values of one identifier."""
+
+
+class Reason(NamedTuple):
+    """Why somebody is not taken off the list."""
+
+    outcome: Outcome
+    problem: Problem
+
+
+class Looked(NamedTuple):
+    """What a look for records has found; who is in neither is not on the list.
+
+    :param ids: the Klaviyo ids of those who are on the list, by the records' numbers; mostly one each.
+    :param reasons: why some are not to be taken off it, by their numbers.
+    """
+
+    ids: Mapping[int, Sequence[str]]
+    reasons: Mapping[int, Reason] = {}
+
+    def absent(self, records: Sequence[Record]) -> list[Record]:
+        """Those of the records that are not on the list."""
+        return [
+            record
+            for record in records
+            if record.number not in self.ids and record.number not in self.reasons
+        ]
+
+
+Find = Callable[[Sequence[Record]], Looked]
+"""Looks for records among the members of a list."""
+
+
+@dataclass(slots=True)
+class _Search:
+    """What one look for records has found: members by the records' numbers, and values that Klaviyo refused."""
+
+    members: dict[int, list[Member]] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    reasons: dict[int, Reason] = field(default_factory=dict)
+
+    def take(self, number: int, members: Iterable[Member]) -> None:
+        """Note members that a record has found."""
+        known = self.members.setdefault(number, [])
+        known += [each for each in members if each not in known]
+
+    def reject(self, number: int, name: str, reason: str) -> None:
+        """Note that a record cannot be looked for."""
+        self.reasons[number] = Reason(Outcome.REJECTED, Problem(name, reason))
+
+
+class MemberFinder:
+    """Finds records among the members of a list, in the fewest requests.
+
+    A list can be asked for addresses and numbers only, so people who are known by another identifier are looked up
+    first. Who has neither an address nor a number counts as a member: taking off who is not there changes nothing.
+    A value that makes Klaviyo refuse a look-up is found by halving, and only its record is rejected.
+    """
+
+    def __init__(self, client: KlaviyoClient, list_id: str) -> None:
+        self._client = client
+        self._list_id = list_id
+        # A refusal points at the filter and at no value of it, so there is no array to find one in; and one bad value
+        # may be blamed though no other is taken.
+        self._refusals = RefusalHandler("", about_records=_ABOUT_VALUES, has_history=lambda: True)
+
+    def find(self, field: str, records: Sequence[Record]) -> Looked:
+        """Who of the records is on the list; not those who are found as several people, or are to stay.
+
+        :param field: the identifier that the records' identities are values of.
+        """
+        search = _Search()
+        if field in _CONTACTS:
+            wanted = {record.number: _spellings(record) for record in records}
+            self._by_contact(search, field, wanted)
+        else:
+            self._by_id(search, field, records)
+        return Looked(self._ids(search), search.reasons)
+
+    def members(self, field: str, values: Sequence[str]) -> set[str]:
+        """The ids of profiles whom any of these values finds; of members only, where a list can be asked for them."""
+        if field in _CONTACTS:
+            ask: LookUp = partial(find_on_list, self._client, self._list_id, field)
+        else:
+            ask = partial(find_people, self._client, field)
+        found = self._look_up(_Search(), ask, values)
+        return {str(each["id"]) for documents in found.values() for each in documents}
+
+    def staying(self, members: Sequence[Member]) -> Mapping[str, Problem]:  # noqa: ARG002 - for those who know more
+        """The ids of those found who are to stay on the list all the same, with the reason."""
+        return {}
+
+    def _ids(self, search: _Search) -> dict[int, list[str]]:
+        staying = self.staying([each for members in search.members.values() for each in members])
+        found: dict[int, list[str]] = {}
+        for number, members in search.members.items():
+            if ids := [each.id for each in members if each.id not in staying]:
+                found[number] = ids
+            else:
+                search.reasons[number] = Reason(Outcome.SKIPPED, staying[members[0].id])
+        return found
+
+    def _by_id(self, search: _Search, name: str, records: Sequence[Record]) -> None:
+        """Look up whose an id is, and then by what contact the list can be asked for them."""
+        values = {record.number: _value(record) for record in records}
+        field = "id" if name == "klaviyo_id" else name
+        found = self._look_up(search, partial(find_people, self._client, field), list(values.values()))
+        contacts: dict[str, dict[int, Member]] = {"email": {}, "phone_number": {}}
+        for number, value in values.items():
+            people = list(map(member_of, found.get(value, ())))
+            if value in search.refused:
+                search.reject(number, name, search.refused[value])
+            elif len(people) > 1:
+                search.reject(
+                    number, name, f"{len(people)} profiles have this id: which one is meant is not known"
+                )
+            for person in people if len(people) == 1 else ():
+                if person.email or person.phone_number:
+                    contacts["email" if person.email else "phone_number"][number] = person
+                else:
+                    search.take(number, [person])
+        for contact, owners in contacts.items():
+            wanted = {number: [getattr(owner, contact)] for number, owner in owners.items()}
+            self._by_contact(search, contact, wanted, owners)
+
+    def _by_contact(
+        self,
+        search: _Search,
+        field: str,
+        wanted: Mapping[int, Sequence[str]],
+        owners: Mapping[int, Member] | None = None,
+    ) -> None:
+        """Look up members by what the list can be asked for.
+
+        :param owners: whose contacts these are, where that is known: others may have the same as a second one.
+        """
+        values = list(dict.fromkeys(value for values in wanted.values() for value in values))
+        found = self._look_up(search, partial(find_on_list, self._client, self._list_id, field), values)
+        for number, spellings in wanted.items():
+            members = [
+                member_of(each)
+                for key in dict.fromkeys(value.lower() for value in spellings)
+                for each in found.get(key, ())
+            ]
+            if owners:
+                members = [each for each in members if each.id == owners[number].id]
+            refused = [search.refused[value] for value in spellings if value in search.refused]
+            if members:
+                search.take(number, members)
+            elif refused:
+                search.reject(number, field, refused[0])
+
+    def _look_up(self, search: _Search, ask: LookUp, values: Sequence[str]) -> Found:
+        """Who is found by the values that Klaviyo takes."""
+        found: Found = {}
+
+        def post(asked: Sequence[Record]) -> None:
+            found.update(_asked(ask, [each.identity for each in asked]))
+
+        def refuse(asked: Record, problem: Problem) -> None:
+            search.refused[asked.identity] = problem.reason
+
+        for part in in_filters(list(dict.fromkeys(values))):
+            asked = [Record(0, (), value, b"") for value in part]
+            self._refusals.deliver(asked, post, refuse)
+        return found
+
+
+def _asked(ask: LookUp, values: Sequence[str]) -> Found:
+    """What a look-up finds; a refusal points at the filter, which is what the values make of it."""
+    try:
+        return ask(values)
+    except KlaviyoRequestError as error:
+        error.errors = tuple(replace(entry, pointer="") for entry in error.errors)
+        raise
+
+
+def _spellings(record: Record) -> list[str]:
+    """An address as Klaviyo is known to keep it, and as the row has it: Klaviyo compares letter by letter."""
+    spelled = record.spelling if isinstance(record, ListMember) else ""
+    value = _value(record)
+    return [value, spelled] if spelled and spelled != value else [value]
+
+
+def _value(record: Record) -> str:
+    """The identifier itself; where state is kept, the identity has the field before it."""
+    return record.identity.rpartition("\0")[2]

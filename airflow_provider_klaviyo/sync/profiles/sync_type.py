@@ -1,0 +1,91 @@
+"""The profiles sync: upserts by bulk import jobs, and by single upserts where a standard field is to be cleared."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from airflow_provider_klaviyo.client.endpoints import (
+    IMPORT_PROFILE,
+    IMPORT_PROFILES,
+    MAX_REQUEST_BYTES,
+)
+from airflow_provider_klaviyo.client.jobs import import_body
+from airflow_provider_klaviyo.records.mapping import Columns, bind, json_fields
+from airflow_provider_klaviyo.records.profiles.mapper import FIELDS, ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
+from airflow_provider_klaviyo.sync.contracts import Means, SyncType
+from airflow_provider_klaviyo.sync.delivery.import_jobs import ImportJobDelivery
+from airflow_provider_klaviyo.sync.delivery.preview import PathOf, PreviewDelivery
+from airflow_provider_klaviyo.sync.delivery.single_imports import single_body
+
+log = logging.getLogger(__name__)
+
+
+class ProfilesSync(SyncType):
+    """What is particular to profiles.
+
+    :param mapping: ``{Klaviyo field: column}``; None maps by column name.
+    """
+
+    name = "profiles"
+    mode = "upsert"
+    limits = BatchLimits(IMPORT_PROFILES.max_records, int(MAX_REQUEST_BYTES * (1 - MARGIN)))
+
+    def __init__(self, mapping: Mapping[str, str] | None, options: ProfileOptions) -> None:
+        self._mapping = mapping
+        self._options = options
+        self._identifier = ""
+
+    def mapper(self, columns: Sequence[str]) -> ProfileMapper:
+        """The mapper for the columns of a result.
+
+        :raises MappingError: when mapping and columns do not fit.
+        """
+        found = Columns(columns)
+        fields = bind(found, self._mapping, FIELDS)
+        mapper = ProfileMapper(fields, self._options, json_fields(found, self._mapping))
+        self._identifier = mapper.identifier
+        _announce(mapper)
+        return mapper
+
+    def delivery(self, means: Means) -> ImportJobDelivery:
+        """How batches reach Klaviyo."""
+        return ImportJobDelivery(
+            means.client,
+            means.spool,
+            self.acknowledgements(means.ledger),
+            waits=means.waits,
+            poll_interval=means.poll_interval,
+            identifier=lambda: self._identifier,
+            drops_invalid=self._options.drop_invalid,
+        )
+
+    def preview(self, path_of: PathOf) -> PreviewDelivery:
+        """How a preview shows what would be sent."""
+        return PreviewDelivery(path_of, _bodies)
+
+
+def _bodies(batch: Sequence[Record]) -> list[bytes]:
+    together = [record.body for record in batch if not record.alone]
+    alone = [single_body(record.body) for record in batch if record.alone]
+    return [import_body(together), *alone] if together else alone
+
+
+def _announce(mapper: ProfileMapper) -> None:
+    properties = mapper.property_names
+    log.info(
+        "People are matched by %s. Fields sent: %s. Custom properties sent: %s.",
+        mapper.identifier,
+        ", ".join(mapper.field_names),
+        ", ".join(properties) or "none",
+    )
+    if mapper.cleared_fields:
+        per_minute = next(rate.limit for rate in IMPORT_PROFILE.rates if rate.seconds == 60)
+        log.warning(
+            "clear_nulls covers %s: every row with a NULL there takes a request of its own, at most %d a minute. "
+            "Limit clear_nulls to custom properties, which cost nothing extra, if that is too slow.",
+            ", ".join(mapper.cleared_fields),
+            per_minute,
+        )

@@ -1,0 +1,1 @@
+"""Where rows come from: a query, streamed from any SQL connection."""

@@ -1,0 +1,55 @@
+"""Any driver, by nothing but the DB-API, and the steps that the well-known ones share with it."""
+
+from __future__ import annotations
+
+from contextlib import closing, suppress
+from functools import partial
+
+from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Cursor, Result, column_names
+from airflow_provider_klaviyo.sync.source.drivers.statements import refuse_writing
+from airflow_provider_klaviyo.sync.source.query import Query
+
+
+def open_plain(connection: Connection, query: Query, size: int) -> Result:
+    if query.read_only:
+        refuse_writing(query.sql, "any")
+    return execute_plain(connection.cursor(), query, size)
+
+
+def close_politely(connection: Connection, result: Result | None, is_read_to_the_end: bool) -> None:  # noqa: FBT001, ARG001
+    steps = ((result and result.cursor, "close"), (connection, "rollback"), (connection, "close"))
+    for owner, step in steps:
+        with suppress(Exception):
+            getattr(owner, step)()
+
+
+def execute(cursor: Cursor, query: Query) -> None:
+    """Parameters go along only if there are any: drivers read ``%`` as a placeholder as soon as they do."""
+    if query.parameters:
+        cursor.execute(query.sql, query.parameters)
+    else:
+        cursor.execute(query.sql)
+
+
+def execute_plain(cursor: Cursor, query: Query, size: int) -> Result:
+    with suppress(Exception):
+        cursor.arraysize = size
+    execute(cursor, query)
+    column_names(cursor.description)  # fetching without a result set fails in each driver's own unclear way
+    return Result(cursor, partial(cursor.fetchmany, size), _row_count(cursor))
+
+
+def _row_count(cursor: Cursor) -> int | None:
+    """Return the driver's count before the first fetch; -1, unsigned in some drivers, is its "unknown"."""
+    count = getattr(cursor, "rowcount", None)
+    return count if isinstance(count, int) and 0 <= count < 2**63 else None
+
+
+def run_if_possible(connection: Connection, statement: str) -> bool:
+    """Run a statement that the rows can do without; False when the database refused it."""
+    try:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(statement)
+    except Exception:  # a pooler or a relative of the database may not know the statement
+        return False
+    return True

@@ -1,0 +1,179 @@
+"""The first step of a sync: the rows of one query, streamed in chunks from any DB-API connection.
+
+A driver's plain cursor may hold the whole result in memory (psycopg, mysqlclient), so each of the well-known
+drivers is asked for its own way to stream. A query reads: one that would write is refused, before it does if the
+database can be asked for that, unless it may.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self
+
+from airflow_provider_klaviyo.sync.source.drivers.driver import driver_of
+from airflow_provider_klaviyo.sync.source.drivers.errors import is_write, words, words_of_query
+from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Fetch, Result
+from airflow_provider_klaviyo.sync.source.query import (
+    BLANK,
+    NoCursor,
+    Query,
+    QueryError,
+    QueryFailed,
+    QueryWrites,
+    SqlHook,
+)
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+CHUNK_SIZE = 2_000
+"""Rows per fetch: larger chunks are slower (Python's garbage collector) and take more memory."""
+
+Row = tuple[object, ...]
+Chunk = list[Row]
+
+
+class RowStream:
+    """The rows of a query, in chunks; to be used in a ``with`` block, which opens and closes everything.
+
+    A query that may write and was read to its end stays open after the block, until ``commit`` or ``close``.
+
+    ``columns`` is known on entry, and so is ``total`` where the driver counts ahead (else it is None: a
+    streaming cursor cannot know). ``rows_read`` counts the rows handed out. Iteration goes once through the
+    result.
+
+    :param hook: an Airflow ``DbApiHook`` or anything shaped like it.
+    :param chunk_size: rows per chunk; only the last one is smaller (Redshift never gives more than 1,000).
+    :raises UnsuitableQuery: on entry; see its subclasses.
+    :raises QueryFailed: on entry or while reading, with the driver's words.
+    """
+
+    columns: tuple[str, ...]
+    total: int | None
+
+    def __init__(self, hook: SqlHook, query: Query, *, chunk_size: int = CHUNK_SIZE) -> None:
+        if chunk_size < 1:
+            message = f"chunk_size must be at least 1, not {chunk_size}"
+            raise ValueError(message)
+        self.rows_read = 0
+        self._hook = hook
+        self._query = replace(query, sql=hook.strip_sql_string(query.sql.lstrip(BLANK)))
+        self._chunk_size = chunk_size
+        self._connection: Connection = None
+        self._result: Result | None = None
+        self._is_read_to_the_end = False
+
+    def __enter__(self) -> Self:
+        try:
+            self._open()
+        except QueryError:
+            self.close()
+            raise
+        except Exception as error:
+            self.close()
+            raise self._failed(error) from None
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None or self._query.read_only or not self._is_read_to_the_end:
+            self.close()
+
+    def __iter__(self) -> Iterator[Chunk]:
+        return self._chunks
+
+    def commit(self) -> None:
+        """Keep what a query that is not ``read_only`` wrote, once it is read to its end; without this it is undone.
+
+        :raises QueryFailed: when the database does not keep it.
+        """
+        try:
+            if self._connection is not None:
+                self._connection.commit()
+        except Exception as error:
+            said = words_of_query(error)
+            message = f"What the query wrote could not be kept, and the next run finds the same rows: {said}"
+            raise QueryFailed(message, rows_read=self.rows_read) from None
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of cursor, transaction and connection, without an error and without reading what is left."""
+        if self._connection is not None:
+            connection, self._connection = self._connection, None
+            driver_of(connection).close(connection, self._result, self._is_read_to_the_end)
+
+    def _open(self) -> None:
+        self._connection = _connect(self._hook)
+        if not callable(getattr(self._connection, "cursor", None)):
+            raise NoCursor(_no_cursor(self._hook, self._connection))
+        _leave_autocommit(self._hook, self._connection)
+        result = driver_of(self._connection).open(self._connection, self._query, self._chunk_size)
+        self._result = result
+        first = result.fetch()
+        self.columns = result.columns()
+        self.total = _believable(result.total, len(first))
+        self._chunks = self._read(first, result.fetch)
+
+    def _read(self, rows: Sequence[Any], fetch: Fetch) -> Iterator[Chunk]:
+        as_tuples = _tuple_maker(rows[0]) if rows else _listed
+        while rows:
+            self.rows_read += len(rows)
+            yield as_tuples(rows)
+            try:
+                rows = fetch()
+            except Exception as error:
+                raise self._failed(error) from None
+        self._is_read_to_the_end = True
+
+    def _failed(self, error: Exception) -> QueryError:
+        if self._query.read_only and is_write(error):
+            return QueryWrites(words_of_query(error))
+        when = f"after {self.rows_read:,} rows" if self.rows_read else "before its first row"
+        return QueryFailed(f"The query failed {when}: {words_of_query(error)}", rows_read=self.rows_read)
+
+
+def _connect(hook: SqlHook) -> Connection:
+    try:
+        return hook.get_conn()
+    except Exception as error:
+        message = f"The SQL connection could not be opened: {words(error)}"
+        raise QueryFailed(message) from None
+
+
+def _leave_autocommit(hook: SqlHook, connection: Connection) -> None:
+    """Open a transaction, in which a server-side cursor lives, and which can be rolled back."""
+    if getattr(hook, "supports_autocommit", False):
+        with suppress(Exception):
+            hook.set_autocommit(connection, False)  # type: ignore[attr-defined]  # noqa: FBT003  # Airflow's signature
+
+
+def _no_cursor(hook: SqlHook, connection: Connection) -> str:
+    return (
+        f"{type(connection).__name__}, the connection that {type(hook).__name__} opens, has no DB-API cursor, "
+        "so its rows cannot be streamed. Use another type of connection to this database, such as ODBC or JDBC."
+    )
+
+
+def _believable(total: int | None, rows: int) -> int | None:
+    """Return None for the 0 of drivers (oracledb) that count what was fetched, when rows arrived after all."""
+    return None if total is None or total < rows else total
+
+
+def _tuple_maker(row: object) -> Callable[[Sequence[Any]], Chunk]:
+    """How this cursor's rows become tuples: all of them have the type of the first."""
+    if type(row) is tuple:
+        return _listed
+    if isinstance(row, Mapping):
+        return lambda rows: [tuple(row.values()) for row in rows]
+    return lambda rows: list(map(tuple, rows))
+
+
+def _listed(rows: Sequence[Any]) -> Chunk:
+    return rows if isinstance(rows, list) else list(rows)

@@ -1,0 +1,1 @@
+"""The subscriptions sync: who consents, and who no longer does."""

@@ -1,0 +1,163 @@
+"""What is remembered of people's consent: who was asked, where and when, and which rows are as they should be.
+
+A person is remembered by the address or number that was asked, not by the row: a row whose address changes is about
+somebody else, and an address that comes back under another row is still the one that was asked.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, cast
+
+from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
+from airflow_provider_klaviyo.records.subscriptions.mapper import Address, SubscriptionRecord
+from airflow_provider_klaviyo.state.keys import person_hash
+from airflow_provider_klaviyo.state.ledger import Ledger, Sent
+from airflow_provider_klaviyo.state.table import Status
+
+
+class Asked(NamedTuple):
+    """That an address was asked at, by Klaviyo's clock; ``is_answered``: Klaviyo took the request, else in doubt."""
+
+    at: float
+    is_answered: bool
+
+
+class AskedPeople:
+    """Notes in the state who is asked, before each request and after its answer.
+
+    :param now: seconds since the epoch, the same for all hosts.
+    :param remembers: whether addresses are remembered: where being asked twice does harm.
+    :param keeps_rows: whether rows are acknowledged at all (``only_changes``).
+    :param rows_with_request: whether Klaviyo's taking a request acknowledges its rows.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger | None,
+        *,
+        now: Callable[[], float],
+        remembers: bool,
+        keeps_rows: bool,
+        rows_with_request: bool,
+    ) -> None:
+        self._ledger = ledger
+        self._now = now
+        self._remembers = remembers
+        self._keeps_rows = keeps_rows
+        self._rows_with_request = keeps_rows and rows_with_request
+        self._sizes: dict[int, int] = {}
+        self._parts: dict[int, list[SubscriptionRecord]] = {}
+        self._lock = threading.Lock()
+
+    def asked_at(self, addresses: Sequence[Address]) -> Mapping[Address, Asked]:
+        """Which of the addresses were asked, or may have been, and not refused by Klaviyo."""
+        if not self._ledger or not self._remembers:
+            return {}
+        keys = {_key(address): address for address in addresses}
+        known = self._ledger.look_up(list(keys))
+        return {
+            keys[key]: Asked(found.fingerprint, found.status is not Status.IN_DOUBT)
+            for key, found in known.items()
+            if found.status is not Status.FAILED
+        }
+
+    def send(self, records: Sequence[Record]) -> int:
+        """Before a request leaves: whom it asks is in doubt from now on. The ticket stands for them."""
+        people = cast("Sequence[SubscriptionRecord]", records)
+        noted = _noted([row for _, row in _undivided(people)]) if self._rows_with_request else []
+        if self._remembers:
+            at = int(self._now())
+            noted += [
+                Sent(_key(address), at, _person(address)) for record in people for address in record.addresses
+            ]
+        return self._note(noted)
+
+    def start(self, ticket: int, job_id: str) -> None:
+        """Klaviyo has no jobs for this."""
+
+    def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:
+        """Klaviyo took the request of a ticket."""
+        if self._ledger and self._sizes.pop(ticket, 0):
+            self._ledger.settle(ticket, failed, pending)
+
+    def take(self, ticket: int, people: Sequence[SubscriptionRecord], in_part: Sequence[int]) -> None:
+        """Klaviyo took the request of a ticket; people at the places ``in_part`` not whole, so they are tried again."""
+        if not self._rows_with_request:
+            self.settle(ticket)
+            return
+        rows = enumerate(_undivided(people))
+        self.settle(ticket, [number for number, (place, _) in rows if place in in_part])
+        whole = [record for place, record in enumerate(people) if place not in in_part]
+        self._acknowledge(self._completed(whole))
+
+    def withdraw(self, ticket: int) -> None:
+        """Klaviyo certainly did not take the request of a ticket."""
+        self.settle(ticket, range(self._sizes.get(ticket, 0)))
+
+    def refuse(self, records: Sequence[Record]) -> None:
+        """Klaviyo refused these: their rows are tried again. Their addresses were withdrawn with the request."""
+        if self._ledger and self._keeps_rows:
+            self._ledger.fail([row.key for record in records for row in record.originals])
+
+    def has_history(self) -> bool:
+        """Whether Klaviyo has taken anybody of this sync before."""
+        ledger = self._ledger
+        return ledger is not None and (
+            ledger.has_acknowledged() or any(run.get("accepted") for run in ledger.runs)
+        )
+
+    def acknowledge(self, records: Sequence[Record]) -> None:
+        """What these rows ask for is so in Klaviyo."""
+        people = cast("Sequence[SubscriptionRecord]", records)
+        self._acknowledge([*(row for _, row in _undivided(people)), *self._completed(people)])
+
+    def _acknowledge(self, rows: Sequence[SubscriptionRecord]) -> None:
+        if self._keeps_rows and rows:
+            self.settle(self._note(_noted(rows)))
+
+    def _completed(self, people: Sequence[SubscriptionRecord]) -> list[SubscriptionRecord]:
+        """The rows of which these are the last parts; the part that was not whole, if any, stands for the row."""
+        completed = []
+        with self._lock:
+            for part in (row for record in people for row in record.rows_as_sent if row.shares > 1):
+                parts = self._parts.setdefault(part.number, [])
+                parts.append(part)
+                if len(parts) == part.shares:
+                    completed.append(min(parts, key=lambda each: each.fingerprint != 0))
+                    del self._parts[part.number]
+        return completed
+
+    def forget(self, addresses: Sequence[Address]) -> None:
+        """The outcome of asking at these has shown: asking again is asking anew."""
+        if self._ledger and self._remembers and addresses:
+            self._ledger.fail([_key(address) for address in addresses])
+
+    def _note(self, noted: Sequence[Sent]) -> int:
+        if not self._ledger or not noted:
+            return 0
+        ticket = self._ledger.send(noted, overrules=False)
+        self._sizes[ticket] = len(noted)
+        return ticket
+
+
+def _undivided(people: Sequence[SubscriptionRecord]) -> list[tuple[int, SubscriptionRecord]]:
+    """The rows that people stand for as a whole, each with the place of its person."""
+    return [
+        (place, row) for place, record in enumerate(people) for row in record.rows_as_sent if row.shares == 1
+    ]
+
+
+def _noted(rows: Sequence[SubscriptionRecord]) -> list[Sent]:
+    return [Sent(row.key, row.fingerprint, row.person) for row in rows]
+
+
+def _key(address: Address) -> int:
+    return person_hash(f"asked\0{address.channel}\0{address.value}")
+
+
+def _person(address: Address) -> int:
+    """As the state knows people, so that who is to be forgotten is found."""
+    return person_hash(f"{CHANNELS.get(address.channel, 'klaviyo_id')}\0{address.value}")

@@ -1,0 +1,54 @@
+"""People who wait on disk until every row was read that can speak of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from airflow_provider_klaviyo.records.record import Mapped, Record
+from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionRecord
+from airflow_provider_klaviyo.sync.scratch.chunk_file import ChunkFile
+from airflow_provider_klaviyo.sync.subscriptions.consent_words import Objections
+
+
+class HeldForConsent:
+    """Keeps people who are to be subscribed until it is known that no row says no.
+
+    :param objections: what the rows of the run say.
+    """
+
+    needs_every_row = True
+
+    def __init__(self, folder: Path, objections: Objections) -> None:
+        self._records: ChunkFile[Sequence[Record]] = ChunkFile(folder / "held", list[SubscriptionRecord])
+        self._objections = objections
+        self._dropped = 0
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """Write records down; they are kept when this has come to its end."""
+        if records:
+            self._records.add(records)
+
+    def complete(self) -> None:
+        """Every row was read."""
+        self._objections.spread()
+
+    def first(self) -> Sequence[Record]:
+        """The first records that are still kept; none at the end."""
+        return self._records[self._dropped] if self._dropped < len(self._records) else ()
+
+    def drop_first(self) -> None:
+        """Keep these no longer."""
+        self._dropped += 1
+
+    def judge(self, records: Sequence[Record]) -> Mapped:
+        """The records without the channels that a row says no to."""
+        return self._objections.judge(records)
+
+    def rest(self) -> Iterator[Sequence[Record]]:
+        """The records that are still kept."""
+        return (self._records[place] for place in range(self._dropped, len(self._records)))
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._records.close()

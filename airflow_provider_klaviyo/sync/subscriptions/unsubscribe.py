@@ -1,0 +1,298 @@
+"""Unsubscribing from a list: members only, and never a second time before the list shows what became of the first.
+
+Klaviyo unsubscribes people who are not on the list from everything, takes those it has unsubscribed off the list, and
+works a request off some time after its answer. So whoever was sent once may look like a member and be none a moment
+later: whether they may be sent is for the state to say, and for the notes of other syncs, not for the list alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+
+from airflow_provider_klaviyo.exceptions import KlaviyoError
+from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
+from airflow_provider_klaviyo.records.subscriptions.mapper import PROFILE, Address, SubscriptionRecord
+from airflow_provider_klaviyo.state.notes import Who
+from airflow_provider_klaviyo.sync.delivery.pool import Doubt
+from airflow_provider_klaviyo.sync.delivery.refusals import Instead
+from airflow_provider_klaviyo.sync.in_flight.notes import OUTSTANDING, QUICK, UNSUBSCRIPTION, Claim, InFlight
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
+from airflow_provider_klaviyo.sync.subscriptions.asked import Asked
+from airflow_provider_klaviyo.sync.subscriptions.delivery import ConsentDelivery, Parts
+from airflow_provider_klaviyo.sync.subscriptions.roster import Members, Roster, noted_as
+
+log = logging.getLogger(__name__)
+
+PATIENCE = 900.0
+"""Seconds to look for the outcome of requests; Klaviyo was seen to take one to three minutes."""
+
+_MOST_WAITING = 20_000
+"""People whose outcome is waited for before more are sent: they are in memory."""
+
+_FIRST_POLL = 0.5
+
+_SAME_PERSON = Problem(
+    "", "another row of this run names the same member of the list, and the first one counts"
+)
+_TOO_LATE = Problem(
+    "",
+    "not sent: other rows of this run name the same member of the list, which showed only after they were sent, and "
+    "Klaviyo would unsubscribe whoever has left the list from everything",
+)
+
+_LEFT_BEFORE = (
+    "not_on_list: not sent, since the person has left the list by another identifier, and Klaviyo would unsubscribe "
+    "whoever is not on it from everything"
+)
+
+
+class UnsubscribeDelivery(ConsentDelivery):
+    """Unsubscribes members of a list from it.
+
+    ``not_awaited`` is how many Klaviyo was asked for and whose outcome was not waited for.
+
+    :param in_flight: what this sync and others have on its way.
+    :param patience: seconds to look for outcomes; 0 waits for those in doubt only as long as one look takes, and takes
+        Klaviyo's word for the others.
+    :param poll_interval: seconds between two looks.
+    """
+
+    outcome_shows = True
+
+    def __init__(
+        self, parts: Parts, list_id: str, in_flight: InFlight, *, patience: float, poll_interval: float
+    ) -> None:
+        super().__init__(parts)
+        self.not_awaited = 0
+        self._roster = Roster(parts.client, list_id)
+        self._in_flight = in_flight
+        self._notes: dict[int, str] = {}
+        self._known: dict[int, Who] = {}
+        self._patience = patience
+        self._poll_interval = poll_interval
+        self._claims: dict[int, tuple[int, frozenset[str]]] = {}
+        self._unsent: dict[int, Sequence[str]] = {}
+        self._waiting = Doubt()
+        self._doubts[id(self._waiting)] = self._waiting
+
+    def send(self, batch: Sequence[Record]) -> None:
+        """Hand over a batch; blocks while the outcome is open for too many."""
+        super().send(batch)
+        if len(self._waiting.records) > _MOST_WAITING:
+            self._wait(_MOST_WAITING // 2)
+
+    def finish(self) -> Iterator[Settled]:
+        """Every verdict that is still to come; who is in doubt has none when the list does not show it in time."""
+        yield from super().finish()
+        self._wait(0)
+        yield from self.settled()
+        self._in_flight.tidy()
+
+    def close(self) -> None:
+        """Give back what was taken."""
+        super().close()
+        self._in_flight.close()
+
+    def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
+        """Members who were not sent before, narrowed to the channels whose address is the member's."""
+        members = self._roster.look_up(people)
+        placed = [members.placed(record) for record in people]
+        asked = self._recently_asked([record for record, _ in placed])
+        self._note_gone(people, members)
+        free = []
+        for record, channels in placed:
+            before = [address for address in record.addresses if address in asked]
+            sent = {address.channel for address in before}
+            if sent & {*channels, PROFILE}:
+                self._unsent[record.number] = [channel for channel in record.channels if channel not in sent]
+                self._wait_for([record], doubt)
+            elif not channels:
+                self._tell_of_absent(record, [asked[address] for address in before], doubt)
+            elif (claimed := self._claimed(record, channels)) is None:
+                free.append(self._narrow(record, channels, _not_on_list(record, channels)))
+                self._known[record.number] = members.known(record.identifiers["klaviyo_id"])
+            else:
+                self._verdict_on_second(record, channels, claimed, doubt)
+        return free
+
+    def _note_gone(self, people: Sequence[SubscriptionRecord], members: Members) -> None:
+        """Nobody has to wait any longer for those who are not on the list."""
+        self._in_flight.clear(
+            digest for record in people if not members.have(record) for digest in noted_as(record)
+        )
+
+    def _announced(
+        self, people: Sequence[SubscriptionRecord], doubt: Doubt
+    ) -> tuple[Sequence[SubscriptionRecord], int]:
+        """Without those whom another sync unsubscribes from the list, or takes off it: these are for a later run."""
+        if not people:
+            return (), 0
+        ticket = self._asked.send(people)
+        claim = self._claim(people, ticket)
+        if claim.held:
+            self._asked.withdraw(ticket)
+            for place, reason in claim.held.items():
+                record = people[place]
+                self._verdict(record, Outcome.PENDING, [Problem(CHANNELS[record.channels[0]], reason)], doubt)
+            people = [record for place, record in enumerate(people) if place not in claim.held]
+            ticket = self._asked.send(people) if people else 0
+        if claim.note:
+            self._notes[ticket] = claim.note
+        return people, ticket
+
+    def _claim(self, people: Sequence[SubscriptionRecord], ticket: int) -> Claim:
+        """Ask for leave to send people.
+
+        :raises Instead: when that took so long that the list is to be looked at again.
+        """
+        known = [(*self._known.pop(record.number), *noted_as(record)) for record in people]
+        clock = self._client.clock
+        began = clock.monotonic()
+        try:
+            claim = self._in_flight.claim(UNSUBSCRIPTION, known)
+        except BaseException:
+            self._asked.withdraw(ticket)
+            raise
+        if claim.note and clock.monotonic() - began > QUICK:
+            self._asked.withdraw(ticket)
+            self._in_flight.withdraw(claim.note)
+            raise Instead([people])
+        return claim
+
+    def _not_sent(self, ticket: int) -> None:
+        """Klaviyo certainly did nothing for those of a ticket."""
+        super()._not_sent(ticket)
+        if note := self._notes.pop(ticket, None):
+            self._in_flight.withdraw(note)
+
+    def _taken(
+        self, people: Sequence[SubscriptionRecord], ticket: int, in_part: Sequence[int], doubt: Doubt
+    ) -> None:
+        """Wait for what the list shows: until then people are in doubt, whatever Klaviyo has answered."""
+        if note := self._notes.pop(ticket, None):
+            self._in_flight.keep(note)
+        if self._patience:
+            self._wait_for(people, doubt)
+            return
+        super()._taken(people, ticket, in_part, doubt)
+        with self._lock:
+            self.not_awaited += len(people)
+
+    def _claimed(self, record: SubscriptionRecord, channels: Sequence[str]) -> frozenset[str] | None:
+        """The channels on which another record of this run is about the same member; None when there is none."""
+        with self._lock:
+            number, claimed = self._claims.setdefault(
+                hash(record.identifiers["klaviyo_id"]), (record.number, frozenset(channels))
+            )
+        return None if number == record.number else claimed
+
+    def _verdict_on_second(
+        self, record: SubscriptionRecord, channels: Sequence[str], claimed: frozenset[str], doubt: Doubt
+    ) -> None:
+        """Who asks for nothing new is a duplicate; for anything else the member cannot be sent a second time."""
+        if claimed.issuperset(channels):
+            self._verdict(record, Outcome.SKIPPED, [_SAME_PERSON], doubt)
+        else:
+            self._verdict(record, Outcome.PENDING, [_TOO_LATE], doubt)
+
+    def _repeated(self, people: Sequence[SubscriptionRecord]) -> set[tuple[int, str]]:  # noqa: ARG002
+        """Nobody: it is the member that must not be sent twice, and an address may be another row's in vain."""
+        return set()
+
+    def _put_off(self, people: Sequence[SubscriptionRecord], doubt: Doubt, error: KlaviyoError) -> None:
+        """Never send it again: the list will show who was unsubscribed."""
+        log.warning(
+            "Whether Klaviyo unsubscribes %s people is not known, so the list is looked at: %s",
+            f"{len(people):,}",
+            error,
+        )
+        self._wait_for(people, doubt)
+
+    def _wait_for(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> None:
+        with self._lock:
+            self._waiting.records.update({record.number: record for record in people})
+        doubt.settle(people)
+
+    def _tell_of_absent(self, record: SubscriptionRecord, before: Sequence[Asked], doubt: Doubt) -> None:
+        """Who left since being sent without a clear answer counts as accepted now; after a clear one it was then."""
+        if before:
+            self._asked.forget(record.addresses)
+            self._asked.acknowledge([record])
+        if any(not asked.is_answered for asked in before):
+            self._accept([record], doubt)
+        else:
+            self._verdict(record, Outcome.SKIPPED, _not_on_list(record, ()), doubt)
+
+    def _recently_asked(self, people: Sequence[SubscriptionRecord]) -> dict[Address, Asked]:
+        now = self._client.server_now()
+        asked = self._asked.asked_at([address for record in people for address in record.addresses])
+        return {address: known for address, known in asked.items() if now - known.at < OUTSTANDING}
+
+    # --- outcomes in doubt ------------------------------------------------------------------------------------
+
+    def _in_doubt(self) -> list[SubscriptionRecord]:
+        with self._lock:
+            waiting = list(self._waiting.records.values())
+        return [record for record in waiting if isinstance(record, SubscriptionRecord)]
+
+    def _wait(self, most: int) -> None:
+        """Look at the list until at most so many are in doubt; when time is up nobody is any longer."""
+        clock, pause = self._client.clock, _FIRST_POLL
+        until = min(
+            clock.now() + self._patience, (self._client.deadline or float("inf")) - self._poll_interval
+        )
+        while waiting := self._in_doubt():
+            self._accept_who_left(waiting)
+            if len(self._waiting.records) <= most:
+                return
+            if clock.now() + pause > until:
+                break
+            if pause == _FIRST_POLL:
+                log.info(
+                    "%s people are on the list still, which Klaviyo takes minutes for: waiting.",
+                    f"{len(self._waiting.records):,}",
+                )
+            self._client.sleep(pause)
+            pause = min(pause * 2, self._poll_interval)
+        for record in self._in_doubt():
+            self._verdict(record, Outcome.PENDING, [_no_outcome(record)], self._waiting)
+
+    def _accept_who_left(self, waiting: Sequence[SubscriptionRecord]) -> None:
+        members = self._roster.look_up(waiting)
+        left = [record for record in waiting if not members.placed(record)[1]]
+        self._asked.forget([address for record in left for address in record.addresses])
+        taken = [sent for record in left if (sent := self._as_sent(record))]
+        self._asked.acknowledge(taken)
+        self._accept(taken, self._waiting)
+        self._note_gone(left, members)
+
+    def _as_sent(self, record: SubscriptionRecord) -> SubscriptionRecord | None:
+        """The person with the channels that were in a request, if any: one may have left by another identifier."""
+        unsent = self._unsent.pop(record.number, ())
+        problems = [Problem(CHANNELS[channel], _LEFT_BEFORE) for channel in unsent]
+        if len(unsent) == len(record.channels):
+            self._verdict(record, Outcome.SKIPPED, problems, self._waiting)
+            return None
+        self._narrow(record, record.channels, problems)
+        return record.asking([channel for channel in record.channels if channel not in unsent])
+
+
+def _not_on_list(record: SubscriptionRecord, channels: Sequence[str]) -> list[Problem]:
+    return [
+        Problem(
+            CHANNELS[channel],
+            "not_on_list: nobody on the list has it, and Klaviyo would unsubscribe this person from everything",
+        )
+        for channel in record.channels
+        if channel not in channels
+    ]
+
+
+def _no_outcome(record: SubscriptionRecord) -> Problem:
+    return Problem(
+        CHANNELS[record.channels[0]],
+        "asked to be unsubscribed, and the list does not show the outcome yet: a later run looks again, and nobody is "
+        f"sent again within {OUTSTANDING / 3_600:.0f} hours",
+    )

@@ -1,0 +1,174 @@
+"""Looks: side by side, in time, as large as Klaviyo is fast."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoTimeout
+from airflow_provider_klaviyo.sync.subscriptions.looks import Look, Looks
+
+PEOPLE: Any = range(1_000)
+
+
+class Clock:
+    """Stands still until somebody lets time pass."""
+
+    def __init__(self) -> None:
+        self.at = 1_000.0
+
+    def monotonic(self) -> float:
+        return self.at
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+Make = Callable[..., Looks[Any, int]]
+
+
+@pytest.fixture
+def make(clock: Clock) -> Iterator[Make]:
+    made: list[Looks[Any, int]] = []
+
+    def look(see: Callable[[Sequence[int], Look], list[int]]) -> Looks[Any, int]:
+        client: Any = SimpleNamespace(clock=clock)
+        made.append(Looks(client, see, most=1_000))
+        return made[-1]
+
+    yield look
+    for each in made:
+        each.close()
+
+
+def test_parts_are_looked_at_side_by_side_once_the_first_was_answered(make: Make) -> None:
+    together = threading.Barrier(9)
+    alone: list[bool] = []
+
+    def see(part: Sequence[int], look: Look) -> list[int]:
+        with look.request():
+            if part[0]:
+                together.wait(timeout=30)
+            else:
+                alone.append(together.n_waiting == 0)
+        return [-each for each in part]
+
+    seen = make(see).at(PEOPLE)
+    assert seen.shown == [-each for each in PEOPLE]
+    assert seen.left == []
+    assert alone == [True]
+
+
+class Slow:
+    """Shows the parts that begin with one of ``in_time``; for the others time runs out first.
+
+    :param under_way: whether that happens while a request is, or while one is held back.
+    """
+
+    def __init__(self, clock: Clock, in_time: Sequence[int], *, under_way: bool) -> None:
+        self._clock = clock
+        self._in_time = set(in_time)
+        self._is_under_way = under_way
+        self._change = threading.Condition()
+        self.is_over = threading.Event()
+        self.sizes: list[int] = []
+
+    def __call__(self, part: Sequence[int], look: Look) -> list[int]:
+        self.sizes.append(len(part))
+        with look.request():
+            if part[0] in self._in_time:
+                return self._show(part)
+            if self._is_under_way:
+                self._be_late()
+                self.is_over.wait(timeout=30)
+        self._be_late()
+        with look.request():
+            msg = "a request left after its look"
+            raise AssertionError(msg)
+
+    def _show(self, part: Sequence[int]) -> list[int]:
+        with self._change:
+            self._in_time.discard(part[0])
+            self._change.notify_all()
+        return list(part)
+
+    def _be_late(self) -> None:
+        with self._change:
+            self._change.wait_for(lambda: not self._in_time, timeout=30)
+            self._clock.at += 9.5
+
+
+def test_what_is_late_is_left_in_order_and_the_rest_is_shown(make: Make, clock: Clock) -> None:
+    seen = make(Slow(clock, [0, 100, 300, 500, 600], under_way=False)).at(PEOPLE)
+    shown = [*range(200), *range(300, 400), *range(500, 700)]
+    assert seen.shown == shown
+    assert seen.left == [each for each in PEOPLE if each not in set(shown)]
+    assert seen.began == 1_000.0
+
+
+def test_a_look_is_as_large_as_was_shown_in_time_and_grows_again(make: Make, clock: Clock) -> None:
+    slow = Slow(clock, [0, 100, 200], under_way=False)
+    answers: list[Callable[..., list[int]]] = [slow]
+
+    def see(part: Sequence[int], look: Look) -> list[int]:
+        return answers[-1](part, look)
+
+    looks = make(see)
+    looks.at(PEOPLE)
+    answers.append(fast)
+    assert [len(looks.at(PEOPLE).shown) for _ in range(4)] == [300, 600, 1_000, 1_000]
+
+
+def fast(part: Sequence[int], look: Look) -> list[int]:
+    with look.request():
+        return list(part)
+
+
+@pytest.mark.parametrize(
+    ("under_way", "words"), [(True, "Klaviyo answers slowly"), (False, "rate limits are used up")]
+)
+def test_a_look_in_vain_says_why_and_after_some_the_run_ends(
+    make: Make,
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    under_way: bool,
+    words: str,
+) -> None:
+    monkeypatch.setattr("airflow_provider_klaviyo.sync.subscriptions.looks._POLL", 0.01)
+    slow = Slow(clock, [], under_way=under_way)
+    looks = make(slow)
+
+    def in_vain() -> None:
+        seen = looks.at(PEOPLE)
+        assert (seen.shown, seen.left) == ([], list(PEOPLE))
+
+    for _ in range(11):
+        in_vain()
+        slow.is_over.set()
+        slow.is_over = threading.Event()
+    with pytest.raises(KlaviyoTimeout, match=words):
+        in_vain()
+    slow.is_over.set()
+    assert min(slow.sizes) == 10
+    assert len([line for line in caplog.messages if words in line]) == 11
+
+
+def test_an_error_ends_the_look_and_nothing_more_is_asked(make: Make) -> None:
+    asked: list[int] = []
+
+    def see(part: Sequence[int], look: Look) -> list[int]:
+        with look.request():
+            asked.append(part[0])
+            msg = "no"
+            raise KlaviyoError(msg)
+
+    with pytest.raises(KlaviyoError, match="no"):
+        make(see).at(PEOPLE)
+    assert asked == [0]
