@@ -1,15 +1,13 @@
-"""What many test modules stand on: local services, Klaviyo's schema, an Airflow of their own, and the closing list of
-what did not run.
+"""What many test modules stand on: local services, an Airflow of their own, and the closing list of what did not run.
 
 Services are looked for where they usually listen; elsewhere by ``KLAVIYO_TESTS_POSTGRES``, ``KLAVIYO_TESTS_MYSQL`` and
 ``KLAVIYO_TESTS_REDIS`` (URIs). What is absent skips its tests, unless ``KLAVIYO_TESTS_EXPECT`` (some of
-``postgres,mysql,redis,openapi``) names it: then it fails them. ``everything`` fails a run that skipped any test.
+``postgres,mysql,redis,browser``) names it: then it fails them. ``everything`` fails a run that skipped any test.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
 import shutil
 import socket
@@ -31,7 +29,6 @@ hypothesis.settings.register_profile("any machine", deadline=None)  # a slow mom
 hypothesis.settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parents[1]
-OPENAPI = ROOT.parent / "shared" / "klaviyo-openapi-2026-07-15.json"
 
 # Airflow reads its environment when it is first imported. Nothing of a user's own Airflow may be reached from a test.
 for _name in [name for name in os.environ if name.startswith("AIRFLOW")]:
@@ -99,15 +96,6 @@ def _is_expected(name: str) -> bool:
 
 
 # -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session")
-def openapi() -> dict[str, Any]:
-    """Klaviyo's OpenAPI description of revision 2026-07-15."""
-    path = Path(os.environ.get("KLAVIYO_OPENAPI") or OPENAPI)
-    if not path.exists():
-        absent("openapi", "Klaviyo's OpenAPI file is not at hand (set KLAVIYO_OPENAPI)")
-    return dict(json.loads(path.read_text()))
 
 
 @pytest.fixture(scope="session")

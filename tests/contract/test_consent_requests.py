@@ -1,4 +1,4 @@
-"""The bodies that change consent, held against Klaviyo's OpenAPI file and against its SDK's models."""
+"""The bodies that change consent, held against Klaviyo's schemas and against its SDK's models."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
+from airflow_provider_klaviyo.client.endpoints import SUBSCRIBE, UNSUBSCRIBE
 from airflow_provider_klaviyo.records.mapping import Columns, bind_only
 from airflow_provider_klaviyo.records.subscriptions.mapper import (
     FIELDS,
@@ -26,10 +27,7 @@ ROW: dict[str, object] = {
     "consented_at": dt.datetime(2026, 1, 31, 12, tzinfo=dt.UTC),
     "age_gated_date_of_birth": dt.date(1990, 1, 31),
 }
-PATHS = {
-    "subscribe": "/api/profile-subscription-bulk-create-jobs",
-    "unsubscribe": "/api/profile-subscription-bulk-delete-jobs",
-}
+ENDPOINTS = {"subscribe": SUBSCRIBE, "unsubscribe": UNSUBSCRIBE}
 MODELS = {"subscribe": "SubscriptionCreateJobCreateQuery", "unsubscribe": "SubscriptionDeleteJobCreateQuery"}
 
 
@@ -52,10 +50,9 @@ CASES = [
 
 @pytest.mark.parametrize(("mode", "channels", "list_id", "is_historical"), CASES)
 def test_bodies_fit_the_schema(
-    openapi: dict[str, Any], mode: str, channels: tuple[str, ...], list_id: str | None, is_historical: bool
+    facts: dict[str, Any], mode: str, channels: tuple[str, ...], list_id: str | None, is_historical: bool
 ) -> None:
-    content = openapi["paths"][PATHS[mode]]["post"]["requestBody"]["content"]
-    schema = strict(content["application/vnd.api+json"]["schema"], openapi["components"]["schemas"])
+    schema = strict(facts["operations"][ENDPOINTS[mode].name]["request"], facts["schemas"])
     jsonschema.validate(body(mode, channels, list_id, is_historical=is_historical), schema)
 
 

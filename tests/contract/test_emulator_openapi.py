@@ -1,8 +1,7 @@
-"""The emulator against Klaviyo's OpenAPI file: its table of operations, and every success that it answers."""
+"""The emulator against the facts of Klaviyo's OpenAPI file: its table of operations, and every success it answers."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,6 +11,7 @@ import requests
 
 from airflow_provider_klaviyo.emulator import Emulator, ManualClock, Settings
 from airflow_provider_klaviyo.emulator.api.dispatch import OPERATIONS
+from airflow_provider_klaviyo.emulator.api.lists import MAX_MEMBERS
 from airflow_provider_klaviyo.emulator.api.operations import MAX_BODY_BYTES, Operation
 from airflow_provider_klaviyo.emulator.api.suppressions import MAX_PROFILES as MAX_SUPPRESSED
 from airflow_provider_klaviyo.emulator.requests.bulk_body import MAX_PROFILES
@@ -25,136 +25,132 @@ JOBS = "/api/profile-bulk-import-jobs"
 EVENT_JOBS = "/api/event-bulk-create-jobs"
 CONSENT_JOBS = "/api/profile-{}-bulk-{}-jobs"
 
-# In Klaviyo's file, but not in the part of it that is kept with this project.
-ELSEWHERE = {"get_list_ids_for_bulk_import_profiles_job", "get_profile_ids_for_bulk_import_profiles_job"}
-DESCRIBED = [operation for operation in OPERATIONS if operation.id not in ELSEWHERE]
+
+def _described(facts: dict[str, Any], operation: Operation) -> dict[str, Any]:
+    described: dict[str, Any] = facts["operations"][operation.id]
+    return described
 
 
-def _described(openapi: dict[str, Any], operation: Operation) -> dict[str, Any]:
-    found: dict[str, Any] = openapi["paths"][operation.path][operation.method.lower()]
-    return found
+def _parameters(facts: dict[str, Any], operation: Operation) -> dict[str, dict[str, Any]]:
+    parameters: dict[str, dict[str, Any]] = _described(facts, operation).get("query", {})
+    return parameters
 
 
-def _parameters(openapi: dict[str, Any], operation: Operation) -> dict[str, dict[str, Any]]:
-    described = _described(openapi, operation)["parameters"]
-    return {each["name"]: each for each in described if each["in"] == "query"}
-
-
-@pytest.mark.parametrize("operation", DESCRIBED, ids=lambda operation: operation.id)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
 class TestTable:
-    def test_an_operation_is_where_klaviyo_has_it(
-        self, openapi: dict[str, Any], operation: Operation
-    ) -> None:
-        assert _described(openapi, operation)["operationId"] == operation.id
+    def test_an_operation_is_where_klaviyo_has_it(self, facts: dict[str, Any], operation: Operation) -> None:
+        described = _described(facts, operation)
+        assert (operation.method, operation.path) == (described["method"], described["path"])
 
-    def test_it_asks_for_klaviyos_scopes(self, openapi: dict[str, Any], operation: Operation) -> None:
-        assert set(operation.scopes) == set(_described(openapi, operation)["x-klaviyo-scopes"])
+    def test_it_asks_for_klaviyos_scopes(self, facts: dict[str, Any], operation: Operation) -> None:
+        assert set(operation.scopes) == set(_described(facts, operation)["scopes"])
 
-    def test_it_has_klaviyos_rates(self, openapi: dict[str, Any], operation: Operation) -> None:
+    def test_it_has_klaviyos_rates(self, facts: dict[str, Any], operation: Operation) -> None:
         rates = {"burst": f"{operation.rates.burst}/s", "steady": f"{operation.rates.steady}/m"}
         if operation.rates.daily is not None:
             rates["daily"] = f"{operation.rates.daily}/d"
-        assert rates == _described(openapi, operation)["x-klaviyo-ratelimit"]
+        assert rates == _described(facts, operation)["rates"]
 
     def test_costly_parameters_lower_the_rates_as_described(
-        self, openapi: dict[str, Any], operation: Operation
+        self, facts: dict[str, Any], operation: Operation
     ) -> None:
-        text = _described(openapi, operation)["description"]
-        parameter = r"`([\w-]+(?:\[\w+\])?)=(\w+)` parameter in your API request:"
-        pattern = parameter + r"<br>Burst: `(\d+)/s`<br>Steady: `(\d+)/m`"
+        lowered = _described(facts, operation).get("lowered", {})  # says `list` where the value is `lists`
         described = {
-            (name, value.rstrip("s"), int(burst), int(steady))
-            for name, value, burst, steady in re.findall(pattern, text)
+            (parameter.rstrip("s"), rates["burst"], rates["steady"]) for parameter, rates in lowered.items()
         }
         ours = {
-            (name, value.rstrip("s"), rates.burst, rates.steady) for name, value, rates in operation.lowered
+            (f"{name}={value}".rstrip("s"), f"{rates.burst}/s", f"{rates.steady}/m")
+            for name, value, rates in operation.lowered
         }
         assert ours <= described
-        for name, value, *_ in described - ours:  # not lowered, because not accepted
+        for parameter, *_ in described - ours:  # not lowered, because not accepted
+            name, _, value = parameter.partition("=")
             assert name not in operation.query.parameters or value == "segment"
 
     def test_it_understands_no_parameter_that_klaviyo_does_not(
-        self, openapi: dict[str, Any], operation: Operation
+        self, facts: dict[str, Any], operation: Operation
     ) -> None:
-        assert operation.query.parameters <= set(_parameters(openapi, operation))
+        assert operation.query.parameters <= set(_parameters(facts, operation))
 
-    def test_its_choices_are_klaviyos(self, openapi: dict[str, Any], operation: Operation) -> None:
-        parameters, rules = _parameters(openapi, operation), operation.query
+    def test_its_choices_are_klaviyos(self, facts: dict[str, Any], operation: Operation) -> None:
+        parameters, rules = _parameters(facts, operation), operation.query
         for kind, names in rules.fields.items():
-            assert names <= set(parameters[f"fields[{kind}]"]["schema"]["items"]["enum"])
+            assert names <= set(parameters[f"fields[{kind}]"]["items"]["enum"])
         for kind, names in rules.additional.items():
-            assert names == set(parameters[f"additional-fields[{kind}]"]["schema"]["items"]["enum"])
+            assert names == set(parameters[f"additional-fields[{kind}]"]["items"]["enum"])
         if rules.include:
-            assert rules.include <= set(parameters["include"]["schema"]["items"]["enum"])
+            assert rules.include <= set(parameters["include"]["items"]["enum"])
         if rules.sort:
-            assert set(rules.sort) <= set(parameters["sort"]["schema"]["enum"])
+            assert set(rules.sort) <= set(parameters["sort"]["enum"])
 
-    def test_its_pages_are_klaviyos(self, openapi: dict[str, Any], operation: Operation) -> None:
-        schema = _parameters(openapi, operation).get("page[size]", {}).get("schema")
+    def test_its_pages_are_klaviyos(self, facts: dict[str, Any], operation: Operation) -> None:
+        schema = _parameters(facts, operation).get("page[size]")
         page = operation.query.page
         assert (schema is None) is (page is None)
         if page is not None:
             assert (page.default, page.largest) == (schema["default"], schema["maximum"])
+        told = _described(facts, operation).get("limits", {}).get("page")
+        if operation.query.fixed_page and told is not None:
+            assert operation.query.fixed_page == told
 
-    def test_its_filters_are_klaviyos(self, openapi: dict[str, Any], operation: Operation) -> None:
-        text = _parameters(openapi, operation).get("filter", {}).get("description", "")
-        described = {
-            field: set(re.findall(r"`([\w-]+)`", operators))
-            for field, operators in re.findall(r"<br>`([\w.]+)`: ((?:`[\w-]+`(?:, )?)+)", text)
-        }
+    def test_its_filters_are_klaviyos(self, facts: dict[str, Any], operation: Operation) -> None:
+        described = _described(facts, operation).get("filters", {})
         for field, rule in operation.query.filters.items():
-            assert set(rule.operators) == described[field]
+            assert set(rule.operators) == set().union(*described[field]["operators"].values())
 
 
-def test_the_limits_of_a_bulk_import_are_klaviyos(openapi: dict[str, Any]) -> None:
-    text = openapi["paths"][JOBS]["post"]["description"]
-    assert (MAX_PROFILES, MAX_BODY_BYTES, MAX_PROFILE_BYTES) == (10_000, 5_000_000, 100_000)
-    assert "Accepts up to 10,000 profiles" in text
-    assert "payload size is 5MB" in text
-    assert "per-profile is 100KB" in text
+def test_the_limits_of_profiles_are_klaviyos(facts: dict[str, Any]) -> None:
+    operations = facts["operations"]
+    told = {"records": MAX_PROFILES, "bytes": MAX_BODY_BYTES, "record_bytes": MAX_PROFILE_BYTES}
+    assert operations["bulk_import_profiles"]["limits"] == told
+    for one in ("create_profile", "update_profile", "create_or_update_profile"):
+        assert operations[one]["limits"] == {"bytes": MAX_PROFILE_BYTES}
 
 
-def test_the_limits_of_events_are_klaviyos(openapi: dict[str, Any]) -> None:
-    text = openapi["paths"][EVENT_JOBS]["post"]["description"]
-    schemas = openapi["components"]["schemas"]
+def test_the_limits_of_lists_are_klaviyos(facts: dict[str, Any]) -> None:
+    for change in ("add_profiles_to_list", "remove_profiles_from_list"):
+        assert facts["operations"][change]["limits"] == {"records": MAX_MEMBERS}
+
+
+def test_the_limits_of_events_are_klaviyos(facts: dict[str, Any]) -> None:
+    told = {"records": MAX_EVENTS, "bytes": MAX_BODY_BYTES, "text_bytes": MAX_TEXT_BYTES}
+    schemas = facts["schemas"]
     event = schemas["EventCreateQueryV2ResourceObject"]["properties"]["attributes"]["properties"]
     metric = schemas["MetricCreateQueryResourceObject"]["properties"]["attributes"]["properties"]
-    assert f"up to {MAX_EVENTS:,} events per request" in text
-    assert "payload size is 5MB" in text
-    assert f"string cannot exceed {MAX_TEXT_BYTES // 1_000}KB" in text
-    assert f"must not exceed {MAX_PROPERTIES} properties" in event["properties"]["description"]
-    assert f"less than {NAME_LIMIT} characters" in metric["name"]["description"]
+    assert facts["operations"]["bulk_create_events"]["limits"] == told
+    assert event["properties"]["maxProperties"] == MAX_PROPERTIES
+    assert metric["name"]["maxLength"] == NAME_LIMIT - 1
 
 
-def test_the_limits_of_consent_are_klaviyos(openapi: dict[str, Any]) -> None:
+def test_the_limits_of_consent_are_klaviyos(facts: dict[str, Any]) -> None:
     limits = {
-        ("subscription", "create"): f"submitted for subscription: {SUBSCRIBE.limit}",
-        ("subscription", "delete"): f"profiles per call: {UNSUBSCRIBE.limit}",
-        ("suppression", "create"): f"per request limit: {MAX_SUPPRESSED}",
-        ("suppression", "delete"): f"per request limit: {MAX_SUPPRESSED}",
+        "bulk_subscribe_profiles": SUBSCRIBE.limit,
+        "bulk_unsubscribe_profiles": UNSUBSCRIBE.limit,
+        "bulk_suppress_profiles": MAX_SUPPRESSED,
+        "bulk_unsuppress_profiles": MAX_SUPPRESSED,
     }
-    for names, words in limits.items():
-        assert words in openapi["paths"][CONSENT_JOBS.format(*names)]["post"]["description"]
+    for name, limit in limits.items():
+        assert facts["operations"][name]["limits"] == {"records": limit}
 
 
 # ------------------------------------------------------------------------------------------------------------
 
 
-def _plain(schema: Any, openapi: dict[str, Any]) -> Any:
-    """A schema of OpenAPI 3.0 as JSON Schema: references resolved, `nullable` spelt out, unknown members refused."""
+def _plain(schema: Any, schemas: dict[str, Any]) -> Any:
+    """A schema in OpenAPI's words as JSON Schema: references resolved, `nullable` spelt out."""
     if isinstance(schema, list):
-        return [_plain(each, openapi) for each in schema]
+        return [_plain(each, schemas) for each in schema]
     if not isinstance(schema, dict):
         return schema
     if "$ref" in schema:
-        target = openapi["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
-        return _plain(target | {name: schema[name] for name in schema if name != "$ref"}, openapi)
+        target = schemas[schema["$ref"]]
+        return _plain(target | {name: schema[name] for name in schema if name != "$ref"}, schemas)
     if "allOf" in schema:
         merged: dict[str, Any] = {}
         for part in schema["allOf"]:
-            merged = _merged(merged, _plain(part, openapi))
+            merged = _merged(merged, _plain(part, schemas))
         return merged
-    plain = {name: _plain(value, openapi) for name, value in schema.items()}
+    plain = {name: _plain(value, schemas) for name, value in schema.items()}
     if plain.get("nullable") is True:
         plain = {"anyOf": [{"type": "null"}, plain]}
     return plain
@@ -180,11 +176,11 @@ def _closed(schema: Any) -> Any:
     return closed
 
 
-def _schema(openapi: dict[str, Any], operation: Operation, status: int) -> Any:
-    content = _described(openapi, operation)["responses"][str(status)].get("content")
-    if content is None:
+def _schema(facts: dict[str, Any], operation: Operation, status: int) -> Any:
+    answer = _described(facts, operation)["answers"][str(status)]
+    if answer is None:
         return None
-    schema = _closed(_plain(content["application/vnd.api+json"]["schema"], openapi))
+    schema = _closed(_plain(answer, facts["schemas"]))
     for name in ("next", "prev"):  # null on the wire, as recorded from live answers; the file says text only
         links = schema["properties"].get("links", {}).get("properties", {})
         if name in links:
@@ -383,6 +379,12 @@ CALLS: dict[str, Callable[[World], list[requests.Response]]] = {
     ],
     "get_errors_for_bulk_import_profiles_job": lambda w: [w.send("GET", f"{JOBS}/{w.job}/import-errors")],
     "get_list_for_bulk_import_profiles_job": lambda w: [w.send("GET", f"{JOBS}/{w.job}/lists")],
+    "get_list_ids_for_bulk_import_profiles_job": lambda w: [
+        w.send("GET", f"{JOBS}/{w.job}/relationships/lists")
+    ],
+    "get_profile_ids_for_bulk_import_profiles_job": lambda w: [
+        w.send("GET", f"{JOBS}/{w.job}/relationships/profiles")
+    ],
     "get_profiles_for_bulk_import_profiles_job": lambda w: [
         w.send("GET", f"{JOBS}/{w.job}/profiles", **MORE)
     ],
@@ -448,13 +450,13 @@ CALLS: dict[str, Callable[[World], list[requests.Response]]] = {
 }
 
 
-@pytest.mark.parametrize("operation", DESCRIBED, ids=lambda operation: operation.id)
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.id)
 def test_every_success_is_one_that_klaviyo_describes(
-    openapi: dict[str, Any], world: World, operation: Operation
+    facts: dict[str, Any], world: World, operation: Operation
 ) -> None:
     for response in CALLS[operation.id](world):
         assert response.status_code < 300, response.text
-        schema = _schema(openapi, operation, response.status_code)
+        schema = _schema(facts, operation, response.status_code)
         if schema is None:
             assert response.content == b""
         else:
@@ -472,20 +474,18 @@ def test_every_success_is_one_that_klaviyo_describes(
     ],
 )
 def test_every_refusal_is_one_that_klaviyo_describes(
-    openapi: dict[str, Any], world: World, method: str, path: str, status: int
+    facts: dict[str, Any], world: World, method: str, path: str, status: int
 ) -> None:
     response = world.send(method, path)
     assert response.status_code == status
-    schema = openapi["components"]["responses"]["ClientError"]["content"]["application/vnd.api+json"][
-        "schema"
-    ]
-    jsonschema.Draft202012Validator(_plain(schema, openapi)).validate(response.json())
+    schema = _plain(facts["refusal"], facts["schemas"])
+    jsonschema.Draft202012Validator(schema).validate(response.json())
 
 
 def test_what_klaviyos_schema_takes_for_a_profile_is_known_to_the_emulator(
-    openapi: dict[str, Any], world: World
+    facts: dict[str, Any], world: World
 ) -> None:
-    schemas = openapi["components"]["schemas"]
+    schemas = facts["schemas"]
     attributes = set(schemas["ProfileUpsertQueryResourceObject"]["properties"]["attributes"]["properties"])
     location = dict.fromkeys(schemas["ProfileLocation"]["properties"])
     document = _profile(
@@ -502,10 +502,10 @@ def test_what_klaviyos_schema_takes_for_a_profile_is_known_to_the_emulator(
     ],
 )
 def test_what_klaviyos_schema_takes_for_an_event_is_known_to_the_emulator(
-    openapi: dict[str, Any], world: World, path: str, model: str, body: Any
+    facts: dict[str, Any], world: World, path: str, model: str, body: Any
 ) -> None:
     """All of it, but for secondary addresses."""
-    schema = _closed(_plain(openapi["components"]["schemas"][model], openapi))
+    schema = _closed(_plain(facts["schemas"][model], facts["schemas"]))
     jsonschema.Draft202012Validator(schema).validate(body)
     assert _unsaid(schema, body) <= {"patch_identifiers", *LOCATION}
     assert world.send("POST", path, body).status_code == 202
@@ -530,11 +530,11 @@ def _unsaid(schema: Any, value: Any) -> set[str]:
     ],
 )
 def test_what_klaviyos_schema_takes_for_consent_is_known_to_the_emulator(
-    openapi: dict[str, Any], world: World, verb: str, model: str, person: Any, more: Any
+    facts: dict[str, Any], world: World, verb: str, model: str, person: Any, more: Any
 ) -> None:
     """All of it, but for the channels that the emulated account has not."""
     body = world.consent_body("subscription", verb, person, **more)
-    schema = _plain(openapi["components"]["schemas"][model], openapi)
+    schema = _plain(facts["schemas"][model], facts["schemas"])
     jsonschema.Draft202012Validator(_closed(schema)).validate(body)
     attributes = schema["properties"]["data"]["properties"]["attributes"]["properties"]
     assert set(body["data"]["attributes"]) == set(attributes)
