@@ -1,0 +1,51 @@
+"""How a Dag is tested with the emulator, as docs/testing.md shows it."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+# [START klaviyo_pytest]
+import pytest
+
+try:
+    from airflow.dag_processing.dagbag import DagBag
+except ImportError:  # Airflow 3.1
+    from airflow.models.dagbag import DagBag
+
+from airflow_provider_klaviyo.emulator import Emulator, Fault, FaultKind, Settings
+
+
+@pytest.fixture
+def klaviyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with Emulator(Settings(job_seconds=0)) as emulator:
+        connection = {"conn_type": "klaviyo", "host": emulator.url, "password": emulator.api_key}
+        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
+        yield emulator
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "shop.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE customers (id, email, first_name, tier, lifetime_value)")
+        database.execute("INSERT INTO customers VALUES (1, 'ada@shop.io', 'Ada', 'gold', 12.5)")
+    database.close()
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "klaviyo"))
+
+
+@pytest.mark.airflow
+@pytest.mark.slow
+def test_customers_arrive_although_klaviyo_fails_once(klaviyo: Emulator, shop: None) -> None:
+    klaviyo.inject(Fault(FaultKind.STATUS, operation="bulk_import_profiles", status=503))
+
+    run = DagBag().dags["klaviyo_only_changes"].test()
+
+    assert run.state == "success"
+    (ada,) = klaviyo.profiles()
+    assert ada["properties"] == {"Tier": "gold", "Lifetime value": 12.5}
+    assert [request.status for request in klaviyo.requests("bulk_import_profiles")] == [503, 202, 202]
+    # [END klaviyo_pytest]
