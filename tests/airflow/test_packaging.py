@@ -58,7 +58,7 @@ def test_sdist_holds_what_its_tests_need(distributions: Path) -> None:
         "run.py",
         "docker-compose.yaml",
         "tests/conftest.py",
-    } <= names
+    } | {str(page.relative_to(ROOT)) for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"))} <= names
     assert not [
         name for name in names if "__pycache__" in name or name.startswith((".venv", ".demo", ".git/"))
     ]

@@ -1,9 +1,12 @@
-"""What may be seen in a log."""
+"""What may be seen in a log, and the tree of errors."""
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
+from airflow_provider_klaviyo import exceptions
 from airflow_provider_klaviyo.exceptions import mask
 
 
@@ -39,3 +42,9 @@ def test_addresses_numbers_and_keys_are_masked(secret: str) -> None:
 )
 def test_other_words_stay(told: str) -> None:
     assert mask(told) == told
+
+
+def test_the_tree_of_errors_is_complete() -> None:
+    drawn = set(re.findall(r"Klaviyo\w+", (exceptions.__doc__ or "")))
+    defined = {name for name in vars(exceptions) if name.startswith("Klaviyo")}
+    assert defined == drawn

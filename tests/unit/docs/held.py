@@ -1,0 +1,479 @@
+"""Every table of the documentation, and the code that it is held to: a row for each thing, and none beside."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib
+import inspect
+import json
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Mapping
+from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from airflow_provider_klaviyo import exceptions
+from airflow_provider_klaviyo._compat import AirflowFailException
+from airflow_provider_klaviyo.cli.state import _parser as state_parser
+from airflow_provider_klaviyo.client import endpoints
+from airflow_provider_klaviyo.connection import (
+    EXTRA_FIELDS,
+    HIDDEN_FIELDS,
+    RELABELING,
+    config_of,
+    rate_limit_conn_id,
+)
+from airflow_provider_klaviyo.emulator import Emulator, Fault, FaultKind, IncidentKind, Settings
+from airflow_provider_klaviyo.emulator.__main__ import _parser as emulator_parser
+from airflow_provider_klaviyo.emulator.server.control import _ACTIONS, PREFIX
+from airflow_provider_klaviyo.get_provider_info import get_provider_info
+from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
+from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
+from airflow_provider_klaviyo.operators.failures import no_retry_in_vain
+from airflow_provider_klaviyo.operators.lists import MODES
+from airflow_provider_klaviyo.records.events.mapping import EVENT_FIELDS
+from airflow_provider_klaviyo.records.profiles.mapper import FIELDS as PROFILE_FIELDS
+from airflow_provider_klaviyo.records.record import Problem
+from airflow_provider_klaviyo.records.subscriptions.mapper import FIELDS as SUBSCRIPTION_FIELDS
+from airflow_provider_klaviyo.records.subscriptions.mapper import SUBSCRIBE, UNSUBSCRIBE
+from airflow_provider_klaviyo.records.values.columns import to_json_values
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Verdict
+from airflow_provider_klaviyo.sync.rejects import RejectsFile
+from airflow_provider_klaviyo.sync.report import SyncReport
+from tests.unit.docs.pages import Table, code_in
+from tests.unit.docs.source import is_said, reason_words, told_beside_the_counts
+
+Check = Callable[[Table], None]
+
+
+def written(value: object) -> str:
+    """A value as the tables write it."""
+    return f"`{repr(value).replace(chr(39), chr(34))}`"
+
+
+def same(found: Iterable[str], expected: Collection[str]) -> None:
+    """Each of what is expected is there once, and nothing else."""
+    listed = sorted(found)
+    assert listed == sorted(expected)
+
+
+def words(table: Table) -> list[str]:
+    """The words in code of the first column."""
+    return [word for row in table.rows for word in code_in(row.cells[0])]
+
+
+# --- operators, sensors, the hook ---------------------------------------------------------------------------------
+
+
+def documented_classes() -> dict[str, type]:
+    """The operators and sensors that Airflow is told of, by their names below the package."""
+    info = get_provider_info()
+    found: dict[str, type] = {}
+    for kind in ("operators", "sensors"):
+        for path in (path for each in info[kind] for path in each["python-modules"]):
+            module = importlib.import_module(path)
+            own = [each for each in vars(module).values() if getattr(each, "__module__", "") == path]
+            for each in own:
+                if hasattr(each, "template_fields"):
+                    found[f"{path.partition('.')[2]}.{each.__name__}"] = each
+    return found
+
+
+CLASSES = documented_classes()
+OURS = {each.__name__: each for each in (KlaviyoSyncOperator, *CLASSES.values())}
+
+
+def own_parameters(kind: type) -> dict[str, inspect.Parameter]:
+    """What the constructor of a class itself takes by name."""
+    taken = inspect.signature(kind.__dict__["__init__"]).parameters if "__init__" in kind.__dict__ else {}
+    return {name: each for name, each in taken.items() if each.kind is each.KEYWORD_ONLY}
+
+
+def all_parameters(kind: type) -> dict[str, inspect.Parameter]:
+    """The same with what its bases in this package take."""
+    ours = [each for each in kind.__mro__ if each.__module__.startswith("airflow_provider_klaviyo")]
+    return {name: each for one in reversed(ours) for name, each in own_parameters(one).items()}
+
+
+def parameters_of(kind: type, common: type | None = None) -> Check:
+    """A table of all parameters of a class, but for those that have their table at a common base."""
+    elsewhere = all_parameters(common) if common else {}
+    taken = {name: each for name, each in all_parameters(kind).items() if name not in elsewhere}
+    expected = {
+        name: (
+            "required" if each.default is each.empty else written(each.default),
+            "yes" if name in getattr(kind, "template_fields", ()) else "",
+        )
+        for name, each in taken.items()
+    }
+
+    def check(table: Table) -> None:
+        same(words(table), expected)
+        for row in table.rows:
+            (name,), default, templated, meaning = code_in(row.cells[0]), *row.cells[1:]
+            assert (default, templated) == expected[name], name
+            assert meaning, name
+        if common:
+            section = table.before.rpartition("\n## ")[2]
+            assert "#parameters-of-all-syncs)" in section, "where are the parameters of all syncs?"
+
+    return check
+
+
+def operators_and_sensors(table: Table) -> None:
+    same(words(table), CLASSES)
+
+
+def hook_parameters(table: Table) -> None:
+    same(words(table), ["klaviyo_conn_id"])
+    (row,) = table.rows
+    default = inspect.signature(KlaviyoHook.__init__).parameters["klaviyo_conn_id"].default
+    assert row.cells[1] == written(default)
+
+
+_NOT_FOR_TASKS = {"get_conn", "check_account", "account_id"}
+"""Airflow's own name for ``get_client``, and what syncs ask."""
+
+
+def hook_calls(table: Table) -> None:
+    calls = {
+        name: [
+            each.name if each.default is each.empty else f"{each.name}={written(each.default).strip('`')}"
+            for each in list(inspect.signature(call).parameters.values())[1:]
+        ]
+        for name, call in vars(KlaviyoHook).items()
+        if inspect.isfunction(call) and not name.startswith("_") and name not in _NOT_FOR_TASKS
+    }
+    same(words(table), calls)
+    for row in table.rows:
+        (name,) = code_in(row.cells[0])
+        assert code_in(row.cells[1]) == calls[name], name
+
+
+# --- connection, configuration, commands --------------------------------------------------------------------------
+
+
+def connection(table: Table) -> None:
+    standard = {"host", "schema", "login", "password", "port", "extra"} - set(HIDDEN_FIELDS)
+    same(words(table), [*standard, *(field.name for field in EXTRA_FIELDS)])
+    empty: Any = SimpleNamespace(conn_id="x", password="pk_x", host="", port=None, schema="", extra_dejson={})
+    config = config_of(empty)
+    for row in table.rows:
+        name = code_in(row.cells[0])[0]
+        if name in standard:
+            assert RELABELING[name] in row.cells[0]
+            continue
+        value = rate_limit_conn_id(empty) if name == "rate_limit_conn_id" else getattr(config, name)
+        number = f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
+        assert row.cells[1] == (number if value else "none"), name
+
+
+def scopes(table: Table) -> None:
+    *rows, last = table.rows
+    same((row.cells[0] for row in rows), endpoints.SCOPES)
+    for row in rows:
+        assert code_in(row.cells[1]) == list(endpoints.scopes_of(row.cells[0]))
+    assert {"account_id", "only_changes"} == set(code_in(last.cells[0]))
+    assert code_in(last.cells[1]) == list(endpoints.GET_ACCOUNTS.scopes)
+
+
+def configuration(table: Table) -> None:
+    options = get_provider_info()["config"]["klaviyo"]["options"]
+    same(words(table), [f"[klaviyo] {name}" for name in options])
+    for row in table.rows:
+        default = options[code_in(row.cells[0])[0].split()[1]]["default"]
+        assert row.cells[1] == (f"`{default}`" if default else "empty")
+
+
+def _actions(parser: argparse.ArgumentParser) -> list[argparse.Action]:
+    return [each for each in parser._actions if not isinstance(each, argparse._HelpAction)]
+
+
+def _commands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.ArgumentParser]:
+    (choices,) = (each.choices for each in parser._actions if isinstance(each, argparse._SubParsersAction))
+    return dict(choices)
+
+
+def state_commands(table: Table) -> None:
+    commands = _commands(_commands(state_parser())["state"])
+    same(words(table), commands)
+    for row in table.rows:
+        actions = _actions(commands[code_in(row.cells[0])[0]])
+        same(code_in(row.cells[1]), [(*each.option_strings, each.dest)[0] for each in actions])
+        assert row.cells[2]
+
+
+def emulator_options(table: Table) -> None:
+    said = {"host": "loopback", "port": "a free one", "seed": "nobody"}
+    actions = {each.option_strings[0]: each for each in _actions(emulator_parser())}
+    same(words(table), actions)
+    for row in table.rows:
+        action = actions[code_in(row.cells[0])[0]]
+        assert row.cells[1] == said.get(action.dest, f"`{action.default}`"), action.dest
+        assert all(f"`{each}`" in row.cells[2] for each in action.choices or ())
+
+
+# --- the emulator -------------------------------------------------------------------------------------------------
+
+
+def fields_of(kind: Any) -> Check:
+    """A table of the fields of a dataclass with their defaults."""
+
+    def default(field: dataclasses.Field[Any]) -> str:
+        if field.default is not dataclasses.MISSING:
+            return written(field.default)
+        is_required = field.default_factory is dataclasses.MISSING
+        return "required" if is_required else written(field.default_factory())  # type: ignore[misc]
+
+    expected = {field.name: default(field) for field in dataclasses.fields(kind)}
+
+    def check(table: Table) -> None:
+        same(words(table), expected)
+        for row in table.rows:
+            assert row.cells[1] == expected[code_in(row.cells[0])[0]], row.cells[0]
+            assert row.cells[2]
+
+    return check
+
+
+def words_are(expected: Collection[str]) -> Check:
+    """A table whose first column has each of these words once."""
+    return lambda table: same(words(table), expected)
+
+
+def emulator_methods() -> set[str]:
+    """What tests may use of the emulator."""
+    return {name for kind in Emulator.__mro__[:-1] for name in vars(kind) if not name.startswith("_")}
+
+
+# --- fields and values --------------------------------------------------------------------------------------------
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+VALUES: Mapping[str, list[object]] = {
+    "timestamp with zone": [datetime(2026, 1, 31, 9, 30, tzinfo=timezone(timedelta(hours=-5)))],
+    "timestamp without zone": [datetime(2026, 7, 31, 9, 30)],
+    "MySQL's and MariaDB's `TIMESTAMP`": [datetime(2026, 1, 31, 9, 30, tzinfo=UTC)],
+    "date": [date(2026, 1, 31)],
+    "numeric": [Decimal("12.50")],
+    "integer": [42],
+    "boolean": [True],
+    "text, UUID": ["gold"],
+    "array": [["a", "b"]],
+    "JSON": [{"size": "L"}],
+    "NaN, Infinity, binary, interval": [float("nan"), float("inf"), b"\0", timedelta(1)],
+    "what the driver cannot read: text in another encoding, dates beyond Python's years 1 to 9999": [],
+    "NULL": [None],
+}
+
+
+def sql_types(table: Table) -> None:
+    same(table.column("SQL"), VALUES)
+    encode = msgspec.json.Encoder(decimal_format="number").encode
+    for row in table.rows:
+        sql, _, example = row.cells
+        values, reasons = to_json_values(VALUES[sql], timezone=BERLIN)
+        sent = [encode(value).decode() for value in values if value is not None]
+        assert code_in(example) == sent, sql
+        assert len(reasons) == (len(VALUES[sql]) if "left out with a reason (" in row.cells[1] else 0)
+    assert to_json_values([UUID(int=0)], timezone=BERLIN)[0] == [str(UUID(int=0))]
+
+
+def list_modes(table: Table) -> None:
+    same(table.column("`mode`"), [*(f"`{mode}`" for mode in MODES), "`mirror`, `strict=True`"])
+
+
+def subscription_modes(table: Table) -> None:
+    ways = {
+        SUBSCRIBE: (" with a list", ", `historical_import`", ", `globally=True`"),
+        UNSUBSCRIBE: (" with a list", ", `globally=True`"),
+    }
+    same(table.column(""), [f"`{mode}`{way}" for mode, each in ways.items() for way in each])
+
+
+def ceilings(table: Table) -> None:
+    """Klaviyo's requests a minute, times what one of them holds."""
+
+    def per_minute(endpoint: endpoints.Endpoint, records: int = 0) -> str:
+        return f"{endpoint.rates[1].limit * (records or endpoint.max_records):,}"
+
+    looks = per_minute(endpoints.GET_PROFILES, 100)
+    expected = {
+        "profiles": (per_minute(endpoints.IMPORT_PROFILES),),
+        "events": (per_minute(endpoints.CREATE_EVENTS),),
+        "lists": (f"{per_minute(endpoints.IMPORT_PROFILES)} added", f"{looks} removed"),
+        "subscriptions": (per_minute(endpoints.SUBSCRIBE), f"{looks} with the guard"),
+    }
+    same(table.column("sync type"), expected)
+    for row in table.rows:
+        assert all(number in row.cells[1] for number in expected[row.cells[0]])
+
+
+# --- what comes out -----------------------------------------------------------------------------------------------
+
+
+def report() -> SyncReport:
+    return SyncReport("profiles", "upsert", RejectsFile(Path("nowhere")), waits=False)
+
+
+def report_keys() -> set[str]:
+    """What a report file has besides the summary."""
+    return (set(report().details()) - set(report().as_dict())) | {"notice"} | _told()
+
+
+def _told() -> set[str]:
+    return told_beside_the_counts() - {"live", "backfill"}  # inside of ``events``
+
+
+def report_table(table: Table) -> None:
+    same(words_of_keys(table), report_keys())
+
+
+def words_of_keys(table: Table) -> list[str]:
+    return [word for row in table.rows for word in code_in(row.cells[0])]
+
+
+def rejects(table: Table) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = RejectsFile(Path(folder) / "rejects.jsonl")
+        file.write(Verdict(1, (), Outcome.SKIPPED, (Problem("", ""),)))
+        file.close()
+        line = json.loads((Path(folder) / "rejects.jsonl").read_text())
+    same(words(table), line)
+
+
+def reasons(table: Table) -> None:
+    parameters = {name for kind in OURS.values() for name in all_parameters(kind)}
+    same(words(table), reason_words() - _told() - parameters)
+
+
+def exception_table(table: Table) -> None:
+    classes = {name: each for name, each in vars(exceptions).items() if name.startswith("Klaviyo")}
+    same(words(table), classes)
+    for row in table.rows:
+        (name,) = code_in(row.cells[0])
+        assert row.cells[1] == ("yes" if _is_tried_again(classes[name]) else "no"), name
+
+
+def _is_tried_again(kind: type[exceptions.KlaviyoError]) -> bool:
+    error = kind("", {}) if kind is exceptions.KlaviyoSyncFailed else kind("")  # type: ignore[call-arg, arg-type]
+    try:
+        with no_retry_in_vain():
+            raise error
+    except AirflowFailException:
+        return False
+    except exceptions.KlaviyoError:
+        return True
+
+
+MESSAGES = {
+    "messages about rows": (
+        "… rows were rejected, and max_rejected=… allows …",
+        "… rows have no verdict …",
+        "new_word: Klaviyo says … of consent",
+        "opted_out: |suppressed| (|USER_SUPPRESSED|)",
+    ),
+    "messages about the connection": (
+        "Klaviyo does not accept the private API key …",
+        "The key … may not use … It needs the scopes …",
+        "Klaviyo does not permit … not about the scopes …",
+        "Klaviyo's API revision …| retires on …",
+        "… belongs to the Klaviyo account …, but the connection's account_id is …",
+        "Could not connect to …",
+        "Klaviyo failed …",
+        "Klaviyo throttled …",
+    ),
+    "messages about the query": (
+        "The mapping does not fit: …",
+        "The encoding of this database is SQL_ASCII …",
+        "The query does more than read (…)",
+        "The query failed| after … rows",
+    ),
+    "messages about state": (
+        "The report cannot be written to| …",
+        "The state cannot be kept in| …",
+        "Nothing can be kept in| …",
+        "Notes for other syncs cannot be left in| …",
+        "Another run of this sync is under way: …",
+        "This run is older than the state: …",
+        "The state kept under this state_key is of another target: …",
+        "The state … belongs to …",
+        "The state is damaged: …",
+        "There is no state …, although an earlier run … succeeded",
+    ),
+    "messages about lists": (
+        "… people left the query, and max_removals=… permits …",
+        "The query returned no rows, and a mirror of nothing …",
+        "Klaviyo has … lists named …",
+        "… new lists a day …",
+        "List ID … does not exist.",
+        "List not found with id …",
+    ),
+}
+"""What people see when a task is red, in the package's or Klaviyo's words; | is where another text is put in."""
+
+
+def messages(name: str) -> Check:
+    """A table of messages, each of which the package says."""
+
+    def check(table: Table) -> None:
+        cells = table.column("what you see")
+        shown = [word for cell in cells for word in code_in(cell) if "@" not in word]
+        same(shown, [each.replace("|", "") for each in MESSAGES[name]])
+        for each in MESSAGES[name]:
+            assert is_said(each), each
+        assert all(row.cells[1] for row in table.rows)
+
+    return check
+
+
+# --- all of them --------------------------------------------------------------------------------------------------
+
+
+def _common(kind: type) -> type | None:
+    return KlaviyoSyncOperator if issubclass(kind, KlaviyoSyncOperator) else None
+
+
+CHECKS: dict[str, Check] = {
+    "operators and sensors": operators_and_sensors,
+    "parameters of KlaviyoSyncOperator": parameters_of(KlaviyoSyncOperator),
+    **{f"parameters of {kind.__name__}": parameters_of(kind, _common(kind)) for kind in CLASSES.values()},
+    "parameters of KlaviyoHook": hook_parameters,
+    "calls of KlaviyoHook": hook_calls,
+    "connection": connection,
+    "scopes": scopes,
+    "configuration": configuration,
+    "state commands": state_commands,
+    "emulator options": emulator_options,
+    "emulator settings": fields_of(Settings),
+    "emulator control": words_are([f"{verb} {PREFIX}/{name}" for verb, name in _ACTIONS]),
+    "emulator methods": words_are(emulator_methods()),
+    "incidents": words_are(list(IncidentKind)),
+    "fault kinds": words_are(list(FaultKind)),
+    "fault fields": fields_of(Fault),
+    "fields of profiles": words_are([*PROFILE_FIELDS, "properties.<name>"]),
+    "fields of events": words_are([*EVENT_FIELDS, "profile.<field>", "properties.<name>"]),
+    "fields of subscriptions": words_are(SUBSCRIPTION_FIELDS[SUBSCRIBE]),
+    "SQL types": sql_types,
+    "modes of lists": list_modes,
+    "modes of subscriptions": subscription_modes,
+    "ceilings": ceilings,
+    "summary": words_are(list(report().as_dict())),
+    "outcomes": words_are(list(Outcome)),
+    "reasons": reasons,
+    "report": report_table,
+    "rejects": rejects,
+    "exceptions": exception_table,
+    **{name: messages(name) for name in MESSAGES},
+}
+"""What holds each table, by its name."""
+
+FREE = {"Hightouch"}
+"""Tables that nothing in the code says."""
