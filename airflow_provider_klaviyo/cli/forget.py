@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.contacts.kept import as_kept
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.sync.rejects import make_private
@@ -24,7 +25,7 @@ class Person:
     def digests(self) -> list[int]:
         """How the state may know this person."""
         return [
-            person_hash(f"{field}\0{as_kept(field, [value.strip()])[0]}")
+            person_hash(Identity(field, str(as_kept(field, [value.strip()])[0])))
             for field, value in self.identifiers.items()
         ]
 

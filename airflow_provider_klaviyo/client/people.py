@@ -16,6 +16,7 @@ from airflow_provider_klaviyo.client.answers import (
 from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES, Endpoint
 from airflow_provider_klaviyo.client.filters import MOST_VALUES, any_of, in_filters
 from airflow_provider_klaviyo.client.klaviyo import During, KlaviyoClient
+from airflow_provider_klaviyo.identity import comparable
 
 Found = dict[str, list[Document]]
 """The profiles that each value found; addresses are in lower case."""
@@ -99,7 +100,7 @@ class _Search:
         return found, strangers
 
     def _key(self, value: str) -> str:
-        return value.lower() if self._field == "email" else value
+        return comparable(self._field, value)
 
     def _read(self, values: Sequence[str]) -> list[Document]:
         """Whom a filter finds, each once: who changes meanwhile is read twice, and the last reading counts."""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
 import msgspec
 
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.resources import without
 
 Row = tuple[object, ...]
@@ -24,7 +25,8 @@ class Problem(NamedTuple):
 class Record(msgspec.Struct, gc=False):
     """A row in Klaviyo's shape, encoded once: the bytes serve the size limits and the request body.
 
-    ``number`` is the row's place in the query's result, from 1; ``identity`` names the person;
+    ``number`` is the row's place in the query's result, from 1; ``identity`` names the person, as the text of an
+    ``Identity``: the value alone where it is one of the sync's own identifier, until a state asks for the whole;
     ``alone`` says that the record needs a request of its own. Where state is kept, ``meaning`` is what is sent in its
     one spelling, until it is hashed; ``key``, ``person`` and ``fingerprint`` are the hashes of the row's primary key,
     of the identity and of the meaning, and ``was_in_doubt`` says that an earlier try may have sent it.
@@ -42,17 +44,16 @@ class Record(msgspec.Struct, gc=False):
     meaning: bytes = b""
 
     @property
-    def once(self) -> str:
+    def once(self) -> Hashable:
         """What may be sent only once in a run: the person."""
         return self.identity
 
-    def known_by(self, identifier: str) -> str:
-        """The field that names the person; an identity tells it where it is not the sync's own, or state is kept."""
-        return self.named(identifier).partition("\0")[0]
+    def named(self, identifier: str) -> Identity:
+        """Whom the record is about.
 
-    def named(self, identifier: str) -> str:
-        """The identity with the field that it is a value of."""
-        return self.identity if "\0" in self.identity else f"{identifier}\0{self.identity}"
+        :param identifier: the sync's own, of which a value alone is one.
+        """
+        return Identity.of(self.identity, identifier)
 
     @property
     def originals(self) -> Sequence[Record]:
@@ -70,9 +71,9 @@ class Record(msgspec.Struct, gc=False):
         return self.body
 
     @property
-    def identities(self) -> list[str]:
-        """Whom the row may be about, as the state knows people: each identifier's name and its value."""
-        return [self.identity]
+    def identities(self) -> list[Identity]:
+        """Whom the row may be about; to be asked for where the identity is the whole text."""
+        return [Identity.of(self.identity)]
 
     def leave_out(self, fields: Collection[str]) -> None:
         """Send the person without these fields, named as in a mapping."""

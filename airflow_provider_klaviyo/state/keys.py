@@ -10,6 +10,7 @@ import struct
 from collections.abc import Sequence
 from hashlib import blake2b
 
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.values.key_text import key_text
 
 _BYTES = 8
@@ -25,14 +26,19 @@ def key_hashes(keys: Sequence[tuple[object, ...]]) -> list[int | None]:
     return [None if None in key else _hashes([_encoded(key_text(key))])[0] for key in keys]
 
 
-def person_hash(identity: str) -> int:
-    """The hash of a person, written ``field NUL value``, the value as Klaviyo keeps it."""
-    return _hashes([_encoded(identity)])[0]
+def person_hash(identity: Identity) -> int:
+    """The hash of a person."""
+    return person_hashes([identity.text])[0]
 
 
-def person_hashes(identities: Sequence[str]) -> list[int]:
-    """The hashes of many people."""
-    return list(_hashes([_encoded(identity) for identity in identities]))
+def person_hashes(texts: Sequence[str]) -> list[int]:
+    """The hashes of many people, by the whole texts of their identities."""
+    return list(_hashes(list(map(_encoded, texts))))
+
+
+def asked_hash(channel: str, value: str) -> int:
+    """The hash of an address on a channel, under which it is remembered that somebody was asked there."""
+    return person_hash(Identity("asked", Identity(channel, value).text))
 
 
 def fingerprints(meanings: Sequence[bytes]) -> list[int]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.state.statements import PART, change, look_up, packed
 
 
@@ -102,10 +103,10 @@ class TrackedPeople:
         """The field that identifies them; None while there is nobody."""
         with self._lock:
             row = self._database.execute("SELECT identity FROM added LIMIT 1").fetchone()
-        return str(row[0]).partition("\0")[0] if row else None
+        return Identity.of(row[0]).field if row else None
 
     def identities(self, persons: Sequence[int]) -> dict[int, str]:
-        """Their identifiers, as ``field NUL value``."""
+        """Their identities, as whole texts."""
         with self._lock:
             return dict(
                 look_up(self._database, "SELECT person, identity FROM added WHERE person IN", persons)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import NamedTuple, Protocol
 
+from airflow_provider_klaviyo.identity import in_full
 from airflow_provider_klaviyo.records.record import Flawed, Problem, Record, Row
 from airflow_provider_klaviyo.records.values.unsendable import unreadable_in
-from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hashes
+from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hash, person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.table import Met
 from airflow_provider_klaviyo.sync.owners import KeptOwners, NoOwners, Owners
@@ -214,14 +215,10 @@ class OnlyChanges:
 
     def _identify(self, records: Sequence[Record]) -> None:
         """Write out who a record is about, as the state knows people: the identifier's name and its value."""
-        prefix = f"{self._identifier}\0"
         records = [record for record in records if not record.person]
-        for record in records:
-            if "\0" not in record.identity:
-                record.identity = prefix + record.identity
-        for record, person in zip(
-            records, person_hashes([record.identity for record in records]), strict=True
-        ):
+        texts = in_full([record.identity for record in records], self._identifier)
+        for record, text, person in zip(records, texts, person_hashes(texts), strict=True):
+            record.identity = text
             record.person = person
 
 
@@ -232,7 +229,7 @@ def fingerprints_of(records: Sequence[Record]) -> list[int]:
 
 def _is_about(record: Record, person: int) -> bool:
     """Whether a row is about somebody, be it by another identifier than the one that it is matched by now."""
-    return record.person == person or person in person_hashes(record.identities)
+    return record.person == person or person in map(person_hash, record.identities)
 
 
 def _keys(

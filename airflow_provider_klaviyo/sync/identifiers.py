@@ -56,7 +56,7 @@ class FurtherIdentifiers:
         for field, of_field in values.items():
             for place in self._others(field, of_field, persons):
                 fields = [field]
-                if records[place].identity.startswith(f"{field}\0"):
+                if records[place].named("").field == field:
                     namesakes.add(place)  # so it could bring others of its identifiers to that person
                     fields = [name for name in values if name != field and values[name][place] is not None]
                 for name in fields:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from airflow_provider_klaviyo.identity import in_full
 from airflow_provider_klaviyo.state.keys import person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 
@@ -67,8 +68,8 @@ class KeptOwners:
         """As the state has them."""
         if self._ledger.shared.is_empty():
             return {}
-        places = [place for place, value in enumerate(values) if value is not None]
-        hashes = dict(zip(places, _hashes(field, [values[place] for place in places]), strict=True))
+        present = {place: value for place, value in enumerate(values) if value is not None}
+        hashes = dict(zip(present, _hashes(field, list(present.values())), strict=True))
         owners = self._ledger.shared.owners(list(hashes.values()))
         return {place: owners[value] for place, value in hashes.items() if value in owners}
 
@@ -94,6 +95,6 @@ class KeptOwners:
         self._ledger.unshare(given_up)
 
 
-def _hashes(field: str, values: Values) -> list[int]:
+def _hashes(field: str, values: Sequence[str]) -> list[int]:
     """As the state knows people, so that somebody who is to be forgotten is found by any identifier."""
-    return person_hashes([f"{field}\0{value}" for value in values])
+    return person_hashes(in_full(values, field))

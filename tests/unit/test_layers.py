@@ -17,10 +17,10 @@ NAME = "airflow_provider_klaviyo"
 
 # A layer may import itself and what stands here.
 ALLOWED = {
-    "client": {"exceptions", "__init__"},
-    "records": {"exceptions"},
-    "sync": {"exceptions", "client", "records", "state"},
-    "state": {"exceptions", "records"},
+    "client": {"exceptions", "identity", "__init__"},
+    "records": {"exceptions", "identity"},
+    "sync": {"exceptions", "identity", "client", "records", "state"},
+    "state": {"exceptions", "identity", "records"},
     "emulator": {"__init__"},
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from airflow_provider_klaviyo.identity import comparable
 from airflow_provider_klaviyo.records.contacts.email import check_emails
 from airflow_provider_klaviyo.records.contacts.phone import PhoneNumbers
 
@@ -14,7 +15,7 @@ def as_kept(field: str, values: Sequence[str | None]) -> list[str | None]:
     """Values of an identifier as records have them; one that no record could have stays nearly as it is."""
     if field == "email":
         return [
-            kept or (value and value.lower())
+            kept or (value and comparable(field, value))
             for kept, value in zip(check_emails(values)[0], values, strict=True)
         ]
     if field == "phone_number":

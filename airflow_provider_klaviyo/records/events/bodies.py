@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS
 from airflow_provider_klaviyo.records.profiles.fields import Values
 from airflow_provider_klaviyo.records.record import Record
@@ -34,10 +35,10 @@ class EventRecord(Record):
     is_derived: bool = False
 
     @property
-    def once(self) -> str:
+    def once(self) -> Hashable:
         """Klaviyo knows an event by these; a derived id is one of its row, whoever the person is."""
         person = "" if self.is_derived else self.identity
-        return f"{self.metric}\0{self.unique_id}\0{person}"
+        return (self.metric, self.unique_id, person)
 
     @property
     def size(self) -> int:
@@ -50,11 +51,11 @@ class EventRecord(Record):
         return self.body
 
     @property
-    def identities(self) -> list[str]:
+    def identities(self) -> list[Identity]:
         """Whom the row may be about, by every identifier that is sent."""
         profile = msgspec.json.decode(self.profile)
         named = {"klaviyo_id": profile.get("id"), **profile["attributes"]}
-        return [f"{name}\0{named[name]}" for name in IDENTIFIERS if named.get(name)]
+        return [Identity(name, named[name]) for name in IDENTIFIERS if named.get(name)]
 
     def leave_out(self, fields: Collection[str]) -> None:
         """Send the person without these fields; what happened stays as it is."""

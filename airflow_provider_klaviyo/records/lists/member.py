@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.mapping import (
     IDENTIFIERS,
     Columns,
@@ -90,7 +91,8 @@ class ListMemberMapper(ProfileMapper):
         warned = []
         for record in found.records:
             flaw = rejected[record.number]
-            record.number, record.identity = flaw.number, f"{other.identifier}\0{record.identity}"
+            record.number = flaw.number
+            record.identity = Identity(other.identifier, record.identity).text
             records.append(record)
             if invalid := _invalid(flaw):
                 warned.append(flaw._replace(problems=invalid))
@@ -139,7 +141,7 @@ def by_field(records: Sequence[Record], identifier: str) -> dict[str, list[Recor
     """Records by what identifies them."""
     fields: dict[str, list[Record]] = {}
     for record in records:
-        fields.setdefault(record.known_by(identifier), []).append(record)
+        fields.setdefault(record.named(identifier).field, []).append(record)
     return fields
 
 

@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, tzinfo
 
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.contacts.phone import PhoneNumbers
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS, PROPERTIES, MappingError, choose_identifier
 from airflow_provider_klaviyo.records.profiles.bodies import ProfileBodies
@@ -164,7 +165,7 @@ class ProfileMapper:
         for place in [place for place, identity in enumerate(identities) if identity is None]:
             identities[place] = next(
                 (
-                    f"{name}\0{values[name][place]}"
+                    Identity(name, values[name][place]).text
                     for name in self._fallbacks
                     if values[name][place] is not None
                 ),

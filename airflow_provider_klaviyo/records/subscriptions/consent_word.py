@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 from typing import NamedTuple
 
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 
 _IDS = ("klaviyo_id", "external_id")
@@ -28,16 +30,16 @@ class Word(NamedTuple):
     no: Sequence[str]
     is_sent: bool
 
-    def own(self, channel: str) -> list[str]:
+    def own(self, channel: str) -> list[Identity]:
         """Under which of the names the word on a channel counts: another row that has one of them is about the same.
 
         Ids, what people are matched by, and the channel's own address name the person. The address of another channel
         does not: a household's number beside two addresses is no reason to take two people for one.
         """
         own = (*_IDS, self.matched_by, CHANNELS[channel])
-        return [f"{name}\0{value}" for name, value in self.names.items() if name in own]
+        return [each for each in spoken_of(self.names) if each.field in own]
 
 
-def spoken_of(names: Mapping[str, str]) -> list[str]:
+def spoken_of(names: Mapping[str, str]) -> list[Identity]:
     """Under which names a word on somebody is looked for."""
-    return [f"{name}\0{value}" for name, value in names.items()]
+    return list(starmap(Identity, names.items()))

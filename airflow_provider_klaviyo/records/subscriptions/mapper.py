@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, tzinfo
 from decimal import Decimal
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import msgspec
 
+from airflow_provider_klaviyo.identity import Identity, comparable
 from airflow_provider_klaviyo.records.contacts.phone import PhoneNumbers
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS, MappingError, choose_identifier
 from airflow_provider_klaviyo.records.profiles.fields import Values, reader
@@ -78,11 +79,11 @@ class SubscriptionRecord(Record, gc=False):
     shares: int = 1
 
     @property
-    def once(self) -> str:
+    def once(self) -> Hashable:
         """The person, who is subscribed once, or each wish to be unsubscribed somewhere."""
         if self.mode == SUBSCRIBE:
             return self.identity
-        return "\0".join((self.identity, *(part for address in self.addresses for part in address)))
+        return (self.identity, *self.addresses)
 
     @property
     def originals(self) -> Sequence[SubscriptionRecord]:
@@ -366,7 +367,7 @@ class SubscriptionMapper:
         record = SubscriptionRecord(
             number,
             row,
-            value if matched_by == self.identifier else f"{matched_by}\0{value}",
+            value if matched_by == self.identifier else Identity(matched_by, value).text,
             b"",
             mode=self._options.mode,
             channels=channels,
@@ -489,4 +490,4 @@ def _date_of(text: str) -> date:
 def _spellings(email: str, given: object) -> tuple[str, ...]:
     """The address as it is sent and as the row has it, in the row's letters and in lower case."""
     text = str(given).strip()
-    return tuple(dict.fromkeys((email, text, text.lower())))
+    return tuple(dict.fromkeys((email, text, comparable("email", text))))

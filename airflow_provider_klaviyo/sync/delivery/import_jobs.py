@@ -102,7 +102,7 @@ class ImportJobDelivery(MendingDelivery):
         for job in self._jobs.values():
             records = self._spool.load(job.rows)
             for record in records:
-                record.identity = record.named(self._identifier())
+                record.identity = record.named(self._identifier()).text
             yield HandedOver(job.id, job.size, job.first, job.last, job.ticket, job.started), records
 
     def take_over(self, job: HandedOver, records: Sequence[Record]) -> None:
@@ -177,7 +177,7 @@ class ImportJobDelivery(MendingDelivery):
     def _leave_out(self, record: Record, paths: Sequence[FieldPath]) -> bool:
         """Take fields from a person; none of them may be what identifies the person."""
         fields = {field_at(record.body, path) for path in paths}
-        if not fields.isdisjoint(("", record.known_by(self._identifier()))):
+        if not fields.isdisjoint(("", record.named(self._identifier()).field)):
             return False
         record.leave_out(fields)
         return True

@@ -9,6 +9,7 @@ from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILES
 from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, RecordError, import_errors
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError, mask
+from airflow_provider_klaviyo.identity import Identity, comparable
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.sync.delivery.pointers import field_name, pointed_at
 from airflow_provider_klaviyo.sync.delivery.refusals import Mend, Objection
@@ -119,11 +120,11 @@ def place_by_identity(records: Sequence[Record], identifier: str) -> PlaceOf:
     the same value in a later one.
     """
     people = {record.named(identifier): place for place, record in enumerate(records)}
-    used = {identity.partition("\0")[0] for identity in people}
+    used = {identity.field for identity in people}
 
     def place_of(identifiers: Mapping[str, str]) -> int | None:
         told = next((name for name in identifiers if name in used), None)
-        return people.get(f"{told}\0{identifiers[told]}", SOMEBODY_ELSE) if told else None
+        return people.get(Identity(told, identifiers[told]), SOMEBODY_ELSE) if told else None
 
     return place_of
 
@@ -204,4 +205,4 @@ def _identifiers(payload: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         payload = {"id": payload.get("id"), **inner}
     for key, field in _IDENTIFIERS.items():
         if value := payload.get(key):
-            yield field, str(value).lower() if field == "email" else str(value)
+            yield field, comparable(field, str(value))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 
 from airflow_provider_klaviyo.client.jobs import ImportJob, find_import_jobs
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger, OpenImport, Sent
@@ -60,7 +62,7 @@ def _place_by_hash(rows: Sequence[Sent]) -> PlaceOf:
     people = {row.person: place for place, row in enumerate(rows)}
 
     def place_of(identifiers: Mapping[str, str]) -> int | None:
-        hashes = (person_hash(f"{field}\0{value}") for field, value in identifiers.items())
+        hashes = map(person_hash, starmap(Identity, identifiers.items()))
         found = (people[each] for each in hashes if each in people)
         return next(found, SOMEBODY_ELSE if identifiers else None)
 

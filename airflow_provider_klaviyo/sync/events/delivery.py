@@ -121,7 +121,7 @@ class EventDelivery(MendingDelivery):
         found = [_field_at(event, path) for path in paths]
         of_person = {field for whose, field in found if whose == _PERSON}
         of_event = {field for whose, field in found if whose != _PERSON}
-        is_needed = not of_person.isdisjoint(("", event.known_by(self._identifier())))
+        is_needed = not of_person.isdisjoint(("", event.named(self._identifier()).field))
         if is_needed or not of_event.isdisjoint(_KEPT):
             return False
         event.leave_out(of_person)

@@ -14,12 +14,14 @@ import re
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import starmap
 from typing import NamedTuple
 
 import msgspec
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.state.keys import person_hashes
 from airflow_provider_klaviyo.state.notes import Note, NoteFolder, Who
 from airflow_provider_klaviyo.sync.contracts import Means
@@ -232,7 +234,7 @@ class InFlight:
 
 def who(identifiers: Iterable[tuple[str, str]]) -> Who:
     """A person, by pairs of an identifier and its value."""
-    return tuple(person_hashes([f"{field}\0{value}" for field, value in dict.fromkeys(identifiers)]))
+    return tuple(person_hashes([each.text for each in dict.fromkeys(starmap(Identity, identifiers))]))
 
 
 def _reason(told: Told) -> str:

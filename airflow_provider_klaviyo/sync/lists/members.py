@@ -12,6 +12,7 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import Member, member_of
 from airflow_provider_klaviyo.client.people import Found, find_on_list, find_people
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
+from airflow_provider_klaviyo.identity import comparable
 from airflow_provider_klaviyo.records.lists.member import ListMember
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.sync.delivery.refusals import RefusalHandler
@@ -171,7 +172,7 @@ class MemberFinder:
         for number, spellings in wanted.items():
             members = [
                 member_of(each)
-                for key in dict.fromkeys(value.lower() for value in spellings)
+                for key in dict.fromkeys(comparable(field, value) for value in spellings)
                 for each in found.get(key, ())
             ]
             if owners:
@@ -216,4 +217,4 @@ def _spellings(record: Record) -> list[str]:
 
 def _value(record: Record) -> str:
     """The identifier itself; where state is kept, the identity has the field before it."""
-    return record.identity.rpartition("\0")[2]
+    return record.named("").value

@@ -12,6 +12,7 @@ import msgspec
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import Member, profiles_now
 from airflow_provider_klaviyo.exceptions import KlaviyoSyncFailed, mask
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.contacts.kept import as_kept
 from airflow_provider_klaviyo.records.lists.member import ListMember
 from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
@@ -140,7 +141,7 @@ class MirrorChanges(OnlyChanges):
         return [Sent(record.key, 0, self._person(record)) for record in records]
 
     def _person(self, record: Record) -> int:
-        return record.person or person_hash(f"{self._identifier}\0{record.identity}")
+        return record.person or person_hash(record.named(self._identifier))
 
 
 class MirrorPreview(PreviewDelivery):
@@ -389,7 +390,7 @@ _NOBODY = Member("", None, None, None)
 def person_shown(member: Member, field: str) -> int | None:
     """Who a profile is by an identifier, as the state knows people; None where it does not show it."""
     value = member.id if field == "klaviyo_id" else as_kept(field, [getattr(member, field)])[0]
-    return person_hash(f"{field}\0{value}") if value else None
+    return person_hash(Identity(field, value)) if value else None
 
 
 class _Tally:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 
 from airflow_provider_klaviyo.client.lists import profiles_now
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.lists.member import ListMember, ListMemberMapper
 from airflow_provider_klaviyo.records.record import Record, Row
 from airflow_provider_klaviyo.state.keys import person_hash
@@ -118,7 +119,7 @@ class StrictMirrorList(MirrorList):
         self._look_again(means, self._members)
         leaving.unreadable = self._members.count_unknown()
         for part in self._members.unnamed():
-            persons = {member: person_hash(f"{self._identifier}\0{value}") for member, value in part}
+            persons = {member: person_hash(Identity(self._identifier, value)) for member, value in part}
             absent = self._absent(means, list(persons.values()))
             for member, person in persons.items():
                 if person in absent:
@@ -147,7 +148,7 @@ class StrictMirrorList(MirrorList):
         finder = MemberFinder(means.client, self._list_id or "")
         places = {leaving.ids[place]: place for place in gone}
         for identities in means.ledger.people.sent_since(leaving.since):
-            values = [identity.partition("\0")[2] for identity in identities]
+            values = [Identity.of(identity).value for identity in identities]
             for member in finder.members(leaving.field, values):
                 places.pop(member, None)
         return list(places.values())

@@ -10,10 +10,11 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, cast
 
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.mapper import Address, SubscriptionRecord
-from airflow_provider_klaviyo.state.keys import person_hash
+from airflow_provider_klaviyo.state.keys import asked_hash, person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger, Sent
 from airflow_provider_klaviyo.state.table import Status
 
@@ -155,9 +156,9 @@ def _noted(rows: Sequence[SubscriptionRecord]) -> list[Sent]:
 
 
 def _key(address: Address) -> int:
-    return person_hash(f"asked\0{address.channel}\0{address.value}")
+    return asked_hash(*address)
 
 
 def _person(address: Address) -> int:
     """As the state knows people, so that who is to be forgotten is found."""
-    return person_hash(f"{CHANNELS.get(address.channel, 'klaviyo_id')}\0{address.value}")
+    return person_hash(Identity(CHANNELS.get(address.channel, "klaviyo_id"), address.value))

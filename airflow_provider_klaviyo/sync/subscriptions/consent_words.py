@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
 from airflow_provider_klaviyo.records.subscriptions.consent_word import Word, spoken_of
 from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionMapper, SubscriptionRecord
@@ -190,5 +191,5 @@ def _told(words: Iterable[Word]) -> list[_Told]:
     return told
 
 
-def _keys(channel: str, names: Iterable[str]) -> list[int]:
-    return [hash(f"{channel}\0{name}") for name in names]
+def _keys(channel: str, names: Iterable[Identity]) -> list[int]:
+    return [hash((channel, name)) for name in names]

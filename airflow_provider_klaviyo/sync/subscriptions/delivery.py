@@ -206,7 +206,7 @@ class ConsentDelivery(PooledDelivery):
     def _repeated(self, people: Sequence[SubscriptionRecord]) -> set[tuple[int, str]]:
         """The numbers of those whose address on a channel another one of this run has, with that channel."""
         addresses = [(record, address) for record in people for address in record.addresses]
-        places = self._seen.add([f"{address.channel}\0{address.value}" for _, address in addresses])
+        places = self._seen.add([address for _, address in addresses])
         return {(addresses[place][0].number, addresses[place][1].channel) for place in places}
 
     # --- the way of a batch -----------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from airflow_provider_klaviyo.client.answers import attributes_of
 from airflow_provider_klaviyo.client.endpoints import SUBSCRIBE
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.people import Found, find_on_list, find_people
+from airflow_provider_klaviyo.identity import comparable
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionRecord
 from airflow_provider_klaviyo.sync.subscriptions.looks import Look, Looks, Seen
@@ -100,7 +101,7 @@ def _profiles_of(record: SubscriptionRecord, known: Mapping[str, Found]) -> dict
     """The profiles that each identifier of a person found; none where nobody has it."""
     found: dict[str, Profiles] = {}
     for field in record.identifiers:
-        values = {value.lower() if field == "email" else value for value in record.lookups(field)}
+        values = {comparable(field, value) for value in record.lookups(field)}
         profiles = [profile for value in values for profile in known[field].get(value, ())]
         found[field] = {str(profile["id"]): profile for profile in profiles}
     return found

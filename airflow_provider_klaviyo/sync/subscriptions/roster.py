@@ -8,6 +8,7 @@ from typing import NamedTuple
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import Member, member_of
 from airflow_provider_klaviyo.client.people import find_on_list
+from airflow_provider_klaviyo.identity import comparable
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionRecord
 from airflow_provider_klaviyo.state.notes import Who
@@ -83,12 +84,16 @@ class Members(NamedTuple):
     def known(self, profile_id: str) -> Who:
         """A member as notes know it: by every identifier by which another sync may."""
         member = self.shown[profile_id]
-        email = member.email.lower() if member.email else None
-        shown = (("email", email), ("phone_number", member.phone_number), ("external_id", member.external_id))
-        return who([("klaviyo_id", member.id), *((field, value) for field, value in shown if value)])
+        shown = (
+            ("email", member.email),
+            ("phone_number", member.phone_number),
+            ("external_id", member.external_id),
+        )
+        told = [(field, comparable(field, value)) for field, value in shown if value]
+        return who([("klaviyo_id", member.id), *told])
 
     def _found(self, record: SubscriptionRecord, field: str) -> frozenset[str]:
-        values = (value.lower() if field == "email" else value for value in record.lookups(field))
+        values = (comparable(field, value) for value in record.lookups(field))
         return frozenset[str]().union(*(self.ids[field].get(value, frozenset()) for value in values))
 
 

@@ -13,6 +13,7 @@ import pytest
 from airflow_provider_klaviyo.cli.state import main
 from airflow_provider_klaviyo.client.http import HttpTransport
 from airflow_provider_klaviyo.emulator import Emulator, Fault
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.notes import NoteFolder
@@ -404,7 +405,7 @@ def test_who_has_left_is_in_no_note_while_another_is_waited_for(
     klaviyo.set(subscription_seconds=0.0)
     assert club.unsubscribe().counts() == {"rows_read": COUNT, "accepted": COUNT - 1, "pending": 1}
     (note,) = notes(club)
-    assert [person_hash(f"email\0{email_of(3)}") in who for who in note.people] == [True]
+    assert [person_hash(Identity("email", email_of(3))) in who for who in note.people] == [True]
 
 
 def test_a_person_can_be_forgotten(club: Club, capsys: pytest.CaptureFixture[str]) -> None:
@@ -414,8 +415,8 @@ def test_a_person_can_be_forgotten(club: Club, capsys: pytest.CaptureFixture[str
     (note,) = notes(club)
     assert len(note.people) == COUNT - 1
     hashes = {digest for who in note.people for digest in who}
-    assert person_hash(f"klaviyo_id\0{club.ids[1]}") not in hashes
-    assert person_hash(f"klaviyo_id\0{club.ids[2]}") in hashes
+    assert person_hash(Identity("klaviyo_id", club.ids[1])) not in hashes
+    assert person_hash(Identity("klaviyo_id", club.ids[2])) in hashes
 
 
 def test_where_no_other_worker_could_find_notes_nobody_can_have_left_any(
