@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 FILES = ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")
 
 _MARK = re.compile(r"<!-- table: (.+) -->")
-_LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
 
 
 def pages() -> dict[str, str]:

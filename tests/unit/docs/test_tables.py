@@ -10,7 +10,9 @@ from tests.unit.docs.pages import Row, Table, pages, tables_of
 
 def page_of(name: str) -> str:
     """The text of the page that has a table."""
-    return next(text for text in pages().values() if f"<!-- table: {name} -->" in text)
+    found = [text for text in pages().values() if f"<!-- table: {name} -->" in text]
+    assert len(found) == 1, f"{len(found)} pages have the table {name}"
+    return found[0]
 
 
 def table_of(text: str, name: str) -> Table:
@@ -51,13 +53,12 @@ def changed(row: Row, column: int, cell: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-WITH_DEFAULTS = [name for name in CHECKS if "default" in table_of(page_of(name), name).header]
-
-
-@pytest.mark.parametrize("name", WITH_DEFAULTS)
+@pytest.mark.parametrize("name", CHECKS)
 def test_no_default_may_be_another(name: str) -> None:
     lines = page_of(name).splitlines()
     table = table_of(page_of(name), name)
+    if "default" not in table.header:
+        return
     column = table.header.index("default")
     for row in table.rows:
         if name == "connection" and row.cells[column] in ("required", "Klaviyo itself"):
