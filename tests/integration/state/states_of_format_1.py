@@ -10,7 +10,6 @@ and has them acknowledged; the state of the profiles is a snapshot, the others a
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -123,24 +122,10 @@ def operator_of(name: str, **more: Any) -> Any:
     return made(task_id=name, **(SHARED | SYNCS[name].parameters | more))
 
 
-def bring(storage: Path, name: str, **target: str) -> None:
-    """Lay a state where its sync looks for it, as if it had been written of another base URL or list."""
+def source_of(name: str) -> Path:
+    """The folder with the state of a sync."""
     (source,) = (Path(__file__).with_suffix("")).glob(f"shop_to_klaviyo.{name}-*")
-    folder = storage / "sync-state" / source.name
-    folder.mkdir(parents=True)
-    parent = None
-    for file in sorted(source.glob("*.entry")):
-        line, _, payload = file.read_bytes().partition(b"\n")
-        version, _, text = line.partition(b" ")
-        assert version == b"1", "the state is one of format 1"
-        header = json.loads(text)
-        if "target" in header["facts"]:
-            known = header["facts"]["target"]
-            known |= {part: value for part, value in target.items() if part in known}
-        header["parent"] = parent
-        line = version + b" " + json.dumps(header).encode() + b"\n"
-        parent = {"number": header["number"], "sha256": hashlib.sha256(line).hexdigest()}
-        (folder / file.name).write_bytes(line + payload)
+    return source
 
 
 def make(folder: Path) -> None:

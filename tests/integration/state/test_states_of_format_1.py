@@ -9,8 +9,10 @@ import psycopg
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.operators.state import FOLDER
 from tests.integration.conftest import Run, StartEmulator, run_operator
 from tests.integration.state import states_of_format_1 as before
+from tests.integration.state.brought import bring
 
 pytestmark = pytest.mark.integration
 
@@ -40,7 +42,8 @@ def klaviyo(
     monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path))
     list_id = klaviyo.add_list(before.LIST, opt_in_process="single_opt_in")
     for name in NAMES:
-        before.bring(tmp_path, name, **{"base URL": klaviyo.url, "list": list_id})
+        source = before.source_of(name)
+        bring(source, tmp_path / FOLDER / source.name, b"1", base_URL=klaviyo.url, list=list_id)
     return klaviyo
 
 
