@@ -17,7 +17,7 @@ from airflow_provider_klaviyo.cli.state import _parser as state_parser
 from airflow_provider_klaviyo.connection import EXTRA_FIELDS
 from airflow_provider_klaviyo.emulator import Emulator, Settings
 from airflow_provider_klaviyo.emulator.__main__ import _parser as emulator_parser
-from tests.unit.docs.held import CLASSES, OURS, all_parameters
+from tests.unit.docs.held import CLASSES, FREE_PAGES, OURS, all_parameters
 from tests.unit.docs.pages import (
     ROOT,
     anchors_of,
@@ -174,6 +174,10 @@ def test_headings_get_the_anchors_that_github_gives_them() -> None:
         "# Look at a state, reset it\n\n## What SQL's values become\n\n```\n# no heading\n```\n## A `b_c`\n"
     )
     assert anchors_of(text) == {"look-at-a-state-reset-it", "what-sqls-values-become", "a-b_c"}
+
+
+def test_no_page_is_forgotten_here() -> None:
+    assert {page for page in pages() if page.startswith("docs/")} - FREE_PAGES == PAGES
 
 
 @pytest.mark.parametrize("page", sorted(PAGES))
