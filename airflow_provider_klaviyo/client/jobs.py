@@ -1,37 +1,34 @@
-"""Klaviyo's bulk import jobs: start one, ask for many, read what they refused."""
+"""Klaviyo's jobs, whatever they do: start one, ask for many, read what they refused.
+
+A request that starts a job is answered before Klaviyo has done anything. What became of its records shows in the job
+later, and nowhere else. ``JobKind`` says what differs between kinds; ``job_kinds`` has those that the package knows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
 from airflow_provider_klaviyo.client.answers import Answer, Document, read_document, resources
-from airflow_provider_klaviyo.client.endpoints import (
-    GET_IMPORT_ERRORS,
-    GET_IMPORT_JOB,
-    GET_IMPORT_JOBS,
-    IMPORT_PROFILES,
-    Endpoint,
-)
+from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
 
-_PAGE = 100
 _NOT_FOUND = (400, 404)  # Klaviyo answers 400 to an id that is not shaped as it expects
 _FEW = 2
-"""So many jobs are asked for one by one; more of them by listing, a hundred in a request."""
-
-_HIDDEN = 60.0
-"""Seconds that a job which Klaviyo does not know may only be too new to be known everywhere."""
+"""So many jobs are asked for one by one; more of them by listing, a page of them in a request."""
 
 _SPARE_PAGES = 5
 """Pages read beyond what our own jobs fill: other integrations start jobs too."""
 
 
 class JobStatus(StrEnum):
-    """Klaviyo's states of a job. There is no failed state: what failed is counted in the job."""
+    """Klaviyo's states of a job. There is no failed state: what failed is counted in the job.
+
+    Source: ``status`` of every job in Klaviyo's OpenAPI file of revision 2026-07-15.
+    """
 
     QUEUED = "queued"
     PROCESSING = "processing"
@@ -51,8 +48,11 @@ _STATUSES = {status.value for status in JobStatus}
 
 
 @dataclass(frozen=True, slots=True)
-class ImportJob:
-    """A bulk import job as Klaviyo describes it; counts are of profiles, None where Klaviyo gives none."""
+class Job:
+    """A job as Klaviyo describes it; counts are of records, None where Klaviyo gives none.
+
+    :param completed: how many Klaviyo is done with. Whether that includes the failed ones is not documented.
+    """
 
     id: str
     status: JobStatus
@@ -61,23 +61,15 @@ class ImportJob:
     failed: int | None
 
     def is_clean(self, size: int) -> bool:
-        """Whether every one of the profiles that were sent was taken."""
+        """Whether every one of so many records that were sent was taken."""
         return self.status is JobStatus.COMPLETE and self.failed == 0 and self.adds_up_to(size, 0)
 
-    def is_settled(self, seconds: float) -> bool:
-        """Whether the job will not change any more.
-
-        :param seconds: how long it has been waited for.
-        """
-        may_yet_appear = self.status is JobStatus.UNKNOWN and seconds < _HIDDEN
-        return self.status.is_terminal and not may_yet_appear
-
     def refused_all(self, size: int) -> bool:
-        """Whether not one of the profiles that were sent was taken."""
+        """Whether not one of so many records that were sent was taken."""
         return self.status is JobStatus.COMPLETE and self.failed == size and self.adds_up_to(size, size)
 
     def adds_up_to(self, size: int, failed: int) -> bool:
-        """Whether the job accounts for every one of the profiles that were sent, ``failed`` of which it refused.
+        """Whether the job accounts for every one of so many records that were sent, ``failed`` of which it refused.
 
         Counts may be null (OpenAPI 2026-07-15), which contradicts nothing. Whether ``completed_count`` includes the
         failed ones is not documented, so both are taken.
@@ -91,110 +83,193 @@ class ImportJob:
 
 @dataclass(frozen=True, slots=True)
 class RecordError:
-    """One entry of a job's import errors; ``payload`` is the profile as it was sent, if Klaviyo repeats it."""
+    """One entry of a job's errors; ``payload`` is the record as it was sent, if Klaviyo repeats it.
+
+    :param pointer: where in the request the record stands, as Klaviyo writes it; may be empty.
+    :param words: what Klaviyo has against it.
+    """
 
     pointer: str
     words: str
     payload: Mapping[str, object]
 
 
-def start_import(client: KlaviyoClient, profiles: Sequence[bytes], list_id: str = "") -> ImportJob:
-    """Start a job for encoded profiles, and put the people on a list if one is given.
+def read_job(resource: Document) -> Job:
+    """A job from the resource that describes it, as most kinds count: ``total_count`` and so on.
 
-    :raises KlaviyoError: when Klaviyo refuses the request or stays unreachable.
+    :raises LookupError: when the resource has no id, no attributes or no status.
     """
-    return client.send(IMPORT_PROFILES, body=import_body(profiles, list_id), read=_read_job)
-
-
-def import_body(profiles: Sequence[bytes], list_id: str = "") -> bytes:
-    """The request that starts a job, from profiles that are encoded already."""
-    relation = b""
-    if list_id:
-        relation = b',"relationships":{"lists":{"data":[{"type":"list","id":"%s"}]}}' % list_id.encode()
-    return b"".join(
-        (
-            b'{"data":{"type":"profile-bulk-import-job","attributes":{"profiles":{"data":[',
-            b",".join(profiles),
-            b"]}}",
-            relation,
-            b"}}",
-        )
+    attributes = mapping(resource["attributes"])
+    status = attributes["status"]
+    return Job(
+        id=str(resource["id"]),
+        status=JobStatus(status) if status in _STATUSES else JobStatus.UNKNOWN,
+        total=count(attributes, "total_count"),
+        completed=count(attributes, "completed_count"),
+        failed=count(attributes, "failed_count"),
     )
 
 
-def get_import_job(client: KlaviyoClient, job_id: str) -> ImportJob:
-    """One job, of unknown status when Klaviyo has none of that id."""
+def read_error(attributes: Document) -> RecordError:
+    """An entry of a job's errors from its attributes; what Klaviyo leaves out is empty."""
+    source, payload = attributes.get("source"), attributes.get("original_payload")
+    return RecordError(
+        pointer=str(mapping(source).get("pointer") or ""),
+        words=str(
+            attributes.get("detail") or attributes.get("title") or attributes.get("code") or "no reason given"
+        ),
+        payload=mapping(payload),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A collection that is read page after page.
+
+    :param query: what asks for it, in the order that is wanted.
+    :param page: how many entries a page has at most.
+    """
+
+    endpoint: Endpoint
+    query: Mapping[str, str]
+    page: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JobKind:
+    """What there is to know of a kind of job, to start some, to wait for them and to tell what became of whom.
+
+    :param name: Klaviyo's own word for the resource. It is written down with every open job, so it stays as it is.
+    :param noun: what one is called in messages.
+    :param record: what one of its records is called in messages.
+    :param start: starts a job. Its ``records`` is where in the request the records are: an error points there.
+    :param one: reads a job by its id.
+    :param newest: lists jobs, the newest first.
+    :param errors: lists what a job has refused; None for a kind that does not tell.
+    :param body: makes the request from records that are encoded already.
+    :param read: makes a job of the resource that describes it.
+    :param read_error: makes an error of the attributes of its entry.
+    :param identifiers: whom the ``payload`` of an error names, as field and value; the fields as mappings name them.
+    :param appears_within: seconds in which a job that Klaviyo does not know may only be too new to be known everywhere.
+    """
+
+    name: str
+    noun: str
+    record: str
+    start: Endpoint
+    one: Endpoint
+    newest: Listing
+    errors: Listing | None
+    body: Callable[[Sequence[bytes]], bytes]
+    read: Callable[[Document], Job] = read_job
+    read_error: Callable[[Document], RecordError] = read_error
+    identifiers: Callable[[Mapping[str, object]], Mapping[str, str]] = lambda payload: {}  # noqa: ARG005 - as the type says
+    appears_within: float = 60.0
+
+    @property
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """Every endpoint that jobs of this kind take."""
+        errors = () if self.errors is None else (self.errors.endpoint,)
+        return (self.start, self.one, self.newest.endpoint, *errors)
+
+    @property
+    def scopes(self) -> tuple[str, ...]:
+        """Every scope that a key needs for jobs of this kind, sorted."""
+        return tuple(sorted({scope for endpoint in self.endpoints for scope in endpoint.scopes}))
+
+    def is_settled(self, job: Job, seconds: float) -> bool:
+        """Whether a job will not change any more.
+
+        :param seconds: how long it has been waited for.
+        """
+        may_yet_appear = job.status is JobStatus.UNKNOWN and seconds < self.appears_within
+        return job.status.is_terminal and not may_yet_appear
+
+    def counted(self, jobs: int) -> str:
+        """So many jobs, in words."""
+        return counted(jobs, self.noun)
+
+    def records(self, number: int) -> str:
+        """So many records, in words."""
+        return counted(number, self.record)
+
+
+def start_job(client: KlaviyoClient, kind: JobKind, body: bytes) -> Job:
+    """Start a job.
+
+    :param body: the request, as ``kind.body`` makes it.
+    :raises KlaviyoError: when Klaviyo refuses the request or stays unreachable.
+    """
+    return client.send(kind.start, body=body, read=lambda *answer: _read(kind, *answer))
+
+
+def get_job(client: KlaviyoClient, kind: JobKind, job_id: str) -> Job:
+    """One job, of unknown status when Klaviyo has none of that id.
+
+    :raises KlaviyoError: when Klaviyo refuses to tell, or stays unreachable.
+    """
     try:
-        return client.send(GET_IMPORT_JOB, resource_id=job_id, read=_read_job)
+        return client.send(kind.one, resource_id=job_id, read=lambda *answer: _read(kind, *answer))
     except KlaviyoRequestError as error:
         if error.status not in _NOT_FOUND:
             raise
-        return ImportJob(job_id, JobStatus.UNKNOWN, None, None, None)
+        return Job(job_id, JobStatus.UNKNOWN, None, None, None)
 
 
-def find_import_jobs(client: KlaviyoClient, ids: Collection[str]) -> dict[str, ImportJob]:
-    """Many jobs in as few requests as possible: the newest hundred are one page of the listing.
+def find_jobs(client: KlaviyoClient, kind: JobKind, ids: Collection[str]) -> dict[str, Job]:
+    """Many jobs of a kind, by their ids, in as few requests as possible: the newest are one page of the listing.
 
     A job that the listing does not show is asked for by its id.
+
+    :raises KlaviyoError: when Klaviyo refuses to tell, or stays unreachable.
     """
     wanted = set(ids)
-    found: dict[str, ImportJob] = {}
+    found: dict[str, Job] = {}
     if len(wanted) > _FEW:
-        pages = len(wanted) // _PAGE + 1 + _SPARE_PAGES
-        for listed in islice(_listed(client, wanted), pages):
+        pages = len(wanted) // kind.newest.page + 1 + _SPARE_PAGES
+        for listed in islice(_listed(client, kind, wanted), pages):
             found.update((job.id, job) for job in listed)
             if len(found) == len(wanted):
                 break
     for job_id in sorted(wanted - found.keys()):
-        found[job_id] = get_import_job(client, job_id)
+        found[job_id] = get_job(client, kind, job_id)
     return found
 
 
-def import_errors(client: KlaviyoClient, job_id: str) -> Iterator[RecordError]:
-    """All import errors of a job, page after page."""
-    for document in client.pages(GET_IMPORT_ERRORS, resource_id=job_id, query={"page[size]": str(_PAGE)}):
+def job_errors(client: KlaviyoClient, kind: JobKind, job_id: str) -> Iterator[RecordError]:
+    """All errors of a job, page after page; none where the kind does not tell.
+
+    :raises KlaviyoError: when Klaviyo refuses to tell, or stays unreachable.
+    """
+    if kind.errors is None:
+        return
+    for document in client.pages(kind.errors.endpoint, resource_id=job_id, query=kind.errors.query):
         for resource in resources(document):
-            yield _import_error(_mapping(resource.get("attributes")))
+            yield kind.read_error(mapping(resource.get("attributes")))
 
 
-def _listed(client: KlaviyoClient, wanted: Collection[str]) -> Iterator[list[ImportJob]]:
-    """The wanted jobs of each page; others', which may be of any kind, are not looked at."""
-    for document in client.pages(GET_IMPORT_JOBS, query={"sort": "-created_at", "page[size]": str(_PAGE)}):
-        ours = (resource for resource in resources(document) if resource.get("id") in wanted)
-        yield [_job(resource) for resource in ours if "status" in _mapping(resource.get("attributes"))]
+def counted(number: int, noun: str) -> str:
+    """A number and what it is of: ``1 import job``, ``1,200 import jobs``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
-def _read_job(endpoint: Endpoint, answer: Answer) -> ImportJob:
-    return _job(_mapping(read_document(endpoint, answer)["data"]))
-
-
-def _job(resource: Document) -> ImportJob:
-    attributes = _mapping(resource["attributes"])
-    status = attributes["status"]
-    return ImportJob(
-        id=str(resource["id"]),
-        status=JobStatus(status) if status in _STATUSES else JobStatus.UNKNOWN,
-        total=_count(attributes, "total_count"),
-        completed=_count(attributes, "completed_count"),
-        failed=_count(attributes, "failed_count"),
-    )
-
-
-def _import_error(attributes: Document) -> RecordError:
-    source, payload = attributes.get("source"), attributes.get("original_payload")
-    return RecordError(
-        pointer=str(_mapping(source).get("pointer") or ""),
-        words=str(
-            attributes.get("detail") or attributes.get("title") or attributes.get("code") or "no reason given"
-        ),
-        payload=_mapping(payload),
-    )
-
-
-def _count(attributes: Document, name: str) -> int | None:
+def count(attributes: Document, name: str) -> int | None:
+    """A count among the attributes of a job; None where Klaviyo gives none."""
     value = attributes.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _mapping(value: object) -> Document:
+def mapping(value: object) -> Document:
+    """What should be an object of JSON; empty where it is none."""
     return value if isinstance(value, Mapping) else {}
+
+
+def _listed(client: KlaviyoClient, kind: JobKind, wanted: Collection[str]) -> Iterator[list[Job]]:
+    """The wanted jobs of each page; others', which may be shaped in any way, are not looked at."""
+    for document in client.pages(kind.newest.endpoint, query=kind.newest.query):
+        ours = (resource for resource in resources(document) if resource.get("id") in wanted)
+        yield [kind.read(resource) for resource in ours if "status" in mapping(resource.get("attributes"))]
+
+
+def _read(kind: JobKind, endpoint: Endpoint, answer: Answer) -> Job:
+    return kind.read(mapping(read_document(endpoint, answer)["data"]))

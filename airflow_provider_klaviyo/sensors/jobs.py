@@ -1,4 +1,4 @@
-"""Waits for bulk import jobs that a sync did not wait for."""
+"""Waits for Klaviyo's jobs that a sync did not wait for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from airflow_provider_klaviyo.sensors.base import KlaviyoSensor, check_event
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_klaviyo.client.jobs import JobKind
+
 
 class KlaviyoImportJobSensor(KlaviyoSensor):
     """Succeeds when Klaviyo has completed import jobs, and fails when they were cancelled or failed too often.
@@ -23,6 +25,9 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
     :param klaviyo_conn_id: the connection of type ``klaviyo`` (templated).
     :param deferrable: wait in the triggerer instead of on a worker; None is Airflow's ``default_deferrable``.
     """
+
+    kind: str = ""
+    """The name of the kind of the jobs, for sensors of other kinds; empty for profile imports."""
 
     template_fields: Sequence[str] = ("job_ids", "klaviyo_conn_id")
     _first_look: float | None = None
@@ -38,16 +43,19 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
         if look is None:
             return False
         if not look["is_settled"]:
-            self.log.info("%d of %d import jobs are still open.", len(look["open"]), len(self._ids()))
+            left = len(look["open"])
+            is_open = "is still open" if left == 1 else "are still open"
+            self.log.info("%s of %s %s.", f"{left:,}", self._job_kind().counted(len(self._ids())), is_open)
             return False
         self._judge(look)
         return True
 
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Come back from the triggerer."""
-        check_event(event, "import jobs")
+        jobs = f"{self._job_kind().noun}s"
+        check_event(event, jobs)
         if not event:
-            msg = "Waiting for import jobs failed: the trigger sent nothing."
+            msg = f"Waiting for {jobs} failed: the trigger sent nothing."
             raise RuntimeError(msg)
         self._judge(event)
 
@@ -56,7 +64,10 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
 
         self._most_failed()  # a wrong one is told before the wait, not after it
         trigger = KlaviyoImportJobTrigger(
-            job_ids=self._ids(), klaviyo_conn_id=self.klaviyo_conn_id, poll_interval=self.poke_interval
+            job_ids=self._ids(),
+            klaviyo_conn_id=self.klaviyo_conn_id,
+            poll_interval=self.poke_interval,
+            kind=self.kind,
         )
         self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
 
@@ -66,7 +77,10 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
 
         self._most_failed()  # as above
         return look_at_jobs(
-            KlaviyoHook(self.klaviyo_conn_id), self._ids(), seconds=self._seconds_waited(context)
+            KlaviyoHook(self.klaviyo_conn_id),
+            self._ids(),
+            seconds=self._seconds_waited(context),
+            kind=self.kind,
         )
 
     def _seconds_waited(self, context: Context) -> float:
@@ -75,6 +89,11 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
         if self._first_look is None:
             self._first_look = rescheduled.timestamp() if rescheduled else time.time()
         return time.time() - self._first_look
+
+    def _job_kind(self) -> JobKind:
+        from airflow_provider_klaviyo.client.job_kinds import job_kind
+
+        return job_kind(self.kind)
 
     def _ids(self) -> list[str]:
         from airflow_provider_klaviyo.operators.options import names
@@ -87,14 +106,16 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
         return whole_number("max_failed", self.max_failed)
 
     def _judge(self, look: dict[str, Any]) -> None:
+        kind, jobs = self._job_kind(), len(self._ids())
         if look["lost"]:
             told = ", ".join(f"{job_id} is {status}" for job_id, status in look["lost"].items())
-            msg = f"Not all import jobs were completed: {told}. Run the sync again."
+            msg = f"Not all {kind.noun}s were completed: {told}. Run the sync again."
             raise AirflowFailException(msg)
         if look["failed"] > self._most_failed():
             msg = (
-                f"{look['failed']:,} of {look['total']:,} profiles failed in {len(self._ids())} import jobs, "
+                f"{look['failed']:,} of {kind.records(look['total'])} failed in {kind.counted(jobs)}, "
                 f"and max_failed allows {self._most_failed():,}."
             )
             raise AirflowFailException(msg)
-        self.log.info("%d import jobs are complete: %s profiles.", len(self._ids()), f"{look['total']:,}")
+        are = "is" if jobs == 1 else "are"
+        self.log.info("%s %s complete: %s.", kind.counted(jobs), are, kind.records(look["total"]))

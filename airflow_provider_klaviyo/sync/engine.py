@@ -13,9 +13,10 @@ from airflow_provider_klaviyo.exceptions import mask
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.changes import Changes
+from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
 from airflow_provider_klaviyo.sync.delivery.settling import Verdicts, stopped
 from airflow_provider_klaviyo.sync.identifiers import FurtherIdentifiers, together
-from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Settled, Verdict
+from airflow_provider_klaviyo.sync.outcomes import HandedOver, OpenJob, Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.progress import Progress
 from airflow_provider_klaviyo.sync.report import SyncReport
 from airflow_provider_klaviyo.sync.seen import SeenPeople
@@ -50,10 +51,16 @@ class Mapper(Protocol):
 
 
 class Delivery(Protocol):
-    """Brings batches to Klaviyo and tells what became of each record."""
+    """Brings batches to Klaviyo and tells what became of each record.
+
+    What Klaviyo works off later leaves jobs behind, until each has a verdict; ``NoJobs`` stands for the others. The
+    jobs with their records can be handed over, and another delivery of the same sync takes them over and settles them.
+    """
 
     @property
     def open_jobs(self) -> Sequence[OpenJob]: ...
+    def handed_over(self) -> Iterable[tuple[HandedOver, Sequence[Record]]]: ...
+    def take_over(self, job: HandedOver, records: Sequence[Record]) -> None: ...
     def send(self, batch: Sequence[Record]) -> None: ...
     def knows(self, batch: Sequence[Record]) -> bool: ...
     def settled(self) -> Iterable[Settled]: ...
@@ -93,10 +100,8 @@ class Hold(Protocol):
         """Forget everything."""
 
 
-class NothingSent:
+class NothingSent(NoJobs):
     """What stands in for a delivery until there is something to send."""
-
-    open_jobs: Sequence[OpenJob] = ()
 
     def send(self, batch: Sequence[Record]) -> None:  # noqa: ARG002 - as the deliveries
         """Refuse: a delivery is to be opened first."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
-from airflow_provider_klaviyo.records.record import Problem, Row
+from airflow_provider_klaviyo.records.record import Problem, Record, Row
 
 
 class Outcome(StrEnum):
@@ -40,6 +40,24 @@ class OpenJob(NamedTuple):
     rows: str
 
 
+class HandedOver(NamedTuple):
+    """A job without a verdict, as another worker can settle it; ``first`` and ``last`` are numbers of rows.
+
+    :param size: how many records it took.
+    :param ticket: what stands for its records in the state.
+    :param started: seconds since the epoch, by the clock of the worker that started it.
+    :param kind: the name of its kind; empty in what a release wrote down that knew profile imports only.
+    """
+
+    id: str
+    size: int
+    first: int
+    last: int
+    ticket: int
+    started: float
+    kind: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Settled:
     """What became of some records that were handed to a delivery.
@@ -52,3 +70,16 @@ class Settled:
     accepted: int = 0
     unchanged: int = 0
     verdicts: Sequence[Verdict] = ()
+
+
+def all_pending(records: Sequence[Record], reason: str) -> Settled:
+    """No verdict for anybody, for one reason."""
+    return Settled(verdicts=pending(records, [reason] * len(records)))
+
+
+def pending(records: Sequence[Record], reasons: Sequence[str]) -> list[Verdict]:
+    """No verdict for these, each for a reason of its own."""
+    return [
+        Verdict(record.number, record.row, Outcome.PENDING, (Problem("", reason),))
+        for record, reason in zip(records, reasons, strict=True)
+    ]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.client import jobs
-from airflow_provider_klaviyo.client.jobs import start_import
+from airflow_provider_klaviyo.client.job_kinds import KINDS
+from airflow_provider_klaviyo.client.jobs import start_job as start_job_of
+from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS, import_body
 from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from airflow_provider_klaviyo.sensors.jobs import KlaviyoImportJobSensor
@@ -31,21 +33,23 @@ def klaviyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
 def start_job(people: int = 3) -> str:
     with KlaviyoHook().get_client() as client:
         profiles = [b'{"type":"profile","attributes":{"email":"p%d@shop.io"}}' % n for n in range(people)]
-        return start_import(client, profiles).id
+        return start_job_of(client, PROFILE_IMPORTS, import_body(profiles)).id
 
 
-Wait = Callable[[dict[str, Any]], Any]
+Wait = Callable[..., Any]
 
 
 @pytest.fixture
 def wait(run_in_airflow: Callable[[Any], Any]) -> Wait:
     """Runs a Dag of one sensor; its task instance."""
 
-    def run(sensor_arguments: dict[str, Any]) -> Any:
+    def run(
+        sensor_arguments: dict[str, Any], sensor: type[KlaviyoImportJobSensor] = KlaviyoImportJobSensor
+    ) -> Any:
         from airflow.sdk import DAG
 
         with DAG("waiting", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
-            KlaviyoImportJobSensor(task_id="wait", **sensor_arguments)
+            sensor(task_id="wait", **sensor_arguments)
         (ti,) = run_in_airflow(dag).get_task_instances()
         return ti
 
@@ -190,11 +194,23 @@ def test_the_trigger_waits_for_a_job_that_klaviyo_does_not_know_yet(klaviyo: Emu
     assert asyncio.run(first()).payload["lost"] == {}
 
 
+class QuickSensor(KlaviyoImportJobSensor):
+    """Waits for jobs that are known everywhere within a second."""
+
+    kind = "quick-import-job"
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> type[QuickSensor]:
+    kind = replace(PROFILE_IMPORTS, name=QuickSensor.kind, appears_within=1.0)
+    monkeypatch.setitem(KINDS, kind.name, kind)
+    return QuickSensor
+
+
 def test_a_job_that_klaviyo_never_knows_fails_the_sensor_after_a_while(
-    klaviyo: Emulator, monkeypatch: pytest.MonkeyPatch
+    klaviyo: Emulator, quick: type[QuickSensor]
 ) -> None:
-    monkeypatch.setattr(jobs, "_HIDDEN", 1.0)
-    sensor = KlaviyoImportJobSensor(task_id="wait", job_ids="nobodys", poke_interval=0.3, timeout=30)
+    sensor = quick(task_id="wait", job_ids="nobodys", poke_interval=0.3, timeout=30)
     with pytest.raises(Exception, match="nobodys is unknown") as caught:
         sensor.execute({})  # type: ignore[typeddict-item]
     assert type(caught.value).__name__ == "AirflowFailException"
@@ -203,8 +219,8 @@ def test_a_job_that_klaviyo_never_knows_fails_the_sensor_after_a_while(
 
 @pytest.mark.slow
 def test_a_sensor_that_is_rescheduled_counts_from_its_first_look(
-    klaviyo: Emulator, wait: Wait, monkeypatch: pytest.MonkeyPatch
+    klaviyo: Emulator, wait: Wait, quick: type[QuickSensor]
 ) -> None:
-    monkeypatch.setattr(jobs, "_HIDDEN", 2.0)
-    assert wait({"job_ids": "nobodys", "mode": "reschedule", "poke_interval": 0.5}).state == "failed"
+    ti = wait({"job_ids": "nobodys", "mode": "reschedule", "poke_interval": 0.5}, quick)
+    assert ti.state == "failed"
     assert len(klaviyo.requests()) > 1

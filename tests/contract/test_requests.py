@@ -17,8 +17,8 @@ from airflow_provider_klaviyo.client.endpoints import (
     IMPORT_PROFILE,
     IMPORT_PROFILES,
 )
-from airflow_provider_klaviyo.client.jobs import import_body
 from airflow_provider_klaviyo.client.lists import creation_body, membership_body, profile_reference
+from airflow_provider_klaviyo.client.profile_imports import import_body
 from airflow_provider_klaviyo.records.lists.member import ListMemberMapper
 from airflow_provider_klaviyo.records.mapping import Columns, bind
 from airflow_provider_klaviyo.records.profiles.mapper import FIELDS, ProfileMapper, ProfileOptions

@@ -16,9 +16,9 @@ from typing import TypeVar
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
-from airflow_provider_klaviyo.sync.delivery.import_results import all_pending
+from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
 from airflow_provider_klaviyo.sync.delivery.refusals import Refuse
-from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Settled, Verdict
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict, all_pending
 
 R = TypeVar("R", bound=Record)
 
@@ -40,7 +40,7 @@ class Doubt:
             self.records.pop(record.number, None)
 
 
-class PooledDelivery:
+class PooledDelivery(NoJobs):
     """Hands batches to Klaviyo from a few threads and tells what became of each record.
 
     :param state: is told before each request, after its answer, and of every verdict.
@@ -55,11 +55,6 @@ class PooledDelivery:
         self._doubts: dict[int, Doubt] = {}
         self._handed_over: set[int] = set()
         self._was_answered = False
-
-    @property
-    def open_jobs(self) -> list[OpenJob]:
-        """Jobs of Klaviyo's without a verdict."""
-        return []
 
     def send(self, batch: Sequence[Record]) -> None:
         """Hand over a batch; blocks while enough requests are in flight.

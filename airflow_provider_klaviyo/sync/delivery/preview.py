@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from airflow_provider_klaviyo.records.record import Record
-from airflow_provider_klaviyo.sync.outcomes import OpenJob, Settled
+from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
+from airflow_provider_klaviyo.sync.outcomes import Settled
 from airflow_provider_klaviyo.sync.rejects import StoragePath, make_private
 
 log = logging.getLogger(__name__)
@@ -19,14 +20,12 @@ Bodies = Callable[[Sequence[Record]], Sequence[bytes]]
 PathOf = Callable[[int], StoragePath]
 
 
-class PreviewDelivery:
+class PreviewDelivery(NoJobs):
     """Accepts everything and sends nothing.
 
     :param path_of: gives the path of the n-th request file.
     :param bodies_of: makes the request bodies of a batch.
     """
-
-    open_jobs: Sequence[OpenJob] = ()
 
     def __init__(self, path_of: PathOf, bodies_of: Bodies) -> None:
         self._path_of = path_of

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import starmap
 
-from airflow_provider_klaviyo.client.jobs import ImportJob, find_import_jobs
+from airflow_provider_klaviyo.client.jobs import Job, JobKind, find_jobs
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS
 from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger, OpenImport, Sent
-from airflow_provider_klaviyo.sync.delivery.import_results import SOMEBODY_ELSE, PlaceOf, read_verdicts
+from airflow_provider_klaviyo.sync.delivery.job_results import SOMEBODY_ELSE, PlaceOf, read_verdicts
 
 log = logging.getLogger(__name__)
 
@@ -20,38 +21,53 @@ _FIRST_POLL = 0.5
 
 
 def settle_open_imports(client: KlaviyoClient, ledger: Ledger, poll_interval: float) -> None:
-    """Wait for the jobs that the state knows as open, and write their verdicts into it.
+    """Wait for the jobs that the state knows as open, of whatever kind, and write their verdicts into it.
 
     Who was taken is unchanged in this run; everybody else is sent again.
 
+    :param poll_interval: seconds between two looks at the jobs; the first looks come sooner.
+    :raises KlaviyoConfigurationError: when this release does not know the kind of a job.
     :raises KlaviyoTimeout: when the client's deadline passes while jobs are open; they stay noted.
     """
-    waiting = {opened.id: opened for opened in ledger.open_imports}
+    waiting = _by_kind(ledger.open_imports)
     if not waiting:
         return
-    log.info("An earlier try left %d import jobs without a result: waiting for them first.", len(waiting))
+    log.info("An earlier try left %s without a result: waiting for them first.", _told(waiting))
     started, pause = client.clock.now(), _FIRST_POLL
-    with client.waiting_for(lambda: _late(len(waiting))):
+    with client.waiting_for(lambda: _late(waiting)):
         while True:
-            waited = client.clock.now() - started
-            for job in find_import_jobs(client, list(waiting)).values():
-                if job.is_settled(waited):
-                    _settle(client, ledger, job, waiting.pop(job.id))
+            for kind, opened in waiting.items():
+                waited = client.clock.now() - started
+                for job in find_jobs(client, kind, list(opened)).values():
+                    if kind.is_settled(job, waited):
+                        _settle(client, ledger, kind, job, opened.pop(job.id))
+            waiting = {kind: opened for kind, opened in waiting.items() if opened}
             if not waiting:
                 return
             client.rest(pause)
             pause = min(pause * 2, poll_interval)
 
 
-def _settle(client: KlaviyoClient, ledger: Ledger, job: ImportJob, opened: OpenImport) -> None:
+def _by_kind(jobs: Iterable[OpenImport]) -> dict[JobKind, dict[str, OpenImport]]:
+    """Open jobs by their kinds and ids."""
+    kinds: dict[JobKind, dict[str, OpenImport]] = {}
+    for job in jobs:
+        kinds.setdefault(PROFILE_IMPORTS, {})[job.id] = job
+    return kinds
+
+
+def _settle(client: KlaviyoClient, ledger: Ledger, kind: JobKind, job: Job, opened: OpenImport) -> None:
     records = [Record(place, (), "", b"") for place in range(len(opened.rows))]
-    verdict = read_verdicts(client, job, len(records), lambda: records, lambda: _place_by_hash(opened.rows))
+    verdict = read_verdicts(
+        client, kind, job, len(records), lambda: records, lambda: _place_by_hash(opened.rows)
+    )
     failed, pending = verdict.failed, verdict.pending
     ledger.settle(opened.ticket, failed, pending)
     log.info(
-        "Import job %s of an earlier try: %s profiles taken, %s refused, %s without a verdict.",
+        "%s %s of an earlier try: %s taken, %s refused, %s without a verdict.",
+        kind.noun.capitalize(),
         job.id,
-        f"{len(opened.rows) - len(failed) - len(pending):,}",
+        kind.records(len(opened.rows) - len(failed) - len(pending)),
         f"{len(failed):,}",
         f"{len(pending):,}",
     )
@@ -69,5 +85,10 @@ def _place_by_hash(rows: Sequence[Sent]) -> PlaceOf:
     return place_of
 
 
-def _late(jobs: int) -> str:
-    return f"The time is up while {jobs} import jobs of an earlier try have no result yet. Raise timeout."
+def _told(waiting: Mapping[JobKind, Mapping[str, object]]) -> str:
+    return " and ".join(kind.counted(len(jobs)) for kind, jobs in waiting.items() if jobs)
+
+
+def _late(waiting: Mapping[JobKind, Mapping[str, object]]) -> str:
+    has = "has" if sum(map(len, waiting.values())) == 1 else "have"
+    return f"The time is up while {_told(waiting)} of an earlier try {has} no result yet. Raise timeout."

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from airflow_provider_klaviyo.client.endpoints import ADD_TO_LIST
-from airflow_provider_klaviyo.client.jobs import import_body
 from airflow_provider_klaviyo.client.lists import add_members, membership_body
+from airflow_provider_klaviyo.client.profile_imports import import_body
 from airflow_provider_klaviyo.client.retry import may_be_done
 from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.lists.member import by_field

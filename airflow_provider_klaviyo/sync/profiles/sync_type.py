@@ -10,7 +10,7 @@ from airflow_provider_klaviyo.client.endpoints import (
     IMPORT_PROFILES,
     MAX_REQUEST_BYTES,
 )
-from airflow_provider_klaviyo.client.jobs import import_body
+from airflow_provider_klaviyo.client.profile_imports import import_body
 from airflow_provider_klaviyo.records.mapping import Columns, bind, json_fields
 from airflow_provider_klaviyo.records.profiles.mapper import FIELDS, ProfileMapper, ProfileOptions
 from airflow_provider_klaviyo.records.record import Record

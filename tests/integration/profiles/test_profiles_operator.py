@@ -296,7 +296,7 @@ def test_a_job_that_never_ends_meets_the_timeout(klaviyo: Emulator, shop: Shop, 
     klaviyo.inject(Fault("job_stuck"))
     run = sync(timeout=1.5)
     assert type(run.error).__name__ == "KlaviyoTimeout"
-    assert "1 import jobs have no result yet" in str(run.error)
+    assert "1 import job has no result yet" in str(run.error)
     assert run.counts() == {"rows_read": 10, "pending": 10}
     assert run.report["error"].startswith("KlaviyoTimeout")
 
@@ -308,7 +308,7 @@ def test_a_job_whose_next_look_is_not_allowed_in_time_is_named(
     shop.fill_with_people(10)
     klaviyo.inject(Fault("job_stuck"))
     run = sync(timeout=20)
-    assert "1 import jobs have no result yet" in str(run.error)
+    assert "1 import job has no result yet" in str(run.error)
     assert run.counts() == {"rows_read": 10, "pending": 10}
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import shutil
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -228,12 +230,14 @@ def test_a_preview_of_a_mirror_removes_nobody_where_a_run_would_not(
 def test_a_job_that_refused_everybody_settles_them_although_it_names_nobody(
     klaviyo: Emulator, shop: Shop, nightly: Sync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_klaviyo.client import jobs
+    from airflow_provider_klaviyo.client.jobs import RecordError
+    from airflow_provider_klaviyo.sync.delivery import import_jobs
 
-    def nameless(attributes: jobs.Document) -> jobs.RecordError:
-        return jobs.RecordError("", str(attributes["detail"]), {})
+    def nameless(attributes: Mapping[str, object]) -> RecordError:
+        return RecordError("", str(attributes["detail"]), {})
 
-    monkeypatch.setattr(jobs, "_import_error", nameless)
+    kind = replace(import_jobs.PROFILE_IMPORTS, read_error=nameless)
+    monkeypatch.setattr(import_jobs, "PROFILE_IMPORTS", kind)
     klaviyo.inject(Fault("job_fails", match="p1@shop.io", count=None))
     shop.fill_with_people(1)
     for _ in range(2):

@@ -6,6 +6,7 @@ import json
 import logging
 import ssl
 import traceback
+from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -18,7 +19,9 @@ from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import CREATE_LIST, GET_PROFILES
 from airflow_provider_klaviyo.client.filters import any_of
 from airflow_provider_klaviyo.client.http import _never_connected, _without_query
-from airflow_provider_klaviyo.client.jobs import JobStatus, find_import_jobs, import_errors, start_import
+from airflow_provider_klaviyo.client.jobs import Job, JobStatus, find_jobs, job_errors, start_job
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS, import_body
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoAccountError,
     KlaviyoAuthenticationError,
@@ -63,6 +66,10 @@ def job(job_id: str, status: str = "complete", total: int = 1, failed: int = 0) 
 
 STARTED = Scripted(202, document(data=job("j1", "queued")))
 FOUND = Scripted(200, document(data=[], links={"next": None}))
+
+
+def start_import(client: KlaviyoClient, profiles: Sequence[bytes], list_id: str = "") -> Job:
+    return start_job(client, PROFILE_IMPORTS, import_body(profiles, list_id))
 
 
 def test_a_request_carries_key_revision_and_json_api(world: MakeWorld) -> None:
@@ -353,7 +360,7 @@ def test_many_jobs_are_asked_for_together_and_the_rest_by_name(world: MakeWorld)
     second = Scripted(200, document(data=listing[100:], links={"next": None}))
     hidden = Scripted(200, document(data=job("hidden", "processing")))
     made = world(first, second, hidden)
-    found = find_import_jobs(made.client, [f"j{number}" for number in range(150)] + ["hidden"])
+    found = find_jobs(made.client, PROFILE_IMPORTS, [f"j{number}" for number in range(150)] + ["hidden"])
     assert len(found) == 151
     assert found["hidden"].status is JobStatus.PROCESSING
     assert len(made.server.requests) == 3
@@ -361,7 +368,7 @@ def test_many_jobs_are_asked_for_together_and_the_rest_by_name(world: MakeWorld)
 
 def test_a_job_that_klaviyo_does_not_know_is_unknown_and_settled(world: MakeWorld) -> None:
     made = world(error(404, "not_found", "No such job"))
-    assert find_import_jobs(made.client, ["gone"])["gone"].status is JobStatus.UNKNOWN
+    assert find_jobs(made.client, PROFILE_IMPORTS, ["gone"])["gone"].status is JobStatus.UNKNOWN
     assert JobStatus.UNKNOWN.is_terminal
 
 
@@ -374,7 +381,7 @@ def test_all_pages_of_errors_are_read_however_sparse(world: MakeWorld) -> None:
         200, document(data=[{"attributes": {"title": "bad", "original_payload": None}}], links=None)
     )
     made = world(first, second)
-    errors = list(import_errors(made.client, "j1"))
+    errors = list(job_errors(made.client, PROFILE_IMPORTS, "j1"))
     assert [error.words for error in errors] == ["taken", "bad"]
 
 
@@ -412,7 +419,7 @@ def test_any_success_that_says_which_job_it_started_is_one(world: MakeWorld, sta
 def test_others_jobs_in_the_listing_may_be_of_any_kind(world: MakeWorld) -> None:
     listing = [job("x", "expired"), {"id": "y"}, *(job(f"j{number}") for number in range(3))]
     made = world(Scripted(200, document(data=listing, links={})))
-    assert len(find_import_jobs(made.client, ["j0", "j1", "j2"])) == 3
+    assert len(find_jobs(made.client, PROFILE_IMPORTS, ["j0", "j1", "j2"])) == 3
     assert len(made.server.requests) == 1
 
 

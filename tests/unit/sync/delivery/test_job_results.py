@@ -7,23 +7,24 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.client.jobs import ImportJob, JobStatus, RecordError
+from airflow_provider_klaviyo.client.jobs import Job, JobStatus, RecordError
+from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS
 from airflow_provider_klaviyo.records.record import Record
-from airflow_provider_klaviyo.sync.delivery.import_results import place_by_identity
-from airflow_provider_klaviyo.sync.delivery.import_results import verdicts_of as job_verdict
+from airflow_provider_klaviyo.sync.delivery.job_results import place_by_identity
+from airflow_provider_klaviyo.sync.delivery.job_results import verdicts_of as job_verdict
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
 
 KEPT = [Record(number, (number,), f"p{number}@shop.io", b"") for number in range(1, 6)]
 PREFIX = "/data/attributes/profiles/data"
 
 
-def job(**changed: Any) -> ImportJob:
+def job(**changed: Any) -> Job:
     facts = {"id": "j1", "status": JobStatus.COMPLETE, "total": 5, "completed": 5, "failed": 0}
-    return ImportJob(**(facts | changed))
+    return Job(**(facts | changed))
 
 
-def verdicts_of(job: ImportJob, records: list[Record], errors: list[RecordError]) -> Settled:
-    return job_verdict(job, records, errors, place_by_identity(records, "email")).settled
+def verdicts_of(job: Job, records: list[Record], errors: list[RecordError]) -> Settled:
+    return job_verdict(PROFILE_IMPORTS, job, records, errors, place_by_identity(records, "email")).settled
 
 
 def outcomes(settled: Settled) -> Counter[str]:

@@ -1,0 +1,233 @@
+"""Delivery by jobs of any kind: several requests in flight, jobs awaited together, errors given back to their rows."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from airflow_provider_klaviyo.client.job_kinds import job_kind
+from airflow_provider_klaviyo.client.jobs import Job, JobKind, find_jobs, start_job
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
+from airflow_provider_klaviyo.sync.delivery.job_results import place_by_identity, read_verdicts
+from airflow_provider_klaviyo.sync.delivery.mending import MendingDelivery
+from airflow_provider_klaviyo.sync.delivery.pool import Doubt
+from airflow_provider_klaviyo.sync.delivery.refusals import Objection, RefusalHandler
+from airflow_provider_klaviyo.sync.delivery.spool import Spool
+from airflow_provider_klaviyo.sync.outcomes import HandedOver, OpenJob, Settled, all_pending
+
+log = logging.getLogger(__name__)
+
+_FIRST_POLL = 0.5
+_SAY_INTERVAL = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenJob:
+    id: str
+    size: int
+    first: int
+    last: int
+    ticket: int
+    rows: Path
+    started: float
+
+
+class JobDelivery(MendingDelivery):
+    """Brings records into Klaviyo by jobs of one kind, which settle later than they are answered.
+
+    :param kind: what jobs these are.
+    :param spool: keeps the records of open jobs.
+    :param waits: whether ``finish`` waits until Klaviyo has settled every job.
+    :param poll_interval: seconds between two looks at the open jobs; the first looks come sooner.
+    :param identifier: what identifies people; known once the query's columns are.
+    :param drops_invalid: whether a record goes without a field that Klaviyo refuses; subclasses then say how.
+    """
+
+    def __init__(
+        self,
+        client: KlaviyoClient,
+        kind: JobKind,
+        spool: Spool,
+        state: Acknowledgements,
+        *,
+        waits: bool,
+        poll_interval: float,
+        identifier: Callable[[], str],
+        drops_invalid: bool,
+    ) -> None:
+        super().__init__(client, state, identifier, drops_invalid=drops_invalid)
+        self._kind = kind
+        self._spool = spool
+        self._waits = waits
+        self._poll_interval = poll_interval
+        self._refusals = RefusalHandler(kind.start.records, mend=self._mend, has_history=state.has_history)
+        self._jobs: dict[str, _OpenJob] = {}
+        self._settling: dict[str, _OpenJob] = {}
+        self._sent_again: set[int] = set()
+        self._next_poll = 0.0
+        self._poll_pause = _FIRST_POLL
+        self._said = client.clock.now()
+
+    def handed_over(self) -> Iterator[tuple[HandedOver, Sequence[Record]]]:
+        """The open jobs with their records, for another worker to settle, who does not know what identifies people."""
+        for job in self._jobs.values():
+            records = self._spool.load(job.rows)
+            for record in records:
+                record.identity = record.named(self._identifier()).text
+            handed = HandedOver(
+                job.id, job.size, job.first, job.last, job.ticket, job.started, self._kind.name
+            )
+            yield handed, records
+
+    def take_over(self, job: HandedOver, records: Sequence[Record]) -> None:
+        """Settle a job that another worker started.
+
+        :param records: those of the job, in its order.
+        :raises KlaviyoConfigurationError: when this release does not know the kind of the job.
+        :raises TypeError: when the job is of another kind than those that this delivery starts.
+        """
+        if job_kind(job.kind).name != self._kind.name:
+            msg = f"Job {job.id} is a {job.kind}, and this delivery waits for jobs of the kind {self._kind.name}."
+            raise TypeError(msg)
+        self._jobs[job.id] = _OpenJob(
+            job.id, job.size, job.first, job.last, job.ticket, self._spool.keep(records), job.started
+        )
+
+    @property
+    def open_jobs(self) -> list[OpenJob]:
+        """The jobs without a verdict, with the places of their rows in the query's result."""
+        return [OpenJob(job.id, job.size, f"{job.first}-{job.last}") for job in list(self._jobs.values())]
+
+    def send(self, batch: Sequence[Record]) -> None:
+        """Hand over a batch, and look at the open jobs when that is due."""
+        super().send(batch)
+        self._poll_if_due()
+
+    def finish(self) -> Iterator[Settled]:
+        """Every verdict that is still to come.
+
+        :raises KlaviyoTimeout: when the client's deadline passes while jobs are open.
+        """
+        self._poll_pause, self._next_poll = _FIRST_POLL, 0.0
+        while self._tasks or (self._waits and self._jobs):
+            if self._tasks:
+                self._collect(timeout=self._poll_interval)
+            else:
+                self._rest()
+            self._poll_if_due()
+            yield from self.settled()
+        yield from self.settled()
+
+    def abandon(self, reason: str) -> Iterator[Settled]:
+        """What became of the records so far, and all others as pending, for ``reason``."""
+        yield from super().abandon(reason)
+        for job in (*self._settling.values(), *self._jobs.values()):
+            yield all_pending(
+                self._spool.load(job.rows), f"{self._kind.noun} {job.id} had no result yet; {reason}"
+            )
+
+    def _rest(self) -> None:
+        with self._client.waiting_for(self._when_late):
+            self._client.rest(max(self._next_poll - self._client.clock.now(), 0.0))
+
+    def _when_late(self) -> str:
+        open_jobs = list(self._jobs)
+        return (
+            f"The time is up while {self._kind.counted(len(open_jobs))} {'has' if len(open_jobs) == 1 else 'have'} "
+            f"no result yet ({_shown(open_jobs)}). "
+            "Raise timeout, or set wait_for_completion=False and wait with KlaviyoImportJobSensor."
+        )
+
+    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
+        with self._refusals_noted(doubt) as refuse:
+            self._refusals.deliver(batch, post=lambda part: self._start(part, doubt), refuse=refuse)
+
+    def _body(self, part: Sequence[Record]) -> bytes:
+        """The request that starts a job for some records."""
+        return self._kind.body([record.body for record in part])
+
+    def _start(self, part: Sequence[Record], doubt: Doubt) -> None:
+        ticket = self._state.send(part)
+        job = start_job(self._client, self._kind, self._body(part))
+        self._state.start(ticket, job.id)
+        rows = self._spool.keep(part)
+        self._jobs[job.id] = _OpenJob(
+            job.id, len(part), part[0].number, part[-1].number, ticket, rows, self._client.clock.now()
+        )
+        doubt.settle(part)
+        if warnings := self._warnings(part):
+            self._tell(Settled(verdicts=warnings))
+        log.info(
+            "%s %s started with %s.", self._kind.noun.capitalize(), job.id, self._kind.records(len(part))
+        )
+
+    def _poll_if_due(self) -> None:
+        now = self._client.clock.now()
+        if not self._waits or not self._jobs or now < self._next_poll:
+            return
+        self._poll_pause = min(self._poll_pause * 2, self._poll_interval)
+        for job in self._terminal_jobs():
+            self._settling[job.id] = self._jobs.pop(job.id)
+            self._submit(self._settle, job)
+        self._next_poll = self._client.clock.now() + self._poll_pause
+        self._say_what_is_open(now)
+
+    def _say_what_is_open(self, now: float) -> None:
+        if self._jobs and now - self._said >= _SAY_INTERVAL:
+            self._said = now
+            people = sum(job.size for job in list(self._jobs.values()))
+            log.info(
+                "Waiting for Klaviyo to settle %s of %s: %s.",
+                self._kind.counted(len(self._jobs)),
+                self._kind.records(people),
+                _shown(list(self._jobs)),
+            )
+
+    def _terminal_jobs(self) -> list[Job]:
+        now = self._client.clock.now()
+        with self._client.waiting_for(self._when_late):
+            jobs = find_jobs(self._client, self._kind, list(self._jobs))
+        return [job for job in jobs.values() if self._kind.is_settled(job, now - self._jobs[job.id].started)]
+
+    def _settle(self, job: Job) -> None:
+        opened = self._settling[job.id]
+        load = cache(lambda: self._spool.load(opened.rows))
+        verdict = read_verdicts(
+            self._client,
+            self._kind,
+            job,
+            opened.size,
+            load,
+            lambda: place_by_identity(load(), self._identifier()),
+            self._mend_once,
+        )
+        self._state.settle(opened.ticket, verdict.failed, verdict.pending)
+        self._tell(verdict.settled)
+        doubt = Doubt({record.number: record for record in verdict.again})
+        self._doubts[id(doubt)] = doubt
+        del self._settling[job.id]
+        self._spool.drop(opened.rows)
+        if verdict.again:
+            log.info(
+                "Sent again, without the fields that Klaviyo refused: %s.",
+                self._kind.records(len(verdict.again)),
+            )
+            self._deliver(verdict.again, doubt)
+            self._poll_pause, self._next_poll = _FIRST_POLL, 0.0
+        del self._doubts[id(doubt)]
+
+    def _mend_once(self, record: Record, objections: Sequence[Objection]) -> Record | None:
+        """What is left of a record that a job has refused; a second job's verdict on it stands."""
+        mended = None if record.number in self._sent_again else self._mend(record, objections)
+        if mended is not None:
+            self._sent_again.add(record.number)
+        return mended
+
+
+def _shown(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
