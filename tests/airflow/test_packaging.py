@@ -105,6 +105,16 @@ def test_files_hold_no_registry_address_and_no_lock_file() -> None:
     assert not (ROOT / "uv.lock").exists()
 
 
+def test_pre_commit_runs_what_ci_runs() -> None:
+    (local,) = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    steps = (ROOT / ".ci/run").read_text().splitlines()
+
+    assert local["repo"] == "local"
+    assert {hook["entry"] for hook in local["hooks"]} == {
+        line for line in steps if line.startswith((".venv/bin/ruff", ".venv/bin/mypy"))
+    }
+
+
 def test_run_py_needs_the_standard_library_alone() -> None:
     imported = re.findall(r"^\s*(?:import|from) (\w+)", (ROOT / "run.py").read_text(), re.MULTILINE)
 
