@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+# [START klaviyo_pytest]
 import json
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-# [START klaviyo_pytest]
 import pytest
 
 try:
@@ -37,8 +37,6 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "klaviyo"))
 
 
-@pytest.mark.airflow
-@pytest.mark.slow
 def test_customers_arrive_although_klaviyo_fails_once(klaviyo: Emulator, shop: None) -> None:
     klaviyo.inject(Fault(FaultKind.STATUS, operation="bulk_import_profiles", status=503))
 
@@ -48,4 +46,9 @@ def test_customers_arrive_although_klaviyo_fails_once(klaviyo: Emulator, shop: N
     (ada,) = klaviyo.profiles()
     assert ada["properties"] == {"Tier": "gold", "Lifetime value": 12.5}
     assert [request.status for request in klaviyo.requests("bulk_import_profiles")] == [503, 202, 202]
-    # [END klaviyo_pytest]
+
+
+# [END klaviyo_pytest]
+
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
