@@ -16,7 +16,10 @@ from airflow_provider_klaviyo.records.mapping import JSON_TEXT, PROPERTIES
 from airflow_provider_klaviyo.records.profiles.placeholders import without_placeholders
 from airflow_provider_klaviyo.records.values.columns import to_json_values, to_numbers_or_strings, to_strings
 
-TEXTS = ("first_name", "last_name", "organization", "title", "locale", "image", "_kx")
+EXCHANGE_ID = "_kx"
+"""By which Klaviyo's own tracking knows somebody: no identifier of a sync, and never cleared either."""
+
+TEXTS = ("first_name", "last_name", "organization", "title", "locale", "image", EXCHANGE_ID)
 LOCATION = "location."
 LOCATION_TEXTS = ("address1", "address2", "city", "country", "region", "zip", "timezone", "ip")
 LOCATION_COORDINATES = ("latitude", "longitude")

@@ -16,6 +16,7 @@ from airflow_provider_klaviyo.records.contacts.phone import PhoneNumbers
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS, PROPERTIES, MappingError, choose_identifier
 from airflow_provider_klaviyo.records.profiles.bodies import ProfileBodies
 from airflow_provider_klaviyo.records.profiles.fields import (
+    EXCHANGE_ID,
     LOCATION,
     LOCATION_COORDINATES,
     LOCATION_TEXTS,
@@ -30,7 +31,7 @@ from airflow_provider_klaviyo.records.values.canonical import canonical
 PHONE_REGION = "phone_region"
 
 CLEARABLE = (
-    *TEXTS[:-1],
+    *(name for name in TEXTS if name != EXCHANGE_ID),
     *(LOCATION + name for name in (*LOCATION_TEXTS, *LOCATION_COORDINATES)),
 )
 """Standard fields that a NULL may clear; identifiers never are."""

@@ -272,6 +272,12 @@ def test_identifiers_are_never_cleared() -> None:
         mapper(["email", "phone_number"], clear_nulls=["phone_number"])
 
 
+def test_the_exchange_id_of_klaviyos_tracking_is_never_cleared() -> None:
+    assert mapper(["email", "_kx", "image"], clear_nulls=True).cleared_fields == ["image"]
+    with pytest.raises(MappingError, match="clear_nulls names _kx"):
+        mapper(["email", "_kx"], clear_nulls=["_kx"])
+
+
 def test_an_unknown_region_is_refused_before_the_first_row() -> None:
     with pytest.raises(MappingError, match="phone_region"):
         mapper(["email", "phone_number"], phone_region="XX")
