@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 from airflow_provider_klaviyo.identity import in_full
 from airflow_provider_klaviyo.records.record import Flawed, Problem, Record, Row
-from airflow_provider_klaviyo.records.values.unsendable import unreadable_in
+from airflow_provider_klaviyo.records.values.key_text import keyless_in
 from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hash, person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.table import Met
@@ -133,7 +133,7 @@ class OnlyChanges:
 
     def keyed(self, rows: Sequence[Row], first: int, records: list[Record]) -> Keyed:
         """Sort out NULL and repeated keys, and give the others their hash."""
-        keys, unreadable = _keys(rows, self._key_columns)
+        keys, unkeyed = _keys(rows, self._key_columns)
         present = [key for key in keys if key is not None]
         self._met = self._ledger.meet(present)
         is_first = iter(self._met.is_first)
@@ -146,7 +146,7 @@ class OnlyChanges:
         for record in records:
             key = keys[record.number - first]
             if key is None:
-                problems = unreadable.get(record.number - first, _NULL_KEY)
+                problems = unkeyed.get(record.number - first, _NULL_KEY)
                 rejected.append(Flawed(record.number, record.row, problems))
             elif not news[record.number - first]:
                 skipped.append(Flawed(record.number, record.row, _SAME_KEY))
@@ -235,12 +235,12 @@ def _is_about(record: Record, person: int) -> bool:
 def _keys(
     rows: Sequence[Row], columns: Sequence[int]
 ) -> tuple[list[int | None], dict[int, tuple[Problem, ...]]]:
-    """The hashes of the rows' keys, None where there is no key, and why there is none if the driver cannot read it."""
-    unreadable: dict[int, tuple[Problem, ...]] = {}
+    """The hashes of the rows' keys, None where there is no key, and why there is none unless it is NULL."""
+    unkeyed: dict[int, tuple[Problem, ...]] = {}
     for column in columns:
-        reasons = unreadable_in([row[column] for row in rows])
-        unreadable |= {place: (Problem("primary_key", reason),) for place, reason in reasons.items()}
+        reasons = keyless_in([row[column] for row in rows])
+        unkeyed |= {place: (Problem("primary_key", reason),) for place, reason in reasons.items()}
     keys = [tuple([row[column] for column in columns]) for row in rows]
-    for place in unreadable:
+    for place in unkeyed:
         keys[place] = (None,)
-    return key_hashes(keys), unreadable
+    return key_hashes(keys), unkeyed

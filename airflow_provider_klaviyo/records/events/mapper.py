@@ -33,8 +33,8 @@ from airflow_provider_klaviyo.records.profiles.mapper import FIELDS as PROFILE_F
 from airflow_provider_klaviyo.records.profiles.mapper import ProfileMapper, ProfileOptions
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
 from airflow_provider_klaviyo.records.values.canonical import canonical
+from airflow_provider_klaviyo.records.values.key_text import keyless_in
 from airflow_provider_klaviyo.records.values.times import EventTimes, iso
-from airflow_provider_klaviyo.records.values.unsendable import unreadable_in
 
 NEVER_DROPPED = ("metric", "time", "unique_id")
 """A bad one of these rejects the row: without it the event would be another one."""
@@ -201,9 +201,12 @@ class EventMapper:
         if "unique_id" in self._fields:
             return self._read(chunk, "unique_id", read_ids)
         keys = list(zip(*(chunk.columns[place] for place in self._key), strict=True))
-        keyless = {place: _NULL_KEY for place, key in enumerate(keys) if None in key}
-        for place in self._key:
-            keyless |= unreadable_in(chunk.columns[place])
+        keyless: dict[int, str] = {}
+        for column in self._key:
+            keyless |= keyless_in(chunk.columns[column])
+        for place in keyless:
+            keys[place] = (None,)
+        keyless = {place: keyless.get(place, _NULL_KEY) for place, key in enumerate(keys) if None in key}
         chunk.note("primary_key", keyless, is_fatal=True)
         of = self._ids.of
         return [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -15,10 +14,3 @@ class Unreadable:
 
 class Unsendable(Exception):
     """Carries the reason why a value cannot be sent."""
-
-
-def unreadable_in(values: Sequence[object]) -> dict[int, str]:
-    """The reasons of those values that the driver could not read, by their places."""
-    if Unreadable not in set(map(type, values)):
-        return {}
-    return {place: value.reason for place, value in enumerate(values) if isinstance(value, Unreadable)}

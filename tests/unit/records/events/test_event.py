@@ -216,7 +216,9 @@ def test_a_mapped_id_counts_more_than_the_key_and_is_one_of_its_person() -> None
 
 
 @pytest.mark.parametrize(
-    "key", [None, Unreadable("the year 10000 cannot be read")], ids=["null", "unreadable"]
+    "key",
+    [None, Unreadable("the year 10000 cannot be read"), object()],
+    ids=["null", "unreadable", "without a text"],
 )
 def test_a_row_without_a_key_is_rejected(key: object) -> None:
     made = mapped({**PERSON, "id": key, "x": 1}, {"email": "email", "properties.x": "x"})

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import ipaddress
 from decimal import Decimal
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_klaviyo.records.events.ids import DerivedIds
-from airflow_provider_klaviyo.records.values.key_text import key_text, value_text
+from airflow_provider_klaviyo.records.values.key_text import key_text, keyless_in, value_text
+from airflow_provider_klaviyo.records.values.unsendable import Unsendable
 
 ORDERS = DerivedIds(["order_id"])
 
@@ -106,6 +109,88 @@ def test_keys_of_more_digits_than_python_calculates_with_stay_apart() -> None:
 )
 def test_the_text_of_a_value(value: object, text: str) -> None:
     assert value_text(value) == text
+
+
+class Size(Enum):
+    SMALL = 1
+
+
+class Colour(str, Enum):  # noqa: UP042 - the older form has another text
+    RED = "red"
+
+
+class Pair(NamedTuple):
+    shop: str
+    number: int
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "True"),
+        (dt.time(1, 2), "01:02:00"),
+        (dt.timedelta(1, 2), "1 day, 0:00:02"),
+        (ipaddress.ip_address("::1"), "::1"),
+        (ipaddress.ip_network("10.0.0.0/8"), "10.0.0.0/8"),
+        (ipaddress.ip_interface("10.0.0.1/8"), "10.0.0.1/8"),
+        (Size.SMALL, "Size.SMALL"),
+        (Colour.RED, "Colour.RED"),
+        (["a", 1, None, dt.date(2026, 1, 2)], "['a', 1, None, datetime.date(2026, 1, 2)]"),
+        (("a", 1), "('a', 1)"),
+        (Pair("a", 1), "Pair(shop='a', number=1)"),
+        ({"a": [1, 2.5]}, "{'a': [1, 2.5]}"),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_type_that_few_keys_have_keeps_its_text_too(value: object, text: str) -> None:
+    assert value_text(value) == text
+    assert keyless_in(["a key", value, None]) == {}
+
+
+@pytest.mark.parametrize(
+    ("library", "name", "given", "text"),
+    [
+        ("psycopg.types.range", "Range", (1, 5), "[1, 5)"),
+        ("psycopg2.extras", "NumericRange", (1, 5), "[1, 5)"),
+        ("numpy", "int64", (7,), "7"),
+        ("numpy", "bool_", (True,), "True"),
+        ("numpy", "datetime64", ("2026-01-02",), "2026-01-02"),
+        ("pandas", "Timestamp", ("2026-01-02 03:04:05.123456789",), "2026-01-02 03:04:05.123456789"),
+    ],
+)
+def test_so_does_a_type_of_a_library(library: str, name: str, given: tuple[object, ...], text: str) -> None:
+    value = getattr(pytest.importorskip(library), name)(*given)
+    assert value_text(value) == text
+    assert keyless_in([value]) == {}
+
+
+class Lob:
+    """As a driver gives large objects: the text of one is its place in memory."""
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [
+        (Lob(), "Lob"),
+        ({"a", "b"}, "set"),
+        (["a", Lob()], "Lob"),
+        ({"a": [memoryview(b"")]}, "memoryview"),
+    ],
+    ids=["object", "set", "inside a list", "inside an object"],
+)
+def test_what_has_another_text_in_each_run_is_no_key(value: object, kind: str) -> None:
+    """It would make another id of an event each time that it is sent."""
+    reasons = keyless_in(["a key", None, value])
+    assert list(reasons) == [2]
+    assert f"of type {kind}," in reasons[2]
+    assert "cast the column to text" in reasons[2]
+    with pytest.raises(Unsendable, match=f"of type {kind},"):
+        value_text(value)
+
+
+def test_an_array_of_numpy_is_no_key() -> None:
+    """Its text leaves out all but the ends of a long one."""
+    assert list(keyless_in([pytest.importorskip("numpy").arange(2_000)])) == [0]
 
 
 @settings(deadline=None)
