@@ -9,7 +9,7 @@ import datetime as dt
 import math
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 from airflow_provider_klaviyo.records.values.unsendable import Unsendable
@@ -34,6 +34,7 @@ _ONLY_NUMBERS_OR_TEXT = "only a number or text can be sent in this field; cast t
 
 
 def is_encodable(text: str) -> bool:
+    """Whether UTF-8 has it: text with half a surrogate pair has no bytes."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -42,6 +43,10 @@ def is_encodable(text: str) -> bool:
 
 
 def text(value: str, timezone: dt.tzinfo | None = None, level: int = 0) -> str:  # noqa: ARG001
+    """Text as it is.
+
+    :raises Unsendable: when it has half a surrogate pair.
+    """
     if value.isascii() or is_encodable(value):
         return value
     raise Unsendable(_HALF_A_CHARACTER)
@@ -107,6 +112,10 @@ def _str(value: object, timezone: dt.tzinfo, level: int) -> str:  # noqa: ARG001
 
 
 def integer_text(value: int, timezone: dt.tzinfo | None = None, level: int = 0) -> str:  # noqa: ARG001
+    """All digits of an integer, as an id is written.
+
+    :raises Unsendable: when there are more than Python writes out.
+    """
     try:
         return int.__repr__(value)
     except ValueError:  # Python writes out no more than 4,300 digits
@@ -135,33 +144,41 @@ def _refuse(reason: str) -> Convert:
 CONTAINERS: Final = (list, tuple, set, frozenset, dict)
 """The types whose values are made of others."""
 
-SCALARS: Final[Mapping[type, Convert]] = {
-    str: text,
-    bool: _bool,
-    int: _integer,
-    float: _float,
-    Decimal: _decimal,
-    dt.datetime: _datetime,
-    dt.date: _isoformat,
-    dt.time: _isoformat,
-    UUID: _str,
+
+class _Conversions(NamedTuple):
+    """How values of a type are sent, by what the field takes."""
+
+    as_json: Convert
+    as_text: Convert
+    as_number_or_text: Convert
+
+
+_no_text = _refuse(_ONLY_TEXT)
+_no_number_or_text = _refuse(_ONLY_NUMBERS_OR_TEXT)
+
+_TYPES: Final[Mapping[type, _Conversions]] = {
+    str: _Conversions(text, text, text),
+    bool: _Conversions(_bool, _no_text, _no_number_or_text),
+    int: _Conversions(_integer, integer_text, _integer),
+    float: _Conversions(_float, _float_text, _float),
+    Decimal: _Conversions(_decimal, _decimal_text, _decimal),
+    dt.datetime: _Conversions(_datetime, _datetime, _no_number_or_text),
+    dt.date: _Conversions(_isoformat, _isoformat, _no_number_or_text),
+    dt.time: _Conversions(_isoformat, _isoformat, _no_number_or_text),
+    UUID: _Conversions(_str, _str, _no_number_or_text),
 }
+
+SCALARS: Final[Mapping[type, Convert]] = {kind: each.as_json for kind, each in _TYPES.items()}
 """For a field that takes any JSON value."""
 
 TEXTS: Final[Mapping[type, Convert]] = {
-    **SCALARS,
-    **dict.fromkeys((bool, *CONTAINERS), _refuse(_ONLY_TEXT)),
-    int: integer_text,
-    float: _float_text,
-    Decimal: _decimal_text,
+    **{kind: each.as_text for kind, each in _TYPES.items()},
+    **dict.fromkeys(CONTAINERS, _no_text),
 }
 """For a field that takes text."""
 
 NUMBERS_OR_TEXTS: Final[Mapping[type, Convert]] = {
-    **dict.fromkeys((*SCALARS, *CONTAINERS), _refuse(_ONLY_NUMBERS_OR_TEXT)),
-    str: text,
-    int: _integer,
-    float: _float,
-    Decimal: _decimal,
+    **{kind: each.as_number_or_text for kind, each in _TYPES.items()},
+    **dict.fromkeys(CONTAINERS, _no_number_or_text),
 }
 """For a field that takes a number or text."""

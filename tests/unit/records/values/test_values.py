@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_klaviyo.records.values.columns import to_json_values, to_numbers_or_strings, to_strings
+from airflow_provider_klaviyo.records.values.scalars import SCALARS
 from airflow_provider_klaviyo.records.values.unsendable import Unreadable
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -291,6 +292,20 @@ NO_TEXTS = {
 @pytest.mark.parametrize(("value", "words"), NO_TEXTS.values(), ids=NO_TEXTS)
 def test_a_text_field_refuses_the_rest(value: object, words: str) -> None:
     assert words in refusal(to_strings, value)
+
+
+ONE_OF_EACH_TYPE: tuple[object, ...] = (
+    *("a", True, 1, 1.5, Decimal("1.5")),
+    *(local(2026, 1, 2), dt.date(2026, 1, 2), dt.time(1), uuid.UUID(int=1)),
+)
+
+
+def test_no_type_enters_a_text_field_as_anything_but_text() -> None:
+    """A type that is new in the table must be here, too."""
+    assert set(map(type, ONE_OF_EACH_TYPE)) == SCALARS.keys()
+    for value in ONE_OF_EACH_TYPE:
+        (sent,), reasons = to_strings([value], timezone=dt.UTC)
+        assert isinstance(sent, str) or list(reasons) == [0]
 
 
 @pytest.mark.parametrize("value", ["52.5", "", 52, -0.125, Decimal("13.4050")])
