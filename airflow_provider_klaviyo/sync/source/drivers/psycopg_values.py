@@ -58,15 +58,14 @@ def _load_leniently(cursor: Cursor, first: int, end: int, lenience: Lenience) ->
 
 
 def _lenient(strict: Any, lenience: Lenience) -> Any:
+    """A loader, which is any class with what ``psycopg.abc.Loader`` has, that gives an ``Unreadable`` for an error."""
     from psycopg import DataError
-    from psycopg.adapt import Loader
 
-    class LenientLoader(Loader):
+    class LenientLoader:
         is_lenient = True
         format = strict.format
 
         def __init__(self, oid: int, context: Any = None) -> None:
-            super().__init__(oid, context)
             self._strict = strict(oid, context)
 
         def load(self, data: Any) -> object:
@@ -83,9 +82,14 @@ def _lenient(strict: Any, lenience: Lenience) -> Any:
 
 def load_json(connection: Connection, loads: Callable[[bytes], object]) -> None:
     """Have JSON read by this function; ``set_json_loads`` takes one method for that of any other object."""
-    from psycopg.adapt import Loader
+    from psycopg.pq import Format
 
-    class JsonLoader(Loader):
+    class JsonLoader:
+        format = Format.TEXT
+
+        def __init__(self, oid: int, context: Any = None) -> None:
+            """As psycopg makes one."""
+
         def load(self, data: Any) -> object:
             return loads(bytes(data))
 
