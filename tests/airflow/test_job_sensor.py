@@ -18,6 +18,8 @@ from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from airflow_provider_klaviyo.sensors.jobs import KlaviyoImportJobSensor
 from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
+from tests.integration.jobs import suppressions
+from tests.integration.jobs.suppressions import SUPPRESSIONS
 
 pytestmark = pytest.mark.airflow
 
@@ -95,6 +97,22 @@ def test_the_trigger_survives_being_made_again() -> None:
     path, arguments = trigger.serialize()
     assert path == "airflow_provider_klaviyo.triggers.jobs.KlaviyoImportJobTrigger"
     assert KlaviyoImportJobTrigger(**json.loads(json.dumps(arguments))).serialize() == (path, arguments)
+
+
+def test_a_trigger_that_an_earlier_build_wrote_down_waits_for_profile_imports(klaviyo: Emulator) -> None:
+    job = start_job()
+    arguments = {
+        "job_ids": [job],
+        "klaviyo_conn_id": "klaviyo_default",
+        "poll_interval": 0.3,
+        "timeout": None,
+    }
+
+    async def first() -> Any:
+        return await anext(KlaviyoImportJobTrigger(**arguments).run())
+
+    payload = asyncio.run(first()).payload
+    assert payload == {"is_settled": True, "open": [], "lost": {}, "total": 3, "failed": 0}
 
 
 def test_the_trigger_never_blocks_the_event_loop(klaviyo: Emulator) -> None:
@@ -224,3 +242,47 @@ def test_a_sensor_that_is_rescheduled_counts_from_its_first_look(
     ti = wait({"job_ids": "nobodys", "mode": "reschedule", "poke_interval": 0.5}, quick)
     assert ti.state == "failed"
     assert len(klaviyo.requests()) > 1
+
+
+# --- jobs of another kind ---------------------------------------------------------------------------------------
+
+
+class SuppressionJobSensor(KlaviyoImportJobSensor):
+    kind = SUPPRESSIONS.name
+
+
+@pytest.fixture
+def suppression_job(klaviyo: Emulator) -> Iterator[str]:
+    klaviyo.set(suppression_jobs="tell")
+    with suppressions.known() as kind, KlaviyoHook().get_client() as client:
+        body = kind.body([suppressions.suppression(f"p{n}@shop.io") for n in range(3)])
+        yield start_job_of(client, kind, body).id
+
+
+def test_the_trigger_waits_for_jobs_of_any_kind(klaviyo: Emulator, suppression_job: str) -> None:
+    trigger = KlaviyoImportJobTrigger([suppression_job], "klaviyo_default", 0.3, kind=SUPPRESSIONS.name)
+    _, arguments = trigger.serialize()
+
+    async def first() -> Any:
+        return await anext(KlaviyoImportJobTrigger(**json.loads(json.dumps(arguments))).run())
+
+    payload = asyncio.run(first()).payload
+    assert payload == {"is_settled": True, "open": [], "lost": {}, "total": 3, "failed": 0}
+    assert klaviyo.requests("get_bulk_import_profiles_job") == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS, ids=["poke", "deferrable"])
+def test_the_sensor_waits_for_jobs_of_any_kind(
+    klaviyo: Emulator, wait: Wait, suppression_job: str, way: dict[str, Any]
+) -> None:
+    assert wait({"job_ids": suppression_job, **way}, SuppressionJobSensor).state == "success"
+    assert suppressions.suppressed(klaviyo) == {"p0@shop.io", "p1@shop.io", "p2@shop.io"}
+
+
+def test_a_kind_that_is_not_known_fails_the_sensor_at_once(klaviyo: Emulator) -> None:
+    sensor = SuppressionJobSensor(task_id="wait", job_ids="j")
+    with pytest.raises(Exception, match="not known to this release: upgrade") as caught:
+        sensor.execute({})  # type: ignore[typeddict-item]
+    assert type(caught.value).__name__ == "AirflowFailException"
+    assert klaviyo.requests() == []

@@ -312,16 +312,6 @@ def test_a_job_whose_next_look_is_not_allowed_in_time_is_named(
     assert run.counts() == {"rows_read": 10, "pending": 10}
 
 
-def test_many_jobs_are_polled_together(start_emulator: StartEmulator, shop: Shop, sync: Sync) -> None:
-    klaviyo = start_emulator(job_seconds=1.0)
-    shop.fill([(n, f"p{n}@shop.io", None, "x" * 99_000, None) for n in range(500)])
-    run = sync(poll_interval=2)
-    assert run.counts() == {"rows_read": 500, "accepted": 500}
-    polls = klaviyo.requests("get_bulk_import_profiles_jobs")
-    assert imports(klaviyo) > 10
-    assert len(polls) < imports(klaviyo) / 2
-
-
 def test_without_waiting_the_jobs_are_returned_and_their_rows_are_pending(
     start_emulator: StartEmulator, shop: Shop, sync: Sync
 ) -> None:
