@@ -20,7 +20,7 @@ from airflow_provider_klaviyo.operators.storage import (
     unique_name,
 )
 from airflow_provider_klaviyo.state.ledger import Ledger
-from airflow_provider_klaviyo.state.lock import Holder, StateLock
+from airflow_provider_klaviyo.state.lock import LOCK, Holder, StateLock
 from airflow_provider_klaviyo.state.owner import Claim, Task
 from airflow_provider_klaviyo.state.storage import usable
 
@@ -83,7 +83,7 @@ def open_state(
     """
     folder = state_folder(claim.state_key)
     holder = _holder(context)
-    lock = None if options.is_preview else StateLock(folder / "lock.json", holder, now=time.time)
+    lock = None if options.is_preview else StateLock(folder / LOCK, holder, now=time.time)
     with usable(folder, "The state cannot be kept in", "the state_key"):
         folder.exists()  # a preview takes no lock that would tell
         if lock:

@@ -17,6 +17,9 @@ from airflow_provider_klaviyo.state.errors import StateLocked
 
 log = logging.getLogger(__name__)
 
+LOCK = "lock.json"
+"""The name of the lock in the folder of its state."""
+
 LIFETIME = 300.0
 """Seconds after which a lock counts as left by the dead; its holder renews it three times as often."""
 

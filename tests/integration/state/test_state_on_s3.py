@@ -9,7 +9,7 @@ import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.state.errors import StateConflict, StateLocked
-from airflow_provider_klaviyo.state.lock import Holder, StateLock
+from airflow_provider_klaviyo.state.lock import LOCK, Holder, StateLock
 from airflow_provider_klaviyo.state.log import StateLog
 from tests.integration.conftest import Shop, Sync
 
@@ -94,9 +94,7 @@ def test_an_upload_that_was_broken_off_is_passed_over(folder: Any) -> None:
 
 def test_the_lock_works_there(folder: Any) -> None:
     def lock(run: str) -> StateLock:
-        return StateLock(
-            folder / "lock.json", Holder("shop", "sync", run, -1, 1, "there", 1), now=lambda: 0.0
-        )
+        return StateLock(folder / LOCK, Holder("shop", "sync", run, -1, 1, "there", 1), now=lambda: 0.0)
 
     first = lock("monday")
     first.acquire()

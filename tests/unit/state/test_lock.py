@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_klaviyo.state.errors import StateLocked
-from airflow_provider_klaviyo.state.lock import LIFETIME, Holder, StateLock
+from airflow_provider_klaviyo.state.lock import LIFETIME, LOCK, Holder, StateLock
 
 NOBODY = 2**22 + 1
 """No process has this number: it is beyond the largest that Linux gives."""
@@ -31,7 +31,7 @@ class Tasks:
 
 @pytest.fixture
 def tasks(tmp_path: Path) -> Iterator[Tasks]:
-    made = Tasks(tmp_path / "state" / "lock.json")
+    made = Tasks(tmp_path / "state" / LOCK)
     yield made
     for lock in made.locks:
         lock.release()
