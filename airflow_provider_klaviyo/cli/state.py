@@ -24,11 +24,11 @@ from airflow_provider_klaviyo.operators.state import FOLDER, state_folder
 from airflow_provider_klaviyo.operators.storage import IN_FLIGHT, storage_path
 from airflow_provider_klaviyo.state.keys import key_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
-from airflow_provider_klaviyo.state.lock import Holder, StateLock
+from airflow_provider_klaviyo.state.lock import LOCK, Holder, StateLock
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.notes import forget_in_notes
 from airflow_provider_klaviyo.state.owner import ANYBODY, BELONGS_TO
-from airflow_provider_klaviyo.state.table import Status
+from airflow_provider_klaviyo.state.rows import Status
 
 _NAMES = {
     Status.ACKNOWLEDGED: "acknowledged by Klaviyo",
@@ -102,7 +102,7 @@ def _reset(options: argparse.Namespace, ask: Ask) -> int:
             print("Nothing was deleted.")
             return 1
         for file in list(folder.iterdir()):
-            if file.name != "lock.json":
+            if file.name != LOCK:
                 file.unlink()
     print("Deleted.")
     return 0
@@ -199,7 +199,7 @@ def _opened(state_key: str, *, is_read_only: bool = True) -> Iterator[Ledger]:
 @contextmanager
 def _locked(folder: Any) -> Iterator[None]:
     holder = Holder("command line", "state", "by hand", -1, 0, socket.gethostname(), os.getpid())
-    lock = StateLock(folder / "lock.json", holder, now=time.time)
+    lock = StateLock(folder / LOCK, holder, now=time.time)
     lock.acquire()
     try:
         yield

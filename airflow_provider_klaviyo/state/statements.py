@@ -12,18 +12,32 @@ PART = 10_000
 """Values in one statement."""
 
 
-def look_up(database: sqlite3.Connection, query: str, values: Sequence[int]) -> list[Any]:
-    """The rows of a query that ends with ``IN``, for any number of values."""
+def look_up(database: sqlite3.Connection, query: str, values: Sequence[int], **named: int) -> list[Any]:
+    """The rows of a query, for any number of values.
+
+    :param query: ends with ``IN``.
+    :param named: what stands in the query as ``:name``.
+    """
     found: list[Any] = []
     for part in parts(values):
-        found += database.execute(f"{query} (SELECT value FROM json_each(?))", (packed(sorted(part)),))  # noqa: S608 - ours
+        found += database.execute(
+            f"{query} (SELECT value FROM json_each(:values))",  # noqa: S608 - ours
+            {"values": packed(sorted(part)), **named},
+        )
     return found
 
 
-def change(database: sqlite3.Connection, statement: str, values: Sequence[int]) -> None:
-    """The same for a statement that changes rows."""
+def change(database: sqlite3.Connection, statement: str, values: Sequence[int], **named: int) -> None:
+    """Change rows, for any number of values.
+
+    :param statement: ends with ``IN``.
+    :param named: what stands in the statement as ``:name``.
+    """
     for part in parts(values):
-        database.execute(f"{statement} (SELECT value FROM json_each(?))", (packed(part),))  # noqa: S608 - ours
+        database.execute(
+            f"{statement} (SELECT value FROM json_each(:values))",  # noqa: S608 - ours
+            {"values": packed(part), **named},
+        )
 
 
 def packed(values: Sequence[int]) -> str:
@@ -32,6 +46,6 @@ def packed(values: Sequence[int]) -> str:
 
 
 def parts(values: Sequence[int]) -> Iterator[Sequence[int]]:
-    """The values, so many at a time as one statement takes."""
+    """The values, at most ``PART`` at a time."""
     for start in range(0, len(values), PART):
         yield values[start : start + PART]

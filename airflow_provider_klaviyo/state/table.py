@@ -8,43 +8,21 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from enum import IntEnum
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from airflow_provider_klaviyo.state.encounters import Encounters
 from airflow_provider_klaviyo.state.errors import StateUnreadable
+from airflow_provider_klaviyo.state.rows import Known, Status
 from airflow_provider_klaviyo.state.shared import SharedIdentifiers
 from airflow_provider_klaviyo.state.statements import PART, change, look_up, packed, parts
 from airflow_provider_klaviyo.state.tracked import TrackedPeople
 
 _VERSION = 2
 _CACHE_KIB = 16_384
-
-
-class Status(IntEnum):
-    """What is known of a row; a row that the table does not have is new."""
-
-    ACKNOWLEDGED = 1
-    FAILED = 2
-    IN_DOUBT = 3
-    STALE = 4
-
-
-class Known(NamedTuple):
-    """What the table has of a row; ``serial`` is the number of the entry that said so."""
-
-    fingerprint: int
-    status: Status
-    serial: int
-
-
-class Marked(NamedTuple):
-    """A row as the table takes it; ``identity`` only where the sync must be able to take the person off again."""
-
-    key: int
-    fingerprint: int
-    person: int
-    identity: str | None
+_STATUSES = {status.value: status for status in Status}
+_NAMED = {status.name.lower(): status.value for status in Status}
+"""The statuses as statements name them: ``:acknowledged``, ``:in_doubt`` and so on."""
 
 
 class Met(NamedTuple):
@@ -87,11 +65,10 @@ class StateTable:
             "temp_store=FILE",
         ):
             self._database.execute(f"PRAGMA {setting}")
-        self._chunk = 0
-        self._places = self._old_places = 0
-        self._bits: bytearray | None = None
+        self._places = 0
         try:
             self._prepare()
+            self._encounters = Encounters(self._database)
             self.people = TrackedPeople(self._database, self._lock, self)
             self.shared = SharedIdentifiers(self._database, self._lock)
         except BaseException:
@@ -101,15 +78,10 @@ class StateTable:
 
     def look_up(self, keys: Sequence[int]) -> dict[int, Known]:
         """What is known of some rows."""
-        found: dict[int, Known] = {}
+        query = "SELECT key, fingerprint, status, serial FROM rows WHERE key IN"
         with self._lock:
-            for part in parts(keys):
-                rows = self._database.execute(
-                    "SELECT key, fingerprint, status, serial FROM rows WHERE key IN (SELECT value FROM json_each(?))",
-                    (packed(sorted(part)),),
-                )
-                found.update((row[0], Known(row[1], _STATUS[row[2]], row[3])) for row in rows)
-        return found
+            rows = look_up(self._database, query, keys)
+        return {row[0]: Known(row[1], _STATUSES[row[2]], row[3]) for row in rows}
 
     def meet(self, keys: Sequence[int], since: int) -> Met:
         """What is known of a chunk of the run's keys, which count as seen from now on.
@@ -117,15 +89,16 @@ class StateTable:
         :param since: acknowledgements count when an entry after this one made them.
         """
         with self._lock:
-            self._begin_run()
+            encounters = self._begin_run()
             query = (
-                "SELECT key, place, CASE WHEN status = 1 AND serial > ? THEN fingerprint END, status = 3, person "
-                "FROM rows WHERE key IN (SELECT value FROM json_each(?))"
+                "SELECT key, place, CASE WHEN status = :acknowledged AND serial > :since THEN fingerprint END, "
+                "status = :in_doubt, person FROM rows WHERE key IN (SELECT value FROM json_each(:keys))"
             )
-            found = self._database.execute(query, (since, packed(sorted(keys)))).fetchall()
+            named = {**_NAMED, "since": since, "keys": packed(sorted(keys))}
+            found = self._database.execute(query, named).fetchall()
             places = {key: place for key, place, _, _, _ in found}
             strangers = [key for key in keys if key not in places]
-            new = dict(zip(strangers, self._first_met(strangers), strict=True)) if strangers else {}
+            new = dict(zip(strangers, encounters.are_first(strangers), strict=True)) if strangers else {}
             is_first = []
             for key in keys:
                 place = places.get(key)
@@ -133,7 +106,7 @@ class StateTable:
                     is_first.append(new[key])
                     new[key] = False
                 else:
-                    is_first.append(self._is_first_seen(place))
+                    is_first.append(encounters.is_first(place))
         return Met(
             is_first,
             {key: fingerprint for key, _, fingerprint, _, _ in found if fingerprint is not None},
@@ -141,42 +114,15 @@ class StateTable:
             found,
         )
 
-    def _begin_run(self) -> None:
-        """Rows that are here by now get a bit each; those that come later were met before they came."""
-        if self._bits is None:
-            self._bits = bytearray(self._places // 8 + 1)
-            self._old_places = self._places
-
-    def _is_first_seen(self, place: int) -> bool:
-        bits = self._bits
-        if bits is None or place >= self._old_places:
-            return False
-        byte, bit = place >> 3, 1 << (place & 7)
-        if bits[byte] & bit:
-            return False
-        bits[byte] |= bit
-        return True
-
-    def _first_met(self, keys: Sequence[int]) -> list[bool]:
-        """Which keys that no row has were not met in an earlier chunk."""
-        self._chunk += 1
-        before = self._database.total_changes
-        self._database.execute(
-            "INSERT OR IGNORE INTO met SELECT value, ? FROM json_each(?)", (self._chunk, packed(sorted(keys)))
-        )
-        if self._database.total_changes - before == len(keys):
-            return [True] * len(keys)
-        old = self._database.execute(
-            "SELECT key FROM met WHERE chunk < ? AND key IN (SELECT value FROM json_each(?))",
-            (self._chunk, packed(sorted(keys))),
-        )
-        met = {key for (key,) in old}
-        return [key not in met for key in keys]
+    def _begin_run(self) -> Encounters:
+        self._encounters.begin(self._places)
+        return self._encounters
 
     def mark(self, rows: Sequence[Sequence[Any]], status: Status, serial: int) -> None:
         """Enter rows, given as ``Marked``, or overwrite them."""
         with self._lock:
-            known = self.look_up([row[0] for row in rows])
+            query = "SELECT key FROM rows WHERE key IN"
+            known = {key for (key,) in look_up(self._database, query, [row[0] for row in rows])}
             self._database.executemany(
                 "INSERT INTO rows (key, fingerprint, person, status, serial, place) "
                 "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, "
@@ -184,7 +130,7 @@ class StateTable:
                 ((*row[:3], status.value, serial, self._place_for(row[0], known)) for row in rows),
             )
 
-    def _place_for(self, key: int, known: Mapping[int, Known]) -> int:
+    def _place_for(self, key: int, known: Collection[int]) -> int:
         """A new place for a new row; one that is known keeps its own."""
         if key in known:
             return -1
@@ -195,27 +141,24 @@ class StateTable:
         """Give rows that are acknowledged another fingerprint, by key, and leave all else of them as it is."""
         with self._lock:
             self._database.executemany(
-                "UPDATE rows SET fingerprint = ? WHERE key = ? AND status = 1",
-                ((fingerprint, key) for key, fingerprint in hashes.items()),
+                "UPDATE rows SET fingerprint = ? WHERE key = ? AND status = ?",
+                ((fingerprint, key, Status.ACKNOWLEDGED.value) for key, fingerprint in hashes.items()),
             )
 
-    def settle(self, keys: Sequence[int], status: Status, serial: int) -> None:
+    def set_status(self, keys: Sequence[int], status: Status, serial: int) -> None:
         """Give rows that are there another status."""
         with self._lock:
-            for part in parts(keys):
-                self._database.execute(
-                    "UPDATE rows SET status = ?, serial = ? WHERE key IN (SELECT value FROM json_each(?))",
-                    (status.value, serial, packed(part)),
-                )
+            statement = "UPDATE rows SET status = :status, serial = :serial WHERE key IN"
+            change(self._database, statement, keys, status=status, serial=serial)
 
-    def settle_sent(self, keys: Sequence[int], sent: int, status: Status, serial: int) -> None:
+    def settle(self, keys: Sequence[int], sent: int, status: Status, serial: int) -> None:
         """The same for rows that are still in doubt by the entry ``sent``: a later doubt stays one."""
         with self._lock:
             for part in parts(keys):
                 self._database.execute(
-                    "UPDATE rows SET status = ?, serial = ? "
-                    "WHERE key IN (SELECT value FROM json_each(?)) AND status = 3 AND serial = ?",
-                    (status.value, serial, packed(part), sent),
+                    "UPDATE rows SET status = :status, serial = :serial "
+                    "WHERE key IN (SELECT value FROM json_each(:keys)) AND status = :in_doubt AND serial = :sent",
+                    {**_NAMED, "status": status, "serial": serial, "keys": packed(part), "sent": sent},
                 )
 
     def overrule(self, keys: Sequence[int], persons: Sequence[int], serial: int) -> None:
@@ -223,9 +166,10 @@ class StateTable:
         with self._lock:
             for part in parts(persons):
                 self._database.execute(
-                    "UPDATE rows SET status = 4, serial = ? WHERE person IN (SELECT value FROM json_each(?)) "
-                    "AND person != 0 AND status = 1 AND key NOT IN (SELECT value FROM json_each(?))",
-                    (serial, packed(part), packed(keys)),
+                    "UPDATE rows SET status = :stale, serial = :serial "
+                    "WHERE person IN (SELECT value FROM json_each(:persons)) AND person != 0 "
+                    "AND status = :acknowledged AND key NOT IN (SELECT value FROM json_each(:keys))",
+                    {**_NAMED, "serial": serial, "persons": packed(part), "keys": packed(keys)},
                 )
 
     def forget(self, keys: Sequence[int]) -> None:
@@ -238,20 +182,17 @@ class StateTable:
         with self._lock:
             change(self._database, "DELETE FROM rows WHERE person IN", persons)
 
-    def unsettle(self, persons: Sequence[int], serial: int) -> None:
+    def make_stale(self, persons: Sequence[int], serial: int) -> None:
         """Let the rows that name these people count no longer."""
         with self._lock:
-            for part in parts(persons):
-                self._database.execute(
-                    "UPDATE rows SET status = 4, serial = ? WHERE person IN (SELECT value FROM json_each(?))",
-                    (serial, packed(part)),
-                )
+            statement = "UPDATE rows SET status = :stale, serial = :serial WHERE person IN"
+            change(self._database, statement, persons, stale=Status.STALE, serial=serial)
 
     def people_with_settled_rows(self, persons: Sequence[int]) -> set[int]:
         """Those of these people whom a row names that counts, or is in doubt."""
         with self._lock:
-            query = "SELECT DISTINCT person FROM rows WHERE status != 4 AND person IN"
-            return {person for (person,) in look_up(self._database, query, persons)}
+            query = "SELECT DISTINCT person FROM rows WHERE status != :stale AND person IN"
+            return {person for (person,) in look_up(self._database, query, persons, stale=Status.STALE)}
 
     def clear(self) -> None:
         """Delete everything but what belongs to this run."""
@@ -286,9 +227,7 @@ class StateTable:
 
     def was_seen(self, place: int) -> bool:
         """Whether this run saw the row at a place."""
-        self._begin_run()
-        bits = self._bits
-        return place >= self._old_places or bool(bits and bits[place >> 3] & 1 << (place & 7))
+        return self._begin_run().include(place)
 
     def counts(self) -> Mapping[Status, int]:
         """How many rows there are, by status."""
@@ -328,7 +267,3 @@ class StateTable:
             )
             raise StateUnreadable(msg)
         (self._places,) = self._database.execute("SELECT COALESCE(MAX(place), -1) + 1 FROM rows").fetchone()
-        self._database.execute("CREATE TEMP TABLE met (key INTEGER PRIMARY KEY, chunk INTEGER NOT NULL)")
-
-
-_STATUS = {status.value: status for status in Status}

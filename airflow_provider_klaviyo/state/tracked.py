@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from airflow_provider_klaviyo.identity import Identity
+from airflow_provider_klaviyo.state.rows import Status
 from airflow_provider_klaviyo.state.statements import PART, change, look_up, packed
 
 
@@ -54,9 +55,9 @@ class TrackedPeople:
         """These may be on the list from now on, by key: person and identity. To be called before the rows change."""
         with self._lock:
             self._database.executemany("INSERT OR IGNORE INTO added VALUES (?, ?, 0)", identities.values())
-        self.leave({key: person for key, (person, _) in identities.items()})
+        self.keep_former({key: person for key, (person, _) in identities.items()})
 
-    def leave(self, persons: Mapping[int, int]) -> None:
+    def keep_former(self, persons: Mapping[int, int]) -> None:
         """Remember whom rows named before, where that is somebody else than now; to be called before they change."""
         with self._lock:
             before = self._rows.persons_of(list(persons))
@@ -159,11 +160,12 @@ class TrackedPeople:
         last = -(1 << 63)
         query = (
             "SELECT r.key, a.identity FROM rows r CROSS JOIN added a USING (person) "
-            "WHERE r.key > ? AND r.serial > ? AND r.status != 4 ORDER BY r.key LIMIT ?"
+            "WHERE r.key > :last AND r.serial > :serial AND r.status != :stale ORDER BY r.key LIMIT :most"
         )
         while True:
             with self._lock:
-                found = self._database.execute(query, (last, serial, PART)).fetchall()
+                named = {"last": last, "serial": serial, "stale": Status.STALE, "most": PART}
+                found = self._database.execute(query, named).fetchall()
             if not found:
                 return
             yield [identity for _, identity in found]
@@ -173,10 +175,11 @@ class TrackedPeople:
         """The rows of which Klaviyo has acknowledged whom they name now, be it by another row."""
         query = (
             "SELECT r.key FROM rows r WHERE EXISTS "
-            "(SELECT 1 FROM rows o WHERE o.person = r.person AND o.status = 1) AND r.key IN"
+            "(SELECT 1 FROM rows o WHERE o.person = r.person AND o.status = :acknowledged) AND r.key IN"
         )
         with self._lock:
-            return {key for (key,) in look_up(self._database, query, keys)}
+            found = look_up(self._database, query, keys, acknowledged=Status.ACKNOWLEDGED)
+        return {key for (key,) in found}
 
     def _leaving(self) -> Iterator[list[int]]:
         last = -(1 << 63)

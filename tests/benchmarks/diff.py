@@ -41,7 +41,8 @@ from typing import Any
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
-from airflow_provider_klaviyo.state.table import StateTable, Status
+from airflow_provider_klaviyo.state.rows import Status
+from airflow_provider_klaviyo.state.table import StateTable
 from airflow_provider_klaviyo.sync.changes import OnlyChanges
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import KeptState
 

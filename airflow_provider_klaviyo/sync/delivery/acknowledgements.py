@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from airflow_provider_klaviyo.records.record import Record
-from airflow_provider_klaviyo.state.ledger import Ledger, Sent
+from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.rows import Sent
 
 
 class Acknowledgements(Protocol):

@@ -12,7 +12,9 @@ from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS
 from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.keys import person_hash
-from airflow_provider_klaviyo.state.ledger import Ledger, OpenImport, Sent
+from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.replica import OpenImport
+from airflow_provider_klaviyo.state.rows import Sent
 from airflow_provider_klaviyo.sync.delivery.job_results import SOMEBODY_ELSE, PlaceOf, read_verdicts
 
 log = logging.getLogger(__name__)

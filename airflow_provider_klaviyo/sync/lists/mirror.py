@@ -19,7 +19,8 @@ from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
 from airflow_provider_klaviyo.records.record import Problem, Record, Row
 from airflow_provider_klaviyo.state.errors import StateOfAnotherTarget
 from airflow_provider_klaviyo.state.keys import person_hash
-from airflow_provider_klaviyo.state.ledger import Ledger, Sent
+from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.rows import Sent
 from airflow_provider_klaviyo.state.tracked import Absent, TrackedPeople
 from airflow_provider_klaviyo.sync.changes import Changes, Keyed, OnlyChanges, Unsent
 from airflow_provider_klaviyo.sync.contracts import Means

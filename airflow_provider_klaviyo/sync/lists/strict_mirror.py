@@ -10,7 +10,8 @@ from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.lists.member import ListMember, ListMemberMapper
 from airflow_provider_klaviyo.records.record import Record, Row
 from airflow_provider_klaviyo.state.keys import person_hash
-from airflow_provider_klaviyo.state.ledger import Ledger, Sent
+from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.rows import Sent
 from airflow_provider_klaviyo.state.tracked import Absent
 from airflow_provider_klaviyo.sync.changes import Changes, Keyed, Unsent, fingerprints_of
 from airflow_provider_klaviyo.sync.contracts import Means

@@ -15,8 +15,8 @@ from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.mapper import Address, SubscriptionRecord
 from airflow_provider_klaviyo.state.keys import asked_hash, person_hash
-from airflow_provider_klaviyo.state.ledger import Ledger, Sent
-from airflow_provider_klaviyo.state.table import Status
+from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.rows import Sent, Status
 
 
 class Asked(NamedTuple):

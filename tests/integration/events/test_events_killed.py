@@ -13,7 +13,7 @@ import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.state.ledger import Ledger
-from airflow_provider_klaviyo.state.table import Status
+from airflow_provider_klaviyo.state.rows import Status
 from tests.integration.conftest import SQL, Shop, StartEmulator, TaskInstance
 from tests.integration.dying import STRIDE, Worker
 

@@ -16,7 +16,7 @@ import pytest
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.operators.state import state_folder
 from airflow_provider_klaviyo.state.ledger import Ledger
-from airflow_provider_klaviyo.state.table import Status
+from airflow_provider_klaviyo.state.rows import Status
 from tests.integration.conftest import MAPPING, SQL, Shop, StartEmulator, TaskInstance
 from tests.integration.dying import Worker
 

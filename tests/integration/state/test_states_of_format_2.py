@@ -116,7 +116,7 @@ def test_it_goes_on_where_it_was_left(opened: Open) -> None:
 
 
 def before_row(key: int, fingerprint: int, person: int) -> Any:
-    from airflow_provider_klaviyo.state.ledger import Sent
+    from airflow_provider_klaviyo.state.rows import Sent
 
     return Sent(key, fingerprint, person, before.IDENTITIES[person])
 

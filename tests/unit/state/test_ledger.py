@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.state.errors import StateOfAnotherTarget, StateUnreadable
-from airflow_provider_klaviyo.state.ledger import Ledger, Sent
+from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.log import StateLog
+from airflow_provider_klaviyo.state.rows import Sent
 
 TARGET = {"account": "TEST", "channels": "email"}
 

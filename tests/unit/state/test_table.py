@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_klaviyo.state.errors import StateUnreadable
-from airflow_provider_klaviyo.state.table import Known, StateTable, Status
+from airflow_provider_klaviyo.state.rows import Known, Status
+from airflow_provider_klaviyo.state.table import StateTable
 
 KEYS = st.lists(st.integers(-5, 5), max_size=6)
 OPERATIONS = st.lists(
@@ -20,8 +21,8 @@ OPERATIONS = st.lists(
             st.just("mark"),
             st.dictionaries(st.integers(-5, 5), st.tuples(st.integers(0, 3), st.integers(0, 3))),
         ),
+        st.tuples(st.just("set_status"), KEYS),
         st.tuples(st.just("settle"), KEYS),
-        st.tuples(st.just("settle_sent"), KEYS),
         st.tuples(st.just("overrule"), KEYS),
         st.tuples(st.just("forget"), KEYS),
         st.tuples(st.just("meet"), KEYS),
@@ -51,13 +52,13 @@ def test_it_knows_what_a_dictionary_knows(  # noqa: C901 - one branch for each o
                     seen |= set(keys) - model.keys()
                 table.mark(rows, status, serial)
                 model.update({key: (*given_keys[key], status, serial) for key in keys})  # type: ignore[index]
-            elif name == "settle":
-                table.settle(keys, status, serial)
+            elif name == "set_status":
+                table.set_status(keys, status, serial)
                 for key in set(keys) & model.keys():
                     model[key] = (*model[key][:2], status, serial)
-            elif name == "settle_sent":
+            elif name == "settle":
                 sent = statuses.draw(st.integers(1, serial))
-                table.settle_sent(keys, sent, status, serial)
+                table.settle(keys, sent, status, serial)
                 for key in set(keys) & model.keys():
                     if model[key][2:] == (Status.IN_DOUBT, sent):
                         model[key] = (*model[key][:2], status, serial)
@@ -112,7 +113,7 @@ def test_more_rows_than_one_statement_takes(tmp_path: Path) -> None:
     table = StateTable(tmp_path / "t.sqlite")
     keys = list(range(25_000))
     table.mark([(key, 1, key, None) for key in keys], Status.IN_DOUBT, 1)
-    table.settle_sent(keys, 1, Status.ACKNOWLEDGED, 2)
+    table.settle(keys, 1, Status.ACKNOWLEDGED, 2)
     assert table.counts() == {Status.ACKNOWLEDGED: 25_000}
     assert [person for part in table.unseen() for person in part] == keys
     table.close()

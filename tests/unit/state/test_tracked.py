@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_klaviyo.state.ledger import Ledger, Sent
+from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.rows import Sent
 from airflow_provider_klaviyo.state.tracked import Absent
 
 Open = Callable[..., Ledger]

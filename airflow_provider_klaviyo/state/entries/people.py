@@ -1,0 +1,61 @@
+"""What happens to people on a list, and to identifiers that several people have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Self
+
+from airflow_provider_klaviyo.state.entries.entry import Entry, OfHashes, Written
+from airflow_provider_klaviyo.state.packing import pack_hashes, unpack_hashes
+from airflow_provider_klaviyo.state.replica import Replica
+
+
+class Leaving(OfHashes, frozen=True, tag="leaving"):
+    """These people are about to be taken off the list: whoever comes back is put on it again."""
+
+    counted = "people"
+
+    def apply(self, replica: Replica) -> None:
+        replica.table.make_stale(self.hashes, replica.serial)
+
+
+class Removed(OfHashes, frozen=True, tag="removed"):
+    """These people are off the list."""
+
+    counted = "people"
+
+    def apply(self, replica: Replica) -> None:
+        replica.table.forget_rows_of(self.hashes)
+        replica.table.people.forget(self.hashes)
+
+
+class Shared(Entry, frozen=True, tag="shared"):
+    """Who keeps which identifiers that several people have.
+
+    :param field: what the identifiers are.
+    :param owners: people by identifier, both as hashes.
+    """
+
+    field: str
+    owners: Mapping[int, int]
+
+    def written(self) -> Written:
+        return Written(self.kind, {"field": self.field}, pack_hashes([*self.owners, *self.owners.values()]))
+
+    @classmethod
+    def read(cls, written: Written) -> Self:
+        hashes = unpack_hashes(written.payload)
+        half = len(hashes) // 2
+        return cls(written.facts["field"], dict(zip(hashes[:half], hashes[half:], strict=True)))
+
+    def apply(self, replica: Replica) -> None:
+        replica.table.shared.keep(self.owners, self.field)
+
+
+class Unshared(OfHashes, frozen=True, tag="unshared"):
+    """Nobody keeps these identifiers any more."""
+
+    counted = "identifiers"
+
+    def apply(self, replica: Replica) -> None:
+        replica.table.shared.release(self.hashes)

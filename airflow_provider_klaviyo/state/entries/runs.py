@@ -1,0 +1,40 @@
+"""What happens to a state as a whole: a run ends, or asks for a refresh."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from airflow_provider_klaviyo.state.entries.entry import Entry, Written
+from airflow_provider_klaviyo.state.replica import Refreshed, Replica
+
+
+class Refresh(Entry, frozen=True, tag="refresh"):
+    """Nothing that was acknowledged so far counts.
+
+    :param run: the run that asks for it; empty when it is none's.
+    """
+
+    run: str
+
+    def apply(self, replica: Replica) -> None:
+        replica.refreshed = Refreshed(self.run, replica.serial)
+
+
+class Run(Entry, frozen=True, tag="run"):
+    """A run has ended.
+
+    :param told: what it counted.
+    """
+
+    told: Mapping[str, Any]
+
+    def written(self) -> Written:
+        return Written(self.kind, self.told)
+
+    @classmethod
+    def read(cls, written: Written) -> Self:
+        return cls(written.facts)
+
+    def apply(self, replica: Replica) -> None:
+        replica.remember({**self.told, "serial": replica.serial})

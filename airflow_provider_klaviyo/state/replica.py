@@ -1,0 +1,139 @@
+"""What the entries of a log add up to: each changes it in the same way when it is written and when it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from airflow_provider_klaviyo.state.doubts import Doubts
+from airflow_provider_klaviyo.state.rows import Sent, Status
+from airflow_provider_klaviyo.state.table import StateTable
+
+_RUNS = 20
+"""So many runs are remembered for those who look at a state."""
+
+_TABLE = "state.sqlite"
+
+
+class Refreshed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The last refresh.
+
+    :param run: the run that asked for it; None when there was none.
+    :param serial: the number of its entry; what was acknowledged up to it counts no longer.
+    """
+
+    run: str | None = None
+    serial: int = 0
+
+
+class OpenImport(msgspec.Struct, frozen=True, rename={"id": "job"}):
+    """An import job without a verdict.
+
+    :param id: Klaviyo's name for it.
+    :param ticket: stands for its rows.
+    :param rows: what is in it, in its order.
+    """
+
+    id: str
+    ticket: int
+    rows: list[Sent]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """What a snapshot holds beside the table."""
+
+    target: dict[str, str]
+    runs: list[dict[str, Any]]
+    refresh: Refreshed
+    open: list[OpenImport]
+
+
+class Replica:
+    """The table, and what is beside it: import jobs that are open, the last runs and the last refresh.
+
+    :param scratch: a private folder of this run; what is there already is taken for the table of a snapshot.
+    :raises StateUnreadable: when the table is of another release's form.
+    """
+
+    def __init__(self, scratch: Path) -> None:
+        self.table = StateTable(table_in(scratch))
+        self.doubts = Doubts(scratch)
+        self.jobs: dict[int, str] = {}
+        self.runs: list[dict[str, Any]] = []
+        self.refreshed = Refreshed()
+        self.serial = 0
+        """The number of the entry that was applied last, or is being applied."""
+
+    @property
+    def is_new(self) -> bool:
+        """Whether nothing ever happened here."""
+        return not self.runs and self.table.is_empty()
+
+    @property
+    def holds_nothing(self) -> bool:
+        """Whether nothing is here that was sent, no row, no person and no job."""
+        return (
+            not self.jobs and not self.table.people.count() and self.table.counts().keys() <= {Status.STALE}
+        )
+
+    @property
+    def open_imports(self) -> list[OpenImport]:
+        """Jobs that were started and whose verdict is not known, oldest first."""
+        return [OpenImport(job, ticket, self.doubts.rows_of(ticket)) for ticket, job in self.jobs.items()]
+
+    def is_refreshed_by(self, run_id: str) -> bool:
+        """Whether the last refresh was this run's, and the run has not succeeded since."""
+        last = self.refreshed
+        return last.run == run_id and not any(
+            run.get("run") == run_id and run.get("succeeded") and run["serial"] > last.serial
+            for run in self.runs
+        )
+
+    def remember(self, run: Mapping[str, Any]) -> None:
+        """Remember a run, and of earlier ones only the last.
+
+        :param run: what it counted, with the number of its entry as ``serial``.
+        """
+        self.runs = [*self.runs, dict(run)][-_RUNS:]
+
+    def snapshot(self, target: Mapping[str, str]) -> Snapshot:
+        """What a snapshot holds beside the table.
+
+        :param target: what the state is a state of.
+        """
+        return Snapshot(dict(target), self.runs, self.refreshed, self.open_imports)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Be what was when a snapshot was written, whose table is here already."""
+        self.runs = list(snapshot.runs)
+        self.refreshed = snapshot.refresh
+        for job in snapshot.open:
+            self.doubts.keep(job.ticket, job.rows)
+            self.jobs[job.ticket] = job.id
+
+    def forget(self, keys: Sequence[int], persons: Sequence[int]) -> None:
+        """Keep nothing of some rows, of whom they name, and of other people."""
+        known = [*self.table.persons_of(keys).values(), *persons]
+        self.table.people.forget(known)
+        self.table.shared.forget(known)
+        self.table.forget(keys)
+        gone = set(keys)
+        for ticket in self.jobs:
+            self.doubts.forget(ticket, gone)
+
+    def clear(self) -> None:
+        """Be as if nothing had happened; whom this run met is still known."""
+        self.table.clear()
+        self.jobs, self.runs, self.refreshed = {}, [], Refreshed()
+
+    def close(self) -> None:
+        """Give the table back; nothing can be asked from then on."""
+        self.table.close()
+
+
+def table_in(scratch: Path) -> Path:
+    """Where the table is, below the private folder of a run."""
+    return scratch / _TABLE
