@@ -23,6 +23,11 @@ from airflow_provider_klaviyo.connection import (
     config_of,
     rate_limit_conn_id,
 )
+from airflow_provider_klaviyo.exceptions import (
+    KlaviyoConfigurationError,
+    KlaviyoError,
+    KlaviyoPermissionError,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -133,7 +138,6 @@ class KlaviyoHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Which account the key reaches, or exactly what is wrong; for the Test button."""
         from airflow_provider_klaviyo.client.account import get_account
-        from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoPermissionError
 
         try:
             config = config_of(self.connection)
@@ -220,8 +224,6 @@ class KlaviyoHook(BaseHook):
         redis_conn_id = rate_limit_conn_id(self.connection)
         if not redis_conn_id:
             return FileWindows(shared_folder())
-        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-
         shared = self.get_connection(redis_conn_id)
         if shared.conn_type != "redis":
             msg = f"The connection's rate_limit_conn_id {redis_conn_id!r} is of type {shared.conn_type!r}, not redis."

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator
 
 from airflow_provider_klaviyo._compat import AirflowFailException, default_deferrable
+from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.operators.failures import no_retry_in_vain
 
 if TYPE_CHECKING:
@@ -49,8 +50,6 @@ class KlaviyoSensor(BaseSensorOperator):
 
     def _look_if_possible(self, context: Context) -> dict[str, Any] | None:
         """The same; None in an outage, since the sensor's own timeout bounds how long one may last."""
-        from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
-
         with no_retry_in_vain():
             try:
                 return self._look(context)

@@ -11,6 +11,8 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError, mask
+
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 120.0
@@ -35,8 +37,6 @@ class LookingTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look until there is nothing more to wait for; every look runs in a thread, so that the loop stays free."""
-        from airflow_provider_klaviyo.exceptions import mask
-
         try:
             while True:
                 seen = await sync_to_async(self._look_if_possible, thread_sensitive=False)()
@@ -49,8 +49,6 @@ class LookingTrigger(BaseTrigger):
             yield TriggerEvent(told)  # type: ignore[no-untyped-call]
 
     def _look_if_possible(self) -> dict[str, Any] | None:
-        from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
-
         try:
             return self.look()
         except KlaviyoRetryableError as error:  # the sensor's own timeout bounds how long an outage may last
