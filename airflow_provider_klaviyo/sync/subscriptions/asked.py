@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
-from airflow_provider_klaviyo.records.subscriptions.mapper import Address, SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.record import Address, SubscriptionRecord
 from airflow_provider_klaviyo.state.keys import asked_hash, person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.rows import Sent, Status

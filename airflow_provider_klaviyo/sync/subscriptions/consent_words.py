@@ -13,7 +13,8 @@ from typing import NamedTuple, Protocol
 from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
 from airflow_provider_klaviyo.records.subscriptions.consent_word import Word, spoken_of
-from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionMapper, SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionMapper
+from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
 from airflow_provider_klaviyo.sync.scratch.chunk_file import ChunkFile
 from airflow_provider_klaviyo.sync.scratch.first_notes import FirstNotes
 

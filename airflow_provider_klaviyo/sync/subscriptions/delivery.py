@@ -20,7 +20,7 @@ from airflow_provider_klaviyo.exceptions import (
 )
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
-from airflow_provider_klaviyo.records.subscriptions.mapper import BORN, SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.record import BORN, SubscriptionRecord
 from airflow_provider_klaviyo.sync.delivery.pool import Doubt, PooledDelivery, in_parts
 from airflow_provider_klaviyo.sync.delivery.refusals import Instead, Objection, RefusalHandler, Refused
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict

@@ -14,7 +14,7 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.people import Found, find_on_list, find_people
 from airflow_provider_klaviyo.identity import comparable
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
-from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
 from airflow_provider_klaviyo.sync.subscriptions.looks import Look, Looks, Seen
 from airflow_provider_klaviyo.sync.subscriptions.standing import FREE, Judged, Profiles, Rules, all_channels
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from airflow_provider_klaviyo.records.record import Mapped, Record
-from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
 from airflow_provider_klaviyo.sync.scratch.chunk_file import ChunkFile
 from airflow_provider_klaviyo.sync.subscriptions.consent_words import Objections
 

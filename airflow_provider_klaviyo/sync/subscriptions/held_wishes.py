@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record
-from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionRecord, body_of
+from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord, body_of
 from airflow_provider_klaviyo.sync.scratch.chunk_file import ChunkFile
 from airflow_provider_klaviyo.sync.scratch.first_notes import FirstNotes, scratch_database
 from airflow_provider_klaviyo.sync.scratch.packing import Packing

@@ -10,7 +10,7 @@ from airflow_provider_klaviyo.client.lists import Member, member_of
 from airflow_provider_klaviyo.client.people import find_on_list
 from airflow_provider_klaviyo.identity import comparable
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
-from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
 from airflow_provider_klaviyo.state.notes import Who
 from airflow_provider_klaviyo.sync.in_flight.notes import who
 

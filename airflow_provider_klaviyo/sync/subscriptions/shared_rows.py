@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from airflow_provider_klaviyo.records.record import Problem, Row
-from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
 from airflow_provider_klaviyo.sync.outcomes import Outcome
 
 _ORDER = (Outcome.PENDING, Outcome.ACCEPTED, Outcome.REJECTED, Outcome.SKIPPED)

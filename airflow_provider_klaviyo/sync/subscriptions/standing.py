@@ -16,7 +16,7 @@ from airflow_provider_klaviyo.records.subscriptions.consent import (
     Objection,
     read_consent,
 )
-from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
 from airflow_provider_klaviyo.records.values.truth import FALSE, TRUE
 
 Profiles = dict[str, Document]

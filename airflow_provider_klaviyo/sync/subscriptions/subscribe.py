@@ -10,7 +10,7 @@ from typing import cast
 
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
-from airflow_provider_klaviyo.records.subscriptions.mapper import Address, SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.record import Address, SubscriptionRecord
 from airflow_provider_klaviyo.sync.delivery.pool import Doubt
 from airflow_provider_klaviyo.sync.delivery.refusals import Objection, joined
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled

@@ -26,14 +26,14 @@ from airflow_provider_klaviyo.client.lists import NOT_FOUND, find_list
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.mapping import Columns, MappingError, bind_only
 from airflow_provider_klaviyo.records.record import Record
-from airflow_provider_klaviyo.records.subscriptions import mapper as subscription
+from airflow_provider_klaviyo.records.subscriptions import record as subscription
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.mapper import (
-    CONSENTED_AT,
     FIELDS,
     SubscriptionMapper,
     SubscriptionOptions,
 )
+from airflow_provider_klaviyo.records.subscriptions.record import CONSENTED_AT
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.changes import Changes

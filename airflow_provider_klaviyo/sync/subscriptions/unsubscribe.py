@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from airflow_provider_klaviyo.exceptions import KlaviyoError
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
-from airflow_provider_klaviyo.records.subscriptions.mapper import PROFILE, Address, SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.record import PROFILE, Address, SubscriptionRecord
 from airflow_provider_klaviyo.state.notes import Who
 from airflow_provider_klaviyo.sync.delivery.pool import Doubt
 from airflow_provider_klaviyo.sync.delivery.refusals import Instead

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
 from airflow_provider_klaviyo.sync.scratch.first_notes import FirstNotes
 from airflow_provider_klaviyo.sync.subscriptions.held_wishes import Part
 from airflow_provider_klaviyo.sync.subscriptions.roster import Members, Roster

@@ -42,7 +42,7 @@ from airflow_provider_klaviyo.records.events.mapping import EVENT_FIELDS
 from airflow_provider_klaviyo.records.profiles.mapper import FIELDS as PROFILE_FIELDS
 from airflow_provider_klaviyo.records.record import Problem
 from airflow_provider_klaviyo.records.subscriptions.mapper import FIELDS as SUBSCRIPTION_FIELDS
-from airflow_provider_klaviyo.records.subscriptions.mapper import SUBSCRIBE, UNSUBSCRIBE
+from airflow_provider_klaviyo.records.subscriptions.record import SUBSCRIBE, UNSUBSCRIBE
 from airflow_provider_klaviyo.records.values.columns import to_json_values
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Verdict
 from airflow_provider_klaviyo.sync.rejects import RejectsFile

@@ -14,11 +14,10 @@ from airflow_provider_klaviyo.records.mapping import Columns, MappingError, bind
 from airflow_provider_klaviyo.records.record import Mapped
 from airflow_provider_klaviyo.records.subscriptions.mapper import (
     FIELDS,
-    Address,
     SubscriptionMapper,
     SubscriptionOptions,
-    SubscriptionRecord,
 )
+from airflow_provider_klaviyo.records.subscriptions.record import Address, SubscriptionRecord
 
 NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 EMAIL, PHONE = "ada@shop.io", "+14155552671"

@@ -1,0 +1,96 @@
+"""What tells of consent in a row, a column at a time: whether, since when, and how old the person is.
+
+No reason holds any part of the value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import date, datetime, time, tzinfo
+from decimal import Decimal
+from functools import partial
+
+from airflow_provider_klaviyo.records.profiles.fields import Read, Values
+from airflow_provider_klaviyo.records.values.plain_types import plain
+from airflow_provider_klaviyo.records.values.times import EventTimes, Times
+from airflow_provider_klaviyo.records.values.truth import FALSE, TRUE
+from airflow_provider_klaviyo.records.values.unsendable import Unsendable
+
+_NOT_A_BOOLEAN = "neither true nor false: no consent is read from it"
+_NO_DATE = "not a date of birth: write it as 1990-01-31, or use the database's own type"
+_NOT_PAST = "not in the past: consent that is still to come cannot be imported"
+_NO_CONSENTED_AT = "empty, and a historical import needs the moment of consent for every row"
+
+
+def read_wishes(column: Sequence[object]) -> Read:
+    """Whether rows consent, as true or false; NULL and blank text are None, without a reason."""
+    return _each(column, _boolean)
+
+
+def read_births(column: Sequence[object], today: date) -> Read:
+    """Dates of birth as Klaviyo takes them, ``YYYY-MM-DD``; they lie before today."""
+    return _each(column, partial(_born, today=today))
+
+
+def read_moments(column: Sequence[object], timezone: tzinfo, now: datetime, *, is_required: bool) -> Times:
+    """Moments of consent, which lie before ``now``: Klaviyo takes no other
+    (description of ``bulk_subscribe_profiles``).
+
+    :param timezone: of those without an offset, and of dates.
+    :param is_required: whether an empty one has a reason, too.
+    """
+    moments, reasons = EventTimes(timezone, now).read(column)
+    for place, value in enumerate(column):
+        if value is None or (isinstance(value, str) and not value.strip()):
+            reasons.pop(place, None)
+            if is_required:
+                reasons[place] = _NO_CONSENTED_AT
+        elif (moment := moments[place]) and moment >= now:
+            moments[place], reasons[place] = None, _NOT_PAST
+    return moments, reasons
+
+
+def _each(column: Sequence[object], convert: Callable[[object], object]) -> Read:
+    values: Values = []
+    reasons: dict[int, str] = {}
+    for place, given in enumerate(column):
+        try:
+            value = plain(given)
+            is_empty = value is None or (isinstance(value, str) and not value.strip())
+            values.append(None if is_empty else convert(value))
+        except Unsendable as refusal:
+            values.append(None)
+            reasons[place] = str(refusal)
+    return values, reasons
+
+
+def _boolean(value: object) -> bool:
+    """True or false as databases give them; SQLite's and MySQL's are numbers."""
+    if isinstance(value, (bool, int, float, Decimal)) and value in (0, 1):
+        return bool(value)
+    word = str(value).strip().lower()
+    if word not in TRUE | FALSE:
+        raise Unsendable(_NOT_A_BOOLEAN)
+    return word in TRUE
+
+
+def _born(value: object, today: date) -> str:
+    try:
+        born = _date_of(value.strip()) if isinstance(value, str) else value
+    except ValueError:
+        raise Unsendable(_NO_DATE) from None
+    day = born.date() if isinstance(born, datetime) else born
+    if not isinstance(day, date) or day >= today:
+        raise Unsendable(_NO_DATE)
+    return day.isoformat()
+
+
+def _date_of(text: str) -> date:
+    """A date, which some databases write as the midnight that it begins with.
+
+    :raises ValueError: for anything else.
+    """
+    moment = datetime.fromisoformat(text)
+    if moment.time() != time.min:
+        raise ValueError(text)
+    return moment.date()
