@@ -33,10 +33,10 @@ def read_births(column: Sequence[object], today: date) -> Read:
 
 
 def read_moments(column: Sequence[object], timezone: tzinfo, now: datetime, *, is_required: bool) -> Times:
-    """Moments of consent, which lie before ``now``: Klaviyo takes no other
-    (description of ``bulk_subscribe_profiles``).
+    """Moments of consent, with reasons for those that are none.
 
     :param timezone: of those without an offset, and of dates.
+    :param now: Klaviyo takes none that is not in the past (description of ``bulk_subscribe_profiles``).
     :param is_required: whether an empty one has a reason, too.
     """
     moments, reasons = EventTimes(timezone, now).read(column)
