@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_klaviyo.cli.forget import Person, forget_in_files
-from airflow_provider_klaviyo.exceptions import KlaviyoError
+from airflow_provider_klaviyo.client.job_kinds import job_kind
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoError
 from airflow_provider_klaviyo.operators.progress import progress_told
 from airflow_provider_klaviyo.operators.state import FOLDER, state_folder
 from airflow_provider_klaviyo.operators.storage import IN_FLIGHT, storage_path
@@ -74,7 +75,7 @@ def _list(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one s
 
 def _show(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one signature for all commands
     with _opened(options.state_key) as ledger:
-        counts, open_jobs = ledger.counts(), ledger.open_imports
+        counts, open_jobs = ledger.counts(), ledger.open_jobs
         print(f"State {options.state_key} in {state_folder(options.state_key)}")
         for name, value in ledger.target.items():
             print(f"  {name}: {value}")
@@ -84,11 +85,19 @@ def _show(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one s
         for status, count in sorted(counts.items()):
             print(f"  {count:>12,}  {_NAMES[status]}")
         for job in open_jobs:
-            print(f"  import job {job.id} has no result yet: {len(job.rows):,} rows")
+            print(f"  {_noun(job.kind)} {job.id} has no result yet: {len(job.rows):,} rows")
         print("\nLast runs, newest first")
         for run in reversed(ledger.runs):
             print(_run_line(run))
     return 0
+
+
+def _noun(kind: str) -> str:
+    """What a job is called; the kind may be one that only a later release knows."""
+    try:
+        return job_kind(kind).noun
+    except KlaviyoConfigurationError:
+        return kind
 
 
 def _reset(options: argparse.Namespace, ask: Ask) -> int:

@@ -15,7 +15,7 @@ from airflow_provider_klaviyo.state.errors import StateDamaged, StateOfAnotherTa
 from airflow_provider_klaviyo.state.journal import Journal
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.owner import Claim
-from airflow_provider_klaviyo.state.replica import OpenImport, table_in
+from airflow_provider_klaviyo.state.replica import UnsettledJob, table_in
 from airflow_provider_klaviyo.state.rows import Known, Sent, Status
 from airflow_provider_klaviyo.state.shared import SharedIdentifiers
 from airflow_provider_klaviyo.state.storage import StateFolder
@@ -113,10 +113,10 @@ class Ledger:
         return self._replica.runs
 
     @property
-    def open_imports(self) -> list[OpenImport]:
+    def open_jobs(self) -> list[UnsettledJob]:
         """Jobs that were started and whose verdict is not known."""
         with self._journal.lock:
-            return self._replica.open_imports
+            return self._replica.open_jobs
 
     @property
     def people(self) -> TrackedPeople:
@@ -161,9 +161,12 @@ class Ledger:
         """
         return self._journal.append(Doubt(rows, overrules))
 
-    def start(self, ticket: int, job_id: str) -> None:
-        """Note which job took the rows of a ticket."""
-        self._journal.append(Job(ticket, job_id))
+    def start(self, ticket: int, job_id: str, kind: str = "") -> None:
+        """Note which job took the rows of a ticket.
+
+        :param kind: the name of the job's kind (``client.job_kinds``); empty for profile imports.
+        """
+        self._journal.append(Job(ticket, job_id, kind))
 
     def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:
         """Klaviyo's verdict on the rows of a ticket: all are acknowledged but those at the places given.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -29,17 +29,30 @@ class Refreshed(msgspec.Struct, frozen=True, omit_defaults=True):
     serial: int = 0
 
 
-class OpenImport(msgspec.Struct, frozen=True, rename={"id": "job"}):
-    """An import job without a verdict.
+class StartedJob(NamedTuple):
+    """A job of Klaviyo's.
+
+    :param id: Klaviyo's name for it.
+    :param kind: the name of its kind (``client.job_kinds``); empty where all jobs were profile imports.
+    """
+
+    id: str
+    kind: str
+
+
+class UnsettledJob(msgspec.Struct, frozen=True, rename={"id": "job"}):
+    """A job without a verdict.
 
     :param id: Klaviyo's name for it.
     :param ticket: stands for its rows.
     :param rows: what is in it, in its order.
+    :param kind: the name of its kind; empty where all jobs were profile imports.
     """
 
     id: str
     ticket: int
     rows: list[Sent]
+    kind: str = ""
 
 
 class Snapshot(msgspec.Struct, frozen=True):
@@ -48,11 +61,11 @@ class Snapshot(msgspec.Struct, frozen=True):
     target: dict[str, str]
     runs: list[dict[str, Any]]
     refresh: Refreshed
-    open: list[OpenImport]
+    open: list[UnsettledJob]
 
 
 class Replica:
-    """The table, and what is beside it: import jobs that are open, the last runs and the last refresh.
+    """The table, and what is beside it: jobs that are open, the last runs and the last refresh.
 
     :param scratch: a private folder of this run; what is there already is taken for the table of a snapshot.
     :raises StateUnreadable: when the table is of another release's form.
@@ -61,7 +74,7 @@ class Replica:
     def __init__(self, scratch: Path) -> None:
         self.table = StateTable(table_in(scratch))
         self.doubts = Doubts(scratch)
-        self.jobs: dict[int, str] = {}
+        self.jobs: dict[int, StartedJob] = {}
         self.runs: list[dict[str, Any]] = []
         self.refreshed = Refreshed()
         self.serial = 0
@@ -80,9 +93,12 @@ class Replica:
         )
 
     @property
-    def open_imports(self) -> list[OpenImport]:
+    def open_jobs(self) -> list[UnsettledJob]:
         """Jobs that were started and whose verdict is not known, oldest first."""
-        return [OpenImport(job, ticket, self.doubts.rows_of(ticket)) for ticket, job in self.jobs.items()]
+        return [
+            UnsettledJob(job.id, ticket, self.doubts.rows_of(ticket), job.kind)
+            for ticket, job in self.jobs.items()
+        ]
 
     def is_refreshed_by(self, run_id: str) -> bool:
         """Whether the last refresh was this run's, and the run has not succeeded since."""
@@ -104,7 +120,7 @@ class Replica:
 
         :param target: what the state is a state of.
         """
-        return Snapshot(dict(target), self.runs, self.refreshed, self.open_imports)
+        return Snapshot(dict(target), self.runs, self.refreshed, self.open_jobs)
 
     def restore(self, snapshot: Snapshot) -> None:
         """Be what was when a snapshot was written, whose table is here already."""
@@ -112,7 +128,7 @@ class Replica:
         self.refreshed = snapshot.refresh
         for job in snapshot.open:
             self.doubts.keep(job.ticket, job.rows)
-            self.jobs[job.ticket] = job.id
+            self.jobs[job.ticket] = StartedJob(job.id, job.kind)
 
     def forget(self, keys: Sequence[int], persons: Sequence[int]) -> None:
         """Keep nothing of some rows, of whom they name, and of other people."""

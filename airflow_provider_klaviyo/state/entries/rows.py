@@ -9,7 +9,7 @@ import msgspec
 
 from airflow_provider_klaviyo.state.entries.entry import Entry, OfHashes, Written
 from airflow_provider_klaviyo.state.packing import pack_hashes, pack_rows, unpack_hashes, unpack_rows
-from airflow_provider_klaviyo.state.replica import Replica
+from airflow_provider_klaviyo.state.replica import Replica, StartedJob
 from airflow_provider_klaviyo.state.rows import Sent, Status
 
 
@@ -39,13 +39,17 @@ class Doubt(Entry, frozen=True, tag="doubt"):
 
 
 class Job(Entry, frozen=True, tag="job"):
-    """Klaviyo has a job for the rows of a ticket."""
+    """Klaviyo has a job for the rows of a ticket.
+
+    :param job_kind: the name of the job's kind (``client.job_kinds``); absent where all jobs were profile imports.
+    """
 
     ticket: int
     job: str
+    job_kind: str = ""
 
     def apply(self, replica: Replica) -> None:
-        replica.jobs[self.ticket] = self.job
+        replica.jobs[self.ticket] = StartedJob(self.job, self.job_kind)
 
 
 class Verdict(Entry, frozen=True, tag="verdict"):

@@ -16,8 +16,11 @@ class Acknowledgements(Protocol):
     def send(self, records: Sequence[Record]) -> int:
         """Before a request leaves: its records are in doubt from now on. The ticket stands for them."""
 
-    def start(self, ticket: int, job_id: str) -> None:
-        """The job that took the records of a ticket."""
+    def start(self, ticket: int, job_id: str, kind: str) -> None:
+        """The job that took the records of a ticket.
+
+        :param kind: the name of its kind.
+        """
 
     def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:
         """The verdict: all records of a ticket were taken, but those at the places given."""
@@ -36,7 +39,7 @@ class NoState:
         """Nothing to note."""
         return 0
 
-    def start(self, ticket: int, job_id: str) -> None:
+    def start(self, ticket: int, job_id: str, kind: str) -> None:
         """Nothing to note."""
 
     def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:
@@ -73,9 +76,9 @@ class KeptState:
             overrules=self._overrules,
         )
 
-    def start(self, ticket: int, job_id: str) -> None:
+    def start(self, ticket: int, job_id: str, kind: str) -> None:
         """Note the job."""
-        self._ledger.start(ticket, job_id)
+        self._ledger.start(ticket, job_id, kind)
 
     def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:
         """Note the verdict."""

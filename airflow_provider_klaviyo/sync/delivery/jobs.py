@@ -154,7 +154,7 @@ class JobDelivery(MendingDelivery):
     def _start(self, part: Sequence[Record], doubt: Doubt) -> None:
         ticket = self._state.send(part)
         job = start_job(self._client, self._kind, self._body(part))
-        self._state.start(ticket, job.id)
+        self._state.start(ticket, job.id, self._kind.name)
         rows = self._spool.keep(part)
         self._jobs[job.id] = _OpenJob(
             job.id, len(part), part[0].number, part[-1].number, ticket, rows, self._client.clock.now()

@@ -6,14 +6,14 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import starmap
 
+from airflow_provider_klaviyo.client.job_kinds import job_kind
 from airflow_provider_klaviyo.client.jobs import Job, JobKind, find_jobs
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS
 from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger
-from airflow_provider_klaviyo.state.replica import OpenImport
+from airflow_provider_klaviyo.state.replica import UnsettledJob
 from airflow_provider_klaviyo.state.rows import Sent
 from airflow_provider_klaviyo.sync.delivery.job_results import SOMEBODY_ELSE, PlaceOf, read_verdicts
 
@@ -31,7 +31,7 @@ def settle_open_imports(client: KlaviyoClient, ledger: Ledger, poll_interval: fl
     :raises KlaviyoConfigurationError: when this release does not know the kind of a job.
     :raises KlaviyoTimeout: when the client's deadline passes while jobs are open; they stay noted.
     """
-    waiting = _by_kind(ledger.open_imports)
+    waiting = _by_kind(ledger.open_jobs)
     if not waiting:
         return
     log.info("An earlier try left %s without a result: waiting for them first.", _told(waiting))
@@ -50,15 +50,15 @@ def settle_open_imports(client: KlaviyoClient, ledger: Ledger, poll_interval: fl
             pause = min(pause * 2, poll_interval)
 
 
-def _by_kind(jobs: Iterable[OpenImport]) -> dict[JobKind, dict[str, OpenImport]]:
+def _by_kind(jobs: Iterable[UnsettledJob]) -> dict[JobKind, dict[str, UnsettledJob]]:
     """Open jobs by their kinds and ids."""
-    kinds: dict[JobKind, dict[str, OpenImport]] = {}
+    kinds: dict[JobKind, dict[str, UnsettledJob]] = {}
     for job in jobs:
-        kinds.setdefault(PROFILE_IMPORTS, {})[job.id] = job
+        kinds.setdefault(job_kind(job.kind), {})[job.id] = job
     return kinds
 
 
-def _settle(client: KlaviyoClient, ledger: Ledger, kind: JobKind, job: Job, opened: OpenImport) -> None:
+def _settle(client: KlaviyoClient, ledger: Ledger, kind: JobKind, job: Job, opened: UnsettledJob) -> None:
     records = [Record(place, (), "", b"") for place in range(len(opened.rows))]
     verdict = read_verdicts(
         client, kind, job, len(records), lambda: records, lambda: _place_by_hash(opened.rows)

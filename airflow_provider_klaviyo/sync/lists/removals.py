@@ -187,7 +187,7 @@ class Removals:
             self._tickets[self._last] = persons, looked_for_before
             return self._last
 
-    def start(self, ticket: int, job_id: str) -> None:
+    def start(self, ticket: int, job_id: str, kind: str) -> None:
         """Removals are no jobs."""
 
     def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:  # noqa: ARG002

@@ -76,7 +76,7 @@ class AskedPeople:
             ]
         return self._note(noted)
 
-    def start(self, ticket: int, job_id: str) -> None:
+    def start(self, ticket: int, job_id: str, kind: str) -> None:
         """Klaviyo has no jobs for this."""
 
     def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:

@@ -12,7 +12,9 @@ from airflow_provider_klaviyo.client.job_kinds import KINDS
 from airflow_provider_klaviyo.client.jobs import Job, JobKind, Listing, count, mapping, read_job
 from airflow_provider_klaviyo.client.rate_limit import Rate
 from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.state.keys import person_hash
 
 NAME = "profile-suppression-bulk-create-job"
 _PATH = f"/api/{NAME}s"
@@ -27,8 +29,15 @@ def suppression(email: str) -> bytes:
 def people(*numbers: int) -> list[Record]:
     """The records of p<number>@shop.io, as a mapper makes them."""
     return [
-        Record(n, (n, f"p{n}@shop.io"), f"p{n}@shop.io", suppression(f"p{n}@shop.io"), key=n, person=n)
-        for n in numbers
+        Record(
+            n,
+            (n, email),
+            email,
+            suppression(email),
+            key=n,
+            person=person_hash(Identity("email", email)),
+        )
+        for n, email in ((n, f"p{n}@shop.io") for n in numbers)
     ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -13,7 +14,7 @@ import pytest
 
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.job_kinds import KINDS
-from airflow_provider_klaviyo.client.jobs import JobKind
+from airflow_provider_klaviyo.client.jobs import JobKind, start_job
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS
 from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimiter
@@ -21,9 +22,12 @@ from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoTimeout
 from airflow_provider_klaviyo.operators.deferral import Deferral
 from airflow_provider_klaviyo.records.record import Record
-from airflow_provider_klaviyo.sync.delivery.acknowledgements import NoState
+from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.rows import Sent
+from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements, KeptState, NoState
 from airflow_provider_klaviyo.sync.delivery.jobs import JobDelivery
 from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
+from airflow_provider_klaviyo.sync.delivery.resume import settle_open_imports
 from airflow_provider_klaviyo.sync.delivery.spool import Spool
 from airflow_provider_klaviyo.sync.outcomes import HandedOver, Settled
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
@@ -62,32 +66,35 @@ class Worker:
     clock: SharedClock
     folder: Path
 
-    def delivery(
-        self,
-        kind: JobKind = SUPPRESSIONS,
-        *,
-        waits: bool = True,
-        poll_interval: float = 2,
-        seconds: float | None = None,
-    ) -> JobDelivery:
-        deadline = None if seconds is None else self.clock.now() + seconds
-        client = KlaviyoClient(
+    def client(self, seconds: float | None = None) -> KlaviyoClient:
+        return KlaviyoClient(
             KlaviyoConfig(KEY, base_url=self.klaviyo.url),
             RateLimiter(MemoryWindows(), account="test", clock=self.clock),
             clock=self.clock,
-            deadline=deadline,
+            deadline=None if seconds is None else self.clock.now() + seconds,
         )
-        self.folder.mkdir(exist_ok=True)
+
+    def delivery(
+        self,
+        kind: JobKind = SUPPRESSIONS,
+        state: Acknowledgements | None = None,
+        *,
+        waits: bool = True,
+        seconds: float | None = None,
+    ) -> JobDelivery:
         return JobDelivery(
-            client,
+            self.client(seconds),
             kind,
             Spool(self.folder),
-            NoState(),
+            state or NoState(),
             waits=waits,
-            poll_interval=poll_interval,
+            poll_interval=2,
             identifier=lambda: "email",
             drops_invalid=False,
         )
+
+    def ledger(self) -> Ledger:
+        return Ledger.open(self.folder.parent / "state", self.folder, {}, writer="test", now=self.clock.now)
 
 
 @pytest.fixture
@@ -110,7 +117,9 @@ def worker(klaviyo: Emulator, clock: SharedClock, tmp_path: Path) -> NewWorker:
     started: list[Worker] = []
 
     def start() -> Worker:
-        started.append(Worker(klaviyo, clock, tmp_path / f"worker-{len(started)}"))
+        folder = tmp_path / f"worker-{len(started)}"
+        folder.mkdir()
+        started.append(Worker(klaviyo, clock, folder))
         return started[-1]
 
     return start
@@ -226,6 +235,66 @@ def test_what_one_worker_started_another_settles(
     assert counts(second.finish()) == {"accepted": 2, "pending": 2}
     second.close()
     assert len(klaviyo.requests("bulk_suppress_profiles")) == 2
+
+
+def statuses(ledger: Ledger, *keys: int) -> dict[int, str]:
+    return {key: known.status.name for key, known in ledger.look_up(keys).items()}
+
+
+def test_what_a_killed_worker_started_is_settled_by_the_next_whatever_it_is(
+    klaviyo: Emulator, worker: NewWorker
+) -> None:
+    first = worker()
+    with closing(first.ledger()) as ledger:
+        delivery = first.delivery(SUPPRESSIONS, KeptState(ledger), waits=False)
+        assert sent(delivery, people(1, 2)) == {}
+        klaviyo.inject(Fault("job_cancelled", records=1))
+        delivery = first.delivery(SUPPRESSIONS, KeptState(ledger), waits=False)
+        assert sent(delivery, people(3)) == {}
+        klaviyo.inject(Fault("job_fails", match="p5@shop.io"))
+        delivery = first.delivery(PROFILE_IMPORTS, KeptState(ledger), waits=False)
+        assert sent(delivery, people(4, 5)) == {}
+        ledger.compact()
+
+    second = worker()
+    with closing(second.ledger()) as ledger:
+        assert [job.kind for job in ledger.open_jobs] == [
+            SUPPRESSIONS.name,
+            SUPPRESSIONS.name,
+            PROFILE_IMPORTS.name,
+        ]
+        settle_open_imports(second.client(), ledger, 2)
+        assert statuses(ledger, 1, 2, 3, 4, 5) == {
+            1: "ACKNOWLEDGED",
+            2: "ACKNOWLEDGED",
+            3: "IN_DOUBT",
+            4: "ACKNOWLEDGED",
+            5: "FAILED",
+        }
+        assert ledger.open_jobs == []
+
+
+def test_jobs_of_several_kinds_that_do_not_end_are_named_together(
+    klaviyo: Emulator, worker: NewWorker
+) -> None:
+    klaviyo.inject(Fault("job_stuck", count=None))
+    first = worker()
+    with closing(first.ledger()) as ledger:
+        for kind, numbers in ((SUPPRESSIONS, (1,)), (PROFILE_IMPORTS, (2,)), (PROFILE_IMPORTS, (3,))):
+            sent(first.delivery(kind, KeptState(ledger), waits=False), people(*numbers))
+        told = "while 1 suppression job and 2 import jobs of an earlier try have no result yet"
+        with pytest.raises(KlaviyoTimeout, match=told):
+            settle_open_imports(first.client(seconds=30), ledger, 2)
+
+
+def test_a_job_without_a_kind_in_the_state_is_a_profile_import(klaviyo: Emulator, worker: NewWorker) -> None:
+    first = worker()
+    with closing(first.ledger()) as ledger:
+        ticket = ledger.send([Sent(1, 10, 100)])
+        job = start_job(first.client(), PROFILE_IMPORTS, PROFILE_IMPORTS.body([suppression("p1@shop.io")]))
+        ledger.start(ticket, job.id)
+        settle_open_imports(first.client(), ledger, 2)
+        assert statuses(ledger, 1) == {1: "ACKNOWLEDGED"}
 
 
 def test_a_job_is_taken_over_only_by_a_delivery_of_its_kind(worker: NewWorker) -> None:

@@ -107,7 +107,7 @@ class World:
             folder = state_folder("shop_to_klaviyo.sync_customers")
             ledger = Ledger.open(folder, Path(scratch), None, writer="test", now=time.time, is_read_only=True)
             counts = Counter(dict(ledger.counts()))
-            in_jobs = sum(len(job.rows) for job in ledger.open_imports)
+            in_jobs = sum(len(job.rows) for job in ledger.open_jobs)
             ledger.close()
         return counts[Status.IN_DOUBT] + counts[Status.FAILED] - in_jobs
 

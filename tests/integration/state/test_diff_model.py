@@ -49,8 +49,8 @@ def test_a_row_is_sent_unless_klaviyo_has_acknowledged_it_as_it_is(  # noqa: C90
     model: dict[int, tuple[str, int]] = {}  # what is acknowledged under a key
     for night, (rows, fates, refreshes, compacts) in enumerate(nights):
         ledger = opened(folder / "log", folder / f"scratch-{night}")
-        assert not ledger.open_imports or night
-        for left in ledger.open_imports:  # an earlier try's job turns out well
+        assert not ledger.open_jobs or night
+        for left in ledger.open_jobs:  # an earlier try's job turns out well
             ledger.settle(left.ticket)
             for row in left.rows:
                 key, person, content = by_hash(row.key, row.fingerprint, nights)
@@ -97,7 +97,7 @@ def test_a_row_is_sent_unless_klaviyo_has_acknowledged_it_as_it_is(  # noqa: C90
             if fate == "killed after":
                 was_killed = True
                 continue
-            state.start(ticket, f"job {night} {ticket}")
+            state.start(ticket, f"job {night} {ticket}", "")
             if fate == "job and kill":
                 was_killed = True
             elif fate == "failed":

@@ -75,7 +75,7 @@ def test_everything_is_known(opened: Open, is_read_only: bool) -> None:
     ledger = opened(is_read_only=is_read_only)
     assert statuses(ledger) == KNOWN
     assert ledger.meet([1, 10, 2]).acknowledged == {10: 100}
-    assert {job.id: [(row.key, row.person) for row in job.rows] for job in ledger.open_imports} == {
+    assert {job.id: [(row.key, row.person) for row in job.rows] for job in ledger.open_jobs} == {
         "job-1": [(5, IDA), (2, BOB)],
         "job-2": [(6, JOE)],
     }
@@ -96,9 +96,9 @@ def test_a_refresh_that_was_finished_is_another_ones_beginning(opened: Open) -> 
 
 def test_it_goes_on_where_it_was_left(opened: Open) -> None:
     ledger = opened()
-    first, second = ledger.open_imports
+    first, second = ledger.open_jobs
     ledger.settle(first.ticket, failed=[1])
-    assert opened().open_imports == [second]
+    assert opened().open_jobs == [second]
     ledger = opened()
     ledger.settle(second.ticket)
     ledger.settle(ledger.send([before_row(7, 71, JOE)], overrules=False))
@@ -108,7 +108,7 @@ def test_it_goes_on_where_it_was_left(opened: Open) -> None:
     ledger.compact(keep_previous=False)
     ledger = opened()
     assert statuses(ledger) == known
-    assert ledger.open_imports == []
+    assert ledger.open_jobs == []
     assert ledger.shared.is_empty()
     ledger.meet([1, 2, 5])
     absent = {each.person for part in ledger.people.absent() for each in part}
