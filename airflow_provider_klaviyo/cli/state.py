@@ -20,9 +20,6 @@ from typing import Any
 from airflow_provider_klaviyo.cli.forget import Person, forget_in_files
 from airflow_provider_klaviyo.client.job_kinds import job_kind
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoError
-from airflow_provider_klaviyo.operators.progress import progress_told
-from airflow_provider_klaviyo.operators.state import FOLDER, state_folder
-from airflow_provider_klaviyo.operators.storage import IN_FLIGHT, storage_path
 from airflow_provider_klaviyo.state.keys import key_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.lock import LOCK, Holder, StateLock
@@ -30,6 +27,9 @@ from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.notes import forget_in_notes
 from airflow_provider_klaviyo.state.owner import ANYBODY, BELONGS_TO
 from airflow_provider_klaviyo.state.rows import Status
+from airflow_provider_klaviyo.storage import storage_path
+from airflow_provider_klaviyo.sync.age import shown_progress
+from airflow_provider_klaviyo.sync.storage import Storage
 
 _NAMES = {
     Status.ACKNOWLEDGED: "acknowledged by Klaviyo",
@@ -76,10 +76,10 @@ def _list(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one s
 def _show(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one signature for all commands
     with _opened(options.state_key) as ledger:
         counts, open_jobs = ledger.counts(), ledger.open_jobs
-        print(f"State {options.state_key} in {state_folder(options.state_key)}")
+        print(f"State {options.state_key} in {Storage(storage_path()).state(options.state_key)}")
         for name, value in ledger.target.items():
             print(f"  {name}: {value}")
-        if progress := progress_told(ledger.runs):
+        if progress := shown_progress(ledger.runs):
             print(f"  has come to {progress}")
         print(f"\n{sum(counts.values()):,} keys")
         for status, count in sorted(counts.items()):
@@ -147,7 +147,7 @@ def _forget(options: argparse.Namespace, ask: Ask) -> int:
     lines, files = forget_in_files(storage_path(), person)
     print(f"{lines:,} lines deleted in files of rejected rows, and {files:,} previews")
     dead_before = time.time() - _SURELY_OVER
-    notes = forget_in_notes(storage_path() / IN_FLIGHT, person.digests(), dead_before=dead_before)
+    notes = forget_in_notes(Storage(storage_path()).in_flight, person.digests(), dead_before=dead_before)
     print(f"forgotten in {notes:,} notes of unsubscriptions on their way")
     if notes:
         print("For a day, take this person off no list: nothing holds a list sync back from it any more.")
@@ -175,7 +175,7 @@ def _forget_in_state(state_key: str, person: Person, key: Sequence[str]) -> int:
 
 
 def _state_keys() -> Iterator[str]:
-    root = storage_path() / FOLDER
+    root = Storage(storage_path()).states
     if not root.exists():
         return
     for folder in root.iterdir():
@@ -185,7 +185,7 @@ def _state_keys() -> Iterator[str]:
 
 
 def _folder(state_key: str) -> Any:
-    folder = state_folder(state_key)
+    folder = Storage(storage_path()).state(state_key)
     if not folder.exists():
         msg = f"No state {state_key!r} in {folder.parent}. The command `list` shows the states there are."
         raise LookupError(msg)

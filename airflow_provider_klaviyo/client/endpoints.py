@@ -6,6 +6,7 @@ Numbers are Klaviyo's own, from its OpenAPI file of revision 2026-07-15
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from airflow_provider_klaviyo.client.rate_limit import Rate
@@ -194,23 +195,7 @@ ENDPOINTS = (
     UNSUBSCRIBE,
 )
 
-SCOPES = {
-    "events": (CREATE_EVENTS,),
-    "list": (
-        IMPORT_PROFILES,
-        GET_IMPORT_JOBS,
-        GET_IMPORT_ERRORS,
-        GET_PROFILES,
-        GET_LIST_PROFILES,
-        ADD_TO_LIST,
-        REMOVE_FROM_LIST,
-    ),
-    "profiles": (IMPORT_PROFILES, IMPORT_PROFILE, GET_IMPORT_JOB, GET_IMPORT_JOBS, GET_IMPORT_ERRORS),
-    "subscriptions": (GET_LISTS, GET_LIST, GET_LIST_PROFILES, GET_PROFILES, SUBSCRIBE, UNSUBSCRIBE),
-}
-"""The endpoints that each sync type calls."""
 
-
-def scopes_of(sync_type: str) -> tuple[str, ...]:
-    """Every scope that a sync type needs, sorted."""
-    return tuple(sorted({scope for endpoint in SCOPES[sync_type] for scope in endpoint.scopes}))
+def scopes_of(endpoints: Iterable[Endpoint]) -> tuple[str, ...]:
+    """Every scope that a key needs for some endpoints, sorted."""
+    return tuple(sorted({scope for endpoint in endpoints for scope in endpoint.scopes}))

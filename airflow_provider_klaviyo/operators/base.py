@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_klaviyo._compat import default_deferrable
-from airflow_provider_klaviyo.operators.failures import no_retry_in_vain
+from airflow_provider_klaviyo.failures import no_retry_in_vain
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
     from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
-    from airflow_provider_klaviyo.operators.options import SyncOptions
-    from airflow_provider_klaviyo.operators.run import SyncRun
     from airflow_provider_klaviyo.sync.contracts import SyncType
+    from airflow_provider_klaviyo.sync.options import SyncOptions
+    from airflow_provider_klaviyo.sync.report import SyncSummary
+    from airflow_provider_klaviyo.sync.run import SyncRun
 
 
 class KlaviyoSyncOperator(BaseOperator):
@@ -145,7 +146,7 @@ class KlaviyoSyncOperator(BaseOperator):
         """What is particular to this operator's sync type."""
         raise NotImplementedError
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def execute(self, context: Context) -> SyncSummary:
         """Run the sync.
 
         :returns: the summary of the run; it is also pushed when the run fails.
@@ -154,7 +155,7 @@ class KlaviyoSyncOperator(BaseOperator):
         """
         return self._finish(context, lambda run: run.execute())
 
-    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: ARG002
+    def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> SyncSummary:  # noqa: ARG002
         """Come back from the triggerer, on any worker, and settle the outcomes.
 
         What the event says is not needed: Klaviyo is asked again, so that a trigger that failed costs nothing.
@@ -180,7 +181,7 @@ class KlaviyoSyncOperator(BaseOperator):
                 if error.name != content:
                     raise  # a file that another one includes
                 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-                from airflow_provider_klaviyo.operators.options import no_such_file
+                from airflow_provider_klaviyo.parameters import no_such_file
 
                 raise KlaviyoConfigurationError(no_such_file(content)) from None
 
@@ -193,11 +194,9 @@ class KlaviyoSyncOperator(BaseOperator):
         is_file = isinstance(self._templates, tuple) and str(self._templates[0]).endswith(".sql")
         return None if is_file else self._templates
 
-    def _finish(self, context: Context, work: Callable[[SyncRun], None]) -> dict[str, Any]:
-        from airflow_provider_klaviyo.operators.run import SyncRun
-
+    def _finish(self, context: Context, work: Callable[[SyncRun], None]) -> SyncSummary:
         with no_retry_in_vain():
-            run = SyncRun(self, context, lambda: self._is_killed)
+            run = self._run(context)
             try:
                 work(run)
             except BaseException:
@@ -206,7 +205,27 @@ class KlaviyoSyncOperator(BaseOperator):
                 raise
         if run.open_jobs:
             self._defer(run.open_jobs)
+        if run.summary is None:
+            msg = "The run came to its end without a report."
+            raise RuntimeError(msg)
         return run.summary
+
+    def _run(self, context: Context) -> SyncRun:
+        from airflow_provider_klaviyo.operators.environment import environment_of
+        from airflow_provider_klaviyo.operators.intervals import empty_interval_notice
+        from airflow_provider_klaviyo.operators.options import read_options
+        from airflow_provider_klaviyo.sync.run import SyncRun
+
+        options = read_options(self, context)
+        environment = environment_of(
+            context,
+            self.hook,
+            self.sql_conn_id,
+            stop=lambda: self._is_killed,
+            has_list_link=bool(self.operator_extra_links),
+            notice=empty_interval_notice(self.templates, (options.sql, options.parameters), context),
+        )
+        return SyncRun(self.sync_type(options), options, environment)
 
     def _defer(self, job_ids: Sequence[str]) -> None:
         from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger

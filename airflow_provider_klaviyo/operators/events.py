@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 
 if TYPE_CHECKING:
-    from airflow_provider_klaviyo.operators.options import SyncOptions
     from airflow_provider_klaviyo.sync.contracts import SyncType
+    from airflow_provider_klaviyo.sync.options import SyncOptions
 
 _FLOW_WINDOW = 3 * 86_400
 
@@ -53,7 +53,7 @@ class KlaviyoSyncEventsOperator(KlaviyoSyncOperator):
         import datetime as dt
 
         from airflow_provider_klaviyo.client.endpoints import MAX_EVENT_PROFILE_BYTES
-        from airflow_provider_klaviyo.operators.options import flag_or_none, metric_name, not_negative
+        from airflow_provider_klaviyo.parameters import flag_or_none, metric_name, not_negative
         from airflow_provider_klaviyo.records.events.mapper import EventOptions
         from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
         from airflow_provider_klaviyo.sync.events.sync_type import MAX_BYTES, EventsSync

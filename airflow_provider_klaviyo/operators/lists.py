@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_klaviyo.failures import no_retry_in_vain
 from airflow_provider_klaviyo.links.klaviyo import KlaviyoListLink, push_list_link
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
-from airflow_provider_klaviyo.operators.failures import no_retry_in_vain
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from airflow_provider_klaviyo.operators.options import SyncOptions
     from airflow_provider_klaviyo.sync.contracts import SyncType
     from airflow_provider_klaviyo.sync.lists.sync_type import ListSync
     from airflow_provider_klaviyo.sync.lists.target import ListTarget
+    from airflow_provider_klaviyo.sync.options import SyncOptions
 
 MODES = ("add", "remove", "mirror")
 
@@ -77,7 +77,7 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
 
     def sync_type(self, options: SyncOptions) -> SyncType:
         """The list sync of this operator's mode."""
-        from airflow_provider_klaviyo.operators.options import choice, flag
+        from airflow_provider_klaviyo.parameters import choice, flag
         from airflow_provider_klaviyo.sync.lists.sync_type import AddToList, RemoveFromList
 
         mode, strict = choice("mode", self.mode, MODES), flag("strict", self.strict)
@@ -93,9 +93,9 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
 
     def _mirror(self, options: SyncOptions, *, strict: bool) -> SyncType:
         from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-        from airflow_provider_klaviyo.operators.options import flag, most_removals
-        from airflow_provider_klaviyo.sync.lists.mirror import MirrorList, MirrorRules
-        from airflow_provider_klaviyo.sync.lists.strict_mirror import StrictMirrorList
+        from airflow_provider_klaviyo.parameters import flag, most_removals
+        from airflow_provider_klaviyo.sync.lists.leaving import MirrorRules
+        from airflow_provider_klaviyo.sync.lists.mirror import MirrorList
 
         if not options.primary_key:
             msg = "mode='mirror' needs primary_key: the column or columns that identify a row."
@@ -112,12 +112,11 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
             full_refresh=options.full_refresh,
             allows=options.allows,
         )
-        kind = StrictMirrorList if strict else MirrorList
-        return kind(self._target(), options.mapping, _profile_options(options), rules)
+        return MirrorList(self._target(), options.mapping, _profile_options(options), rules, strict=strict)
 
     def _target(self) -> ListTarget:
         from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-        from airflow_provider_klaviyo.operators.options import exact_text_if_given, flag, text_if_given
+        from airflow_provider_klaviyo.parameters import exact_text_if_given, flag, text_if_given
 
         name = exact_text_if_given("list_name", self.list_name)
         list_id = text_if_given("list_id", self.list_id)
@@ -182,7 +181,7 @@ class KlaviyoCreateListOperator(BaseOperator):
 
         from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
         from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
-        from airflow_provider_klaviyo.operators.options import choice, exact_text, positive
+        from airflow_provider_klaviyo.parameters import choice, exact_text, positive
 
         name = exact_text("list_name", self.list_name)
         if not name:
@@ -218,9 +217,10 @@ def _list_target(
     name: str | None, list_id: str | None, *, creates: bool, opt_in_process: str | None
 ) -> ListTarget:
     from airflow_provider_klaviyo.client.lists import OPT_IN_PROCESSES
-    from airflow_provider_klaviyo.operators.options import choice, text
-    from airflow_provider_klaviyo.operators.storage import storage_path
+    from airflow_provider_klaviyo.parameters import choice, text
+    from airflow_provider_klaviyo.storage import storage_path
     from airflow_provider_klaviyo.sync.lists.target import ListTarget
+    from airflow_provider_klaviyo.sync.storage import Storage
 
     process = text("opt_in_process", opt_in_process)
     return ListTarget(
@@ -228,5 +228,5 @@ def _list_target(
         id=list_id,
         creates=creates,
         opt_in_process=process and choice("opt_in_process", process, OPT_IN_PROCESSES),
-        folder=storage_path() / "list-creation",
+        folder=Storage(storage_path()).list_creation,
     )

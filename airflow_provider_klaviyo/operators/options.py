@@ -1,335 +1,74 @@
-"""An operator's parameters, checked once they are rendered."""
+"""The parameters that all sync operators share, read once their templates are rendered."""
 
 from __future__ import annotations
 
-import ast
-import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta, tzinfo
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
+from typing import Any, Protocol
 
+from airflow_provider_klaviyo import parameters
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.records.events.fields import METRIC_LIMIT
-from airflow_provider_klaviyo.records.values.truth import FALSE, TRUE
-from airflow_provider_klaviyo.sync.source.query import BLANK
-
-if TYPE_CHECKING:
-    from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
-
-_FOR_EVER = 100 * 366 * 86_400
-_NOTHING = {"none", "null", ""}
+from airflow_provider_klaviyo.sync.options import SyncOptions
 
 
-@dataclass(frozen=True, slots=True)
-class SyncOptions:
-    """The parameters that all sync types share, in the types that the run needs."""
+class SyncParameters(Protocol):
+    """What ``KlaviyoSyncOperator`` takes."""
 
     sql: str
     parameters: Mapping[str, Any] | Sequence[Any] | None
-    sql_hook_params: Mapping[str, Any]
-    reads_only: bool
+    sql_hook_params: Mapping[str, Any] | None
+    read_only: bool | str
     mapping: Mapping[str, str] | None
     match_by: str | None
-    primary_key: Sequence[str]
+    primary_key: str | Sequence[str] | None
     only_changes: bool
-    full_refresh: bool
-    allow_older_run: bool
+    full_refresh: bool | str
+    allow_older_run: bool | str
     state_key: str | None
     phone_region: str | None
-    timezone: tzinfo
-    drops_invalid: bool
+    timezone: str
+    on_invalid: str
     max_rejected: float
-    is_preview: bool
-    waits: bool
+    preview: bool | str
+    wait_for_completion: bool
     poll_interval: float
     timeout: float
-    is_deferrable: bool
-    is_backfill_run: bool
-
-    @classmethod
-    def of(cls, operator: KlaviyoSyncOperator, context: Mapping[str, Any] | None = None) -> SyncOptions:
-        """Read an operator, and what it must know of its Dag run.
-
-        :raises KlaviyoConfigurationError: for a parameter that cannot work; the message names it.
-        """
-        options = cls(
-            sql=_sql(operator.sql),
-            parameters=_parameters(operator.parameters),
-            sql_hook_params=_mapping("sql_hook_params", operator.sql_hook_params) or {},
-            reads_only=flag("read_only", operator.read_only),
-            mapping=_mapping_of_text("mapping", operator.mapping),
-            match_by=text("match_by", operator.match_by),
-            primary_key=names("primary_key", operator.primary_key),
-            only_changes=flag("only_changes", operator.only_changes),
-            full_refresh=flag("full_refresh", operator.full_refresh),
-            allow_older_run=flag("allow_older_run", operator.allow_older_run),
-            state_key=text("state_key", operator.state_key),
-            phone_region=text("phone_region", operator.phone_region),
-            timezone=_timezone(text("timezone", operator.timezone) or "UTC"),
-            drops_invalid=choice("on_invalid", operator.on_invalid, ("drop_field", "reject")) == "drop_field",
-            max_rejected=_max_rejected(operator.max_rejected),
-            is_preview=flag("preview", operator.preview),
-            waits=flag("wait_for_completion", operator.wait_for_completion),
-            poll_interval=positive("poll_interval", operator.poll_interval),
-            timeout=positive("timeout", operator.timeout),
-            is_deferrable=flag("deferrable", operator.deferrable),
-            is_backfill_run=_is_backfill_run(context or {}),
-        )
-        if options.only_changes and not options.primary_key:
-            msg = "only_changes=True needs primary_key: the column or columns that identify a row."
-            raise KlaviyoConfigurationError(msg)
-        return options
-
-    def allows(self, rejected: int, rows_read: int) -> bool:
-        """Whether so many rejected rows are within ``max_rejected``."""
-        return rejected <= self.most_rejected(rows_read)
-
-    def most_rejected(self, rows_read: int) -> int:
-        """How many rows may be rejected: a float is a share of the rows, an int a number."""
-        if isinstance(self.max_rejected, int):
-            return self.max_rejected
-        return int(self.max_rejected * rows_read + 1e-9)
+    deferrable: bool
 
 
-def flag(name: str, value: object) -> bool:
-    """A boolean, also as a template renders it.
+def read_options(operator: SyncParameters, context: Mapping[str, Any] | None = None) -> SyncOptions:
+    """Read an operator, and what it must know of its Dag run.
 
-    :raises KlaviyoConfigurationError: for anything that is neither; nothing at all is neither, since a misspelt
-        variable renders to it and must not turn a preview into writes.
+    :raises KlaviyoConfigurationError: for a parameter that cannot work; the message names it.
     """
-    if isinstance(value, (bool, int)):
-        return bool(value)
-    word = str(value).strip().lower()
-    if word not in TRUE | FALSE:
-        msg = f"{name} must be true or false, not {value!r}."
-        raise KlaviyoConfigurationError(msg)
-    return word in TRUE
-
-
-def flag_or_none(name: str, value: object) -> bool | None:
-    """A boolean, or None where nothing was chosen."""
-    return (
-        None
-        if value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING - {""})
-        else flag(name, value)
+    flag, text = parameters.flag, parameters.text
+    on_invalid = parameters.choice("on_invalid", operator.on_invalid, ("drop_field", "reject"))
+    options = SyncOptions(
+        sql=parameters.query(operator.sql),
+        parameters=parameters.query_parameters(operator.parameters),
+        sql_hook_params=parameters.mapping_or_none("sql_hook_params", operator.sql_hook_params) or {},
+        reads_only=flag("read_only", operator.read_only),
+        mapping=parameters.mapping_of_text("mapping", operator.mapping),
+        match_by=text("match_by", operator.match_by),
+        primary_key=parameters.names("primary_key", operator.primary_key),
+        only_changes=flag("only_changes", operator.only_changes),
+        full_refresh=flag("full_refresh", operator.full_refresh),
+        allow_older_run=flag("allow_older_run", operator.allow_older_run),
+        state_key=text("state_key", operator.state_key),
+        phone_region=text("phone_region", operator.phone_region),
+        timezone=parameters.zone(text("timezone", operator.timezone) or "UTC"),
+        drops_invalid=on_invalid == "drop_field",
+        max_rejected=parameters.max_rejected(operator.max_rejected),
+        is_preview=flag("preview", operator.preview),
+        waits=flag("wait_for_completion", operator.wait_for_completion),
+        poll_interval=parameters.positive("poll_interval", operator.poll_interval),
+        timeout=parameters.positive("timeout", operator.timeout),
+        is_deferrable=flag("deferrable", operator.deferrable),
+        is_backfill_run=_is_backfill_run(context or {}),
     )
-
-
-def metric_name(value: object) -> str | None:
-    """The name of a metric, within Klaviyo's limit."""
-    name = text("metric", value)
-    if name is not None and len(name) >= METRIC_LIMIT:
-        msg = f"metric must have fewer than {METRIC_LIMIT} characters, not {len(name)}."
+    if options.only_changes and not options.primary_key:
+        msg = "only_changes=True needs primary_key: the column or columns that identify a row."
         raise KlaviyoConfigurationError(msg)
-    return name
-
-
-def text(name: str, value: object) -> str | None:
-    """A text, or None for what a template renders to nothing."""
-    if value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING):
-        return None
-    if not isinstance(value, str):
-        msg = f"{name} must be a text, not {value!r}."
-        raise KlaviyoConfigurationError(msg)
-    return value.strip()
-
-
-def text_if_given(name: str, value: object) -> str | None:
-    """A text, or None where the parameter was left out.
-
-    :raises KlaviyoConfigurationError: for one that a template rendered to nothing, which would mean something else.
-    """
-    given = text(name, value)
-    if value is not None and given is None:
-        msg = f"{name} was given, and is {value!r} now that it is rendered: check its template."
-        raise KlaviyoConfigurationError(msg)
-    return given
-
-
-def exact_text(name: str, value: object) -> str | None:
-    """A text with the blanks around it, or None for what a template renders to nothing."""
-    return None if text(name, value) is None else str(value)
-
-
-def exact_text_if_given(name: str, value: object) -> str | None:
-    """A text with the blanks around it, or None where the parameter was left out.
-
-    :raises KlaviyoConfigurationError: for one that a template rendered to nothing.
-    """
-    return None if text_if_given(name, value) is None else str(value)
-
-
-def names(name: str, value: object) -> Sequence[str]:
-    """One name or several, as a sequence; a template may have rendered them to the text of a list."""
-    plain = _plain(value)
-    if plain is None:
-        return ()
-    found = (plain,) if isinstance(plain, str) else plain
-    if not isinstance(found, Sequence) or not all(isinstance(part, str) and part for part in found):
-        msg = f"{name} must be a name or a list of names, not {value!r}."
-        raise KlaviyoConfigurationError(msg)
-    return tuple(found)
-
-
-def flag_or_names(name: str, value: object) -> bool | Sequence[str]:
-    """A boolean, or names."""
-    plain = _plain(value)
-    if plain is None:
-        return False
-    is_flag = isinstance(plain, (bool, int)) or (
-        isinstance(plain, str) and plain.strip().lower() in TRUE | FALSE
-    )
-    return flag(name, plain) if is_flag else names(name, plain)
-
-
-def _plain(value: object) -> object:
-    """What a template rendered to text, as it was meant: nothing, a list or a mapping; other text as it is."""
-    if not isinstance(value, str):
-        return value
-    if value.strip().lower() in _NOTHING:
-        return None
-    if value.strip()[0] not in "[({":
-        return value
-    try:
-        return ast.literal_eval(value.strip())
-    except (ValueError, SyntaxError):
-        return value
-
-
-def _mapping(name: str, value: object) -> Mapping[Any, Any] | None:
-    plain = _plain(value)
-    if plain is None or isinstance(plain, Mapping):
-        return plain
-    msg = f"{name} must be a mapping, not {value!r}."
-    raise KlaviyoConfigurationError(msg)
-
-
-def _mapping_of_text(name: str, value: object) -> Mapping[str, str] | None:
-    mapping = _mapping(name, value)
-    for field, column in (mapping or {}).items():
-        if not isinstance(field, str) or not isinstance(column, str) or not column:
-            msg = (
-                f"{name} must give a column's name for each field of Klaviyo, but has {field!r}: {column!r}."
-            )
-            raise KlaviyoConfigurationError(msg)
-    return mapping
-
-
-def _parameters(value: object) -> Mapping[str, Any] | Sequence[Any] | None:
-    plain = _plain(value)
-    if plain is None or (isinstance(plain, (Mapping, Sequence)) and not isinstance(plain, str)):
-        return plain
-    msg = f"parameters must be a mapping or a list, not {value!r}."
-    raise KlaviyoConfigurationError(msg)
-
-
-def _sql(value: object) -> str:
-    if isinstance(value, str) and (query := value.strip(BLANK)):
-        if query.endswith(".sql") and not query.split()[1:]:
-            raise KlaviyoConfigurationError(no_such_file(query))
-        return value
-    if value is None or isinstance(value, str):
-        msg = "sql is empty: give a query or the name of a .sql file."
-    else:
-        msg = (
-            f"sql must be the text of one query or the name of a .sql file, not a {type(value).__name__}: "
-            "each query needs a task of its own."
-        )
-    raise KlaviyoConfigurationError(msg)
-
-
-def no_such_file(name: str) -> str:
-    """What to say of a text that only looks like the name of a ``.sql`` file."""
-    shown = "A query" if name.split()[1:] else repr(name)
-    return (
-        f"{shown} ends in .sql, so it is taken for the name of a file, and Airflow finds none of that name in the "
-        "Dag's folder and its template_searchpath. For a file, check the path and write it out: Airflow reads none "
-        "whose name a template renders. For a query, let it end otherwise, such as with a semicolon."
-    )
-
-
-def _timezone(name: str) -> tzinfo:
-    try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        hint = f": did you mean {near!r}?" if (near := _near_timezone(name)) else "."
-        msg = f"timezone must be an IANA name such as Europe/Berlin, not {name!r}{hint}"
-        raise KlaviyoConfigurationError(msg) from None
-
-
-def _near_timezone(name: str) -> str | None:
-    """The zone that a name nearly is: by its city, in other letters, or with a slip of the pen."""
-    wanted = "_".join(name.casefold().split())
-    zones = {zone.casefold(): zone for zone in sorted(available_timezones())}
-    cities = {zone.rpartition("/")[2]: zone for zone in zones if "/" in zone}
-    near = difflib.get_close_matches(wanted, zones, n=1)
-    zone = cities.get(wanted.rpartition("/")[2], near[0] if near else "")
-    return zones.get(zone)
-
-
-def choice(name: str, value: object, allowed: Sequence[str]) -> str:
-    """One of a few words."""
-    if value not in allowed:
-        msg = f"{name} must be {' or '.join(map(repr, allowed))}, not {value!r}."
-        raise KlaviyoConfigurationError(msg)
-    return str(value)
-
-
-def _max_rejected(value: object) -> float:
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or value < 0 or (isinstance(value, float) and not value <= 1):  # type: ignore[operator]
-        msg = f"max_rejected must be a number of rows (int) or a share between 0.0 and 1.0 (float), not {value!r}."
-        raise KlaviyoConfigurationError(msg)
-    return value  # type: ignore[return-value]
-
-
-def most_removals(value: object) -> float | None:
-    """A number of people, a share of them, or None for no limit."""
-    if value is None:
-        return None
-    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not is_number or value < 0 or (isinstance(value, float) and not value <= 1):  # type: ignore[operator]
-        msg = (
-            "max_removals must be a number of people (int), a share between 0.0 and 1.0 (float) or None, "
-            f"not {value!r}."
-        )
-        raise KlaviyoConfigurationError(msg)
-    return value  # type: ignore[return-value]
-
-
-def not_negative(name: str, value: object) -> float:
-    """Seconds, 0 among them."""
-    if isinstance(value, timedelta):
-        return not_negative(name, value.total_seconds())
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _FOR_EVER:
-        msg = f"{name} must be a number of seconds, 0 or more, not {value!r}."
-        raise KlaviyoConfigurationError(msg)
-    return float(value)
-
-
-def whole_number(name: str, value: object) -> int:
-    """How many of something, also as a template renders it.
-
-    :raises KlaviyoConfigurationError: for anything that cannot be counted to.
-    """
-    digits = str(value).strip()
-    if not isinstance(value, (int, str)) or isinstance(value, bool) or not digits.isdecimal():
-        msg = f"{name} must be a whole number, 0 or more, not {value!r}."
-        raise KlaviyoConfigurationError(msg)
-    return int(digits)
-
-
-def positive(name: str, value: object) -> float:
-    """Seconds, but for none at all.
-
-    :raises KlaviyoConfigurationError: for anything else.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        msg = f"{name} must be above 0 seconds, not {value!r}."
-        raise KlaviyoConfigurationError(msg)
-    return float(value)
+    return options
 
 
 def _is_backfill_run(context: Mapping[str, Any]) -> bool:

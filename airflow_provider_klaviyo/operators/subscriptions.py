@@ -9,8 +9,8 @@ from airflow_provider_klaviyo.links.klaviyo import KlaviyoListLink
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 
 if TYPE_CHECKING:
-    from airflow_provider_klaviyo.operators.options import SyncOptions
     from airflow_provider_klaviyo.sync.contracts import SyncType
+    from airflow_provider_klaviyo.sync.options import SyncOptions
 
 
 class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
@@ -82,7 +82,7 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
         """The subscriptions sync with this operator's terms."""
         import datetime as dt
 
-        from airflow_provider_klaviyo.operators.options import (
+        from airflow_provider_klaviyo.parameters import (
             choice,
             exact_text_if_given,
             flag,
@@ -93,7 +93,8 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
         )
         from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionOptions
         from airflow_provider_klaviyo.sync.subscriptions.standing import Resubscribe
-        from airflow_provider_klaviyo.sync.subscriptions.sync_type import CONFLICTS, SubscriptionsSync, Terms
+        from airflow_provider_klaviyo.sync.subscriptions.sync_type import SubscriptionsSync
+        from airflow_provider_klaviyo.sync.subscriptions.terms import CONFLICTS, Terms
 
         terms = Terms(
             mode=text("mode", self.mode) or "",

@@ -8,7 +8,7 @@ from airflow.sdk import BaseSensorOperator
 
 from airflow_provider_klaviyo._compat import AirflowFailException, default_deferrable
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
-from airflow_provider_klaviyo.operators.failures import no_retry_in_vain
+from airflow_provider_klaviyo.failures import no_retry_in_vain
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,7 +33,7 @@ class KlaviyoSensor(BaseSensorOperator):
 
         :raises AirflowFailException: when a retry would not help: wrong settings, or what Klaviyo refuses.
         """
-        from airflow_provider_klaviyo.operators.options import flag
+        from airflow_provider_klaviyo.parameters import flag
 
         with no_retry_in_vain():
             if flag("deferrable", self.deferrable):

@@ -96,12 +96,12 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
         return job_kind(self.kind)
 
     def _ids(self) -> list[str]:
-        from airflow_provider_klaviyo.operators.options import names
+        from airflow_provider_klaviyo.parameters import names
 
         return list(names("job_ids", self.job_ids))
 
     def _most_failed(self) -> int:
-        from airflow_provider_klaviyo.operators.options import whole_number
+        from airflow_provider_klaviyo.parameters import whole_number
 
         return whole_number("max_failed", self.max_failed)
 

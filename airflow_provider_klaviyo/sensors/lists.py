@@ -102,7 +102,7 @@ class KlaviyoListSensor(KlaviyoSensor):
 
     def _target(self) -> tuple[str | None, str | None, int | None]:
         """The name or the id, and how many profiles are asked for."""
-        from airflow_provider_klaviyo.operators.options import exact_text, text, whole_number
+        from airflow_provider_klaviyo.parameters import exact_text, text, whole_number
 
         name, list_id = exact_text("list_name", self.list_name), text("list_id", self.list_id)
         if bool(name) == bool(list_id):

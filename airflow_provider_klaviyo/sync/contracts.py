@@ -1,43 +1,141 @@
-"""What a sync type is: how rows become records, how records reach Klaviyo, and what is kept of them."""
+"""What the parts of a run are to each other: rows, mappers, deliveries, and what a sync type adds to all of them.
+
+A ``SyncType`` describes a sync and never changes. ``find_target`` says what it sends to, before the first row;
+``open`` then makes the ``Session`` that lives as long as the run.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.records.record import Mapped, Record, Row
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.sync.batching import BatchLimits
 from airflow_provider_klaviyo.sync.changes import Changes, OnlyChanges, SendAll
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements, KeptState, NoState
 from airflow_provider_klaviyo.sync.delivery.preview import PathOf
 from airflow_provider_klaviyo.sync.delivery.spool import Spool
-from airflow_provider_klaviyo.sync.engine import Delivery, Hold, Mapper
+from airflow_provider_klaviyo.sync.outcomes import HandedOver, OpenJob, Settled
 from airflow_provider_klaviyo.sync.report import SyncReport
+
+# --- what the engine works with ---------------------------------------------------------------------------------
+
+
+class Rows(Protocol):
+    """The result of a query, a chunk of rows at a time."""
+
+    @property
+    def columns(self) -> Sequence[str]: ...
+    @property
+    def total(self) -> int | None: ...
+    def __iter__(self) -> Iterator[list[Row]]: ...
+
+
+class Mapper(Protocol):
+    """Turns rows into records; compiled for the columns of one result."""
+
+    @property
+    def identifier(self) -> str: ...
+    @property
+    def key_columns(self) -> Sequence[int]: ...
+    def tell_meanings(self) -> None: ...
+    def map(self, rows: Sequence[Row], first: int) -> Mapped: ...
+
+
+class Delivery(Protocol):
+    """Brings batches to Klaviyo and tells what became of each record.
+
+    What Klaviyo works off later leaves jobs behind, until each has a verdict; ``NoJobs`` stands for the others. The
+    jobs with their records can be handed over, and another delivery of the same sync takes them over and settles them.
+    """
+
+    @property
+    def open_jobs(self) -> Sequence[OpenJob]: ...
+    def handed_over(self) -> Iterable[tuple[HandedOver, Sequence[Record]]]: ...
+    def take_over(self, job: HandedOver, records: Sequence[Record]) -> None: ...
+    def send(self, batch: Sequence[Record]) -> None: ...
+    def knows(self, batch: Sequence[Record]) -> bool: ...
+    def settled(self) -> Iterable[Settled]: ...
+    def finish(self) -> Iterable[Settled]: ...
+    def abandon(self, reason: str) -> Iterable[Settled]: ...
+    def close(self) -> None: ...
+
+
+class Hold(Protocol):
+    """Keeps records back, on disk, until the last row was read: only then is it known what becomes of them.
+
+    ``needs_every_row`` says that nothing is sent when some rows could not be read.
+    """
+
+    @property
+    def needs_every_row(self) -> bool: ...
+
+    def keep(self, records: Sequence[Record]) -> None:
+        """Take records; they are kept when this has come to its end."""
+
+    def complete(self) -> None:
+        """Every row was read."""
+
+    def first(self) -> Sequence[Record]:
+        """The first records that are still kept; none at the end."""
+
+    def drop_first(self) -> None:
+        """Keep these no longer."""
+
+    def judge(self, records: Sequence[Record]) -> Mapped:
+        """What becomes of these."""
+
+    def rest(self) -> Iterator[Sequence[Record]]:
+        """The records of rows that nothing was handed out of, each once."""
+
+    def close(self) -> None:
+        """Forget everything."""
+
+
+# --- what a sync type is ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
-class Means:
-    """What a run has to work with.
+class Target:
+    """What a sync sends to.
+
+    :param facts: what a state of the sync is a state of, beside the account, the mode and the key columns.
+    :param list_id: the list, where the sync works on one and it is there.
+    """
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    list_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncContext:
+    """What a session has to work with.
 
     :param ledger: the state, where the sync keeps one.
     :param scratch: a private folder, gone after the run.
-    :param waits: whether the run waits until Klaviyo has settled its jobs.
+    :param target: what the sync sends to.
+    :param waits: whether the run itself waits until Klaviyo has settled its jobs.
     :param poll_interval: seconds between two looks at them.
     :param in_flight: a folder that all syncs share, for notes of what is on its way to Klaviyo (``in_flight``).
     :param task: what others may call the sync.
+    :param is_preview: nothing is written to Klaviyo.
     """
 
     client: KlaviyoClient
     ledger: Ledger | None
     scratch: Path
     report: SyncReport
+    target: Target
     waits: bool
     poll_interval: float
     in_flight: Any
     task: str
+    is_preview: bool = False
 
     @property
     def spool(self) -> Spool:
@@ -45,80 +143,122 @@ class Means:
         return Spool(self.scratch)
 
 
-class SyncType:
-    """The base of all sync types; one object serves one run."""
+class SyncType(Protocol):
+    """A sync as the user asked for it; frozen, so that any worker may open it.
 
-    name: str
-    mode: str
-    limits: BatchLimits
+    ``limits`` are those of its requests. ``endpoints`` are all that a run may call, which a key needs the scopes of.
+    ``keeps_state`` is whether state is kept whatever ``only_changes`` says; ``keeps_identity`` whether it holds the
+    identifiers themselves, to remove people later. ``is_recorded_once`` says that what Klaviyo has acknowledged can
+    no longer be changed, as an event. ``may_change`` are parts of the target over whose change a full refresh keeps
+    what the state remembers of people.
+    """
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def mode(self) -> str: ...
+    @property
+    def limits(self) -> BatchLimits: ...
+    @property
+    def endpoints(self) -> Sequence[Endpoint]: ...
+    @property
+    def keeps_state(self) -> bool: ...
+    @property
+    def keeps_identity(self) -> bool: ...
+    @property
+    def is_recorded_once(self) -> bool: ...
+    @property
+    def may_change(self) -> Collection[str]: ...
+
+    def find_target(self, client: KlaviyoClient) -> Target:
+        """Find out, before the first row, what is sent to; writes nothing."""
+
+    def target_of(self, list_id: str | None) -> Target:
+        """The target that this sync has sent to already; stands for ``find_target`` after a deferral."""
+
+    def open(self, context: SyncContext) -> Session:
+        """Begin a run; whoever opens a session closes it."""
+
+    def resume(self, context: SyncContext, dumped: bytes) -> Session:
+        """Go on with a run whose jobs another worker started, and which ``dump`` tells the rest of."""
+
+
+class Description:
+    """What most sync types share: the base of the frozen ones."""
+
+    __slots__ = ()
+
+    @property
+    def keeps_state(self) -> bool:
+        """See ``SyncType``."""
+        return False
+
+    @property
+    def keeps_identity(self) -> bool:
+        """See ``SyncType``."""
+        return False
+
+    @property
+    def is_recorded_once(self) -> bool:
+        """See ``SyncType``."""
+        return False
+
+    @property
+    def may_change(self) -> Collection[str]:
+        """See ``SyncType``."""
+        return ()
+
+    def find_target(self, client: KlaviyoClient) -> Target:  # noqa: ARG002 - for those that look something up
+        """What is sent to; see ``SyncType``."""
+        return self.target_of(None)
+
+    def target_of(self, list_id: str | None) -> Target:  # noqa: ARG002 - for those that have a list
+        """The target by itself; see ``SyncType``."""
+        return Target()
+
+    def open(self, context: SyncContext) -> Session:
+        """Begin a run; see ``SyncType``."""
+        raise NotImplementedError
+
+    def resume(self, context: SyncContext, dumped: bytes) -> Session:  # noqa: ARG002 - for those that dump something
+        """Go on with a run; see ``SyncType``."""
+        return self.open(context)
+
+
+class Session:
+    """A sync during one run; used in the order in which its members stand here.
+
+    ``changes`` tells which rows are to be sent, and is there from the beginning. ``target`` is what is sent to by now.
+    """
+
     duplicate = "another row of this run names the same person, and the first one counts"
     """Why a record is skipped whose ``once`` occurred before."""
 
-    keeps_state = False
-    """Whether state is kept whatever ``only_changes`` says."""
-
-    keeps_identity = False
-    """Whether the state holds the identifiers themselves, to remove people later."""
-
-    is_recorded_once = False
-    """Whether what Klaviyo has acknowledged can no longer be changed, as an event."""
-
-    may_change: Collection[str] = ()
-    """Parts of the target over whose change a full refresh keeps what the state remembers of people."""
-
-    @property
-    def target(self) -> Mapping[str, str]:
-        """What a state of this sync is a state of, beside the account, the mode and the key."""
-        return {}
-
-    @property
-    def list_id(self) -> str | None:
-        """The list that the sync works on, once it is known."""
-        return None
-
-    def prepare(self, client: KlaviyoClient, *, is_preview: bool) -> None:
-        """Find out what must be known before the first row; writes nothing."""
-
-    def use_list(self, list_id: str | None) -> None:
-        """Go on with the list that this sync has sent to already; stands for ``prepare`` after a deferral."""
-
-    def open(self, client: KlaviyoClient) -> None:
-        """Make sure that there is what records are sent to.
-
-        Asked before the first of them leaves, when all else that can stop a run has been checked, and at the end of a
-        good run that had nothing to send; never in a preview.
-        """
-
-    def begin(self, means: Means) -> None:
-        """Get ready for the rows of a run."""
+    def __init__(self, sync_type: SyncType, context: SyncContext) -> None:
+        self.target = context.target
+        self.changes = self._changes(context.ledger, sync_type, is_preview=context.is_preview)
+        self._sync_type = sync_type
+        self._context = context
 
     def mapper(self, columns: Sequence[str]) -> Mapper:
-        """The mapper for the columns of a result.
+        """The mapper for the columns of a result; asked once.
 
         :raises MappingError: when mapping and columns do not fit.
         """
         raise NotImplementedError
 
-    def hold(self, means: Means) -> Hold | None:  # noqa: ARG002 - for those that must know every row
-        """What records are kept back in until every row was read; None where they are sent as they come.
-
-        Asked when the mapper is made.
-        """
+    def hold(self) -> Hold | None:
+        """What records are kept back in until every row was read; None where they are sent as they come."""
         return None
 
-    def changes(self, ledger: Ledger | None, *, is_preview: bool) -> Changes:
-        """What tells which rows are to be sent."""
-        if ledger is None:
-            return SendAll()
-        return OnlyChanges(ledger, is_preview=is_preview, is_recorded_once=self.is_recorded_once)
+    def create_target(self) -> None:
+        """Make sure that there is what records are sent to; ``target`` is that from then on.
 
-    def acknowledgements(self, ledger: Ledger | None) -> Acknowledgements:
-        """Where a delivery notes what it does."""
-        if ledger is None:
-            return NoState()
-        return KeptState(ledger, with_identity=self.keeps_identity, overrules=not self.is_recorded_once)
+        Asked before the first of them leaves, when all else that can stop a run has been checked, and at the end of a
+        good run that had nothing to send; never in a preview.
+        """
 
-    def delivery(self, means: Means) -> Delivery:
+    def delivery(self) -> Delivery:
         """How batches reach Klaviyo."""
         raise NotImplementedError
 
@@ -126,19 +266,32 @@ class SyncType:
         """How a preview shows what would be sent."""
         raise NotImplementedError
 
-    def tell(self) -> Mapping[str, object]:
+    def dump(self) -> bytes:
+        """What ``SyncType.resume`` must know of this run on another worker; never a name or an address."""
+        return b""
+
+    def conclude(self) -> None:
+        """Do what is left when everything that was sent has its verdict."""
+
+    def report_extras(self) -> Mapping[str, object]:
         """What the report file says of this run beside its counts; asked once, at its end."""
         return {}
 
-    def remember(self, means: Means) -> bytes:  # noqa: ARG002 - for those that have something to say
-        """What ``conclude`` must know of this run when another worker does it; never a name or an address."""
-        return b""
-
-    def recall(self, remembered: bytes) -> None:
-        """Take over what another worker remembered."""
-
-    def conclude(self, means: Means) -> None:
-        """Do what is left when everything that was sent has its verdict."""
-
     def close(self) -> None:
-        """Give back what ``begin`` took."""
+        """Release what the session holds."""
+
+    def acknowledgements(self) -> Acknowledgements:
+        """Where a delivery notes what it does."""
+        if self._context.ledger is None:
+            return NoState()
+        return KeptState(
+            self._context.ledger,
+            with_identity=self._sync_type.keeps_identity,
+            overrules=not self._sync_type.is_recorded_once,
+        )
+
+    @staticmethod
+    def _changes(ledger: Ledger | None, sync_type: SyncType, *, is_preview: bool) -> Changes:
+        if ledger is None:
+            return SendAll()
+        return OnlyChanges(ledger, is_preview=is_preview, is_recorded_once=sync_type.is_recorded_once)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import gc
 import logging
 from collections import deque
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
 
 from airflow_provider_klaviyo.exceptions import mask
-from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
+from airflow_provider_klaviyo.records.record import Flawed, Problem, Record, Row
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.changes import Changes
+from airflow_provider_klaviyo.sync.contracts import Delivery, Hold, Mapper, Rows
 from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
 from airflow_provider_klaviyo.sync.delivery.settling import Verdicts, stopped
 from airflow_provider_klaviyo.sync.identifiers import FurtherIdentifiers, together
-from airflow_provider_klaviyo.sync.outcomes import HandedOver, OpenJob, Outcome, Settled, Verdict
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.progress import Progress
 from airflow_provider_klaviyo.sync.report import SyncReport
 from airflow_provider_klaviyo.sync.seen import SeenPeople
@@ -27,77 +27,6 @@ log = logging.getLogger(__name__)
 _ALLOCATIONS = 100_000
 
 _HELD = ", and nobody is sent before every row is read that can speak of the same person"
-
-
-class Rows(Protocol):
-    """The result of a query, a chunk of rows at a time."""
-
-    @property
-    def columns(self) -> Sequence[str]: ...
-    @property
-    def total(self) -> int | None: ...
-    def __iter__(self) -> Iterator[list[Row]]: ...
-
-
-class Mapper(Protocol):
-    """Turns rows into records; compiled for the columns of one result."""
-
-    @property
-    def identifier(self) -> str: ...
-    @property
-    def key_columns(self) -> Sequence[int]: ...
-    def tell_meanings(self) -> None: ...
-    def map(self, rows: Sequence[Row], first: int) -> Mapped: ...
-
-
-class Delivery(Protocol):
-    """Brings batches to Klaviyo and tells what became of each record.
-
-    What Klaviyo works off later leaves jobs behind, until each has a verdict; ``NoJobs`` stands for the others. The
-    jobs with their records can be handed over, and another delivery of the same sync takes them over and settles them.
-    """
-
-    @property
-    def open_jobs(self) -> Sequence[OpenJob]: ...
-    def handed_over(self) -> Iterable[tuple[HandedOver, Sequence[Record]]]: ...
-    def take_over(self, job: HandedOver, records: Sequence[Record]) -> None: ...
-    def send(self, batch: Sequence[Record]) -> None: ...
-    def knows(self, batch: Sequence[Record]) -> bool: ...
-    def settled(self) -> Iterable[Settled]: ...
-    def finish(self) -> Iterable[Settled]: ...
-    def abandon(self, reason: str) -> Iterable[Settled]: ...
-    def close(self) -> None: ...
-
-
-class Hold(Protocol):
-    """Keeps records back, on disk, until the last row was read: only then is it known what becomes of them.
-
-    ``needs_every_row`` says that nothing is sent when some rows could not be read.
-    """
-
-    @property
-    def needs_every_row(self) -> bool: ...
-
-    def keep(self, records: Sequence[Record]) -> None:
-        """Take records; they are kept when this has come to its end."""
-
-    def complete(self) -> None:
-        """Every row was read."""
-
-    def first(self) -> Sequence[Record]:
-        """The first records that are still kept; none at the end."""
-
-    def drop_first(self) -> None:
-        """Keep these no longer."""
-
-    def judge(self, records: Sequence[Record]) -> Mapped:
-        """What becomes of these."""
-
-    def rest(self) -> Iterator[Sequence[Record]]:
-        """The records of rows that nothing was handed out of, each once."""
-
-    def close(self) -> None:
-        """Forget everything."""
 
 
 class NothingSent(NoJobs):

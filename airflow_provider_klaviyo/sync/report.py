@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
 from airflow_provider_klaviyo.exceptions import mask
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Verdict
@@ -30,6 +30,33 @@ _COUNTS = (
     "list_id",
 )
 _OTHER = "other reasons (see the rejects file)"
+
+
+class SyncSummary(TypedDict):
+    """What a task returns: small, plain JSON, no rows.
+
+    ``rows_read == accepted + unchanged + skipped + rejected + pending``, all in rows; ``removed`` is people whom a
+    mirror or a removal took off a list, ``requests`` what was sent to Klaviyo, ``duration`` seconds. The paths are
+    below ``[klaviyo] storage_path``. ``job_ids`` is there when the task did not wait for Klaviyo's jobs.
+    """
+
+    sync_type: str
+    mode: str
+    rows_read: int
+    accepted: int
+    unchanged: int
+    skipped: int
+    rejected: int
+    pending: int
+    removed: int
+    warnings: int
+    requests: int
+    duration: float
+    list_id: str | None
+    rejected_path: str | None
+    report_path: str | None
+    preview: bool
+    job_ids: NotRequired[list[str]]
 
 
 @dataclass(slots=True)
@@ -129,9 +156,9 @@ class SyncReport:
             setattr(self, name, counts[name])
         self.reasons = Counter(dict(reasons))
 
-    def as_dict(self) -> dict[str, object]:
+    def as_dict(self) -> SyncSummary:
         """The summary: the task's return value and the top of the report file. Small, plain JSON, no rows."""
-        summary: dict[str, object] = {
+        summary: SyncSummary = {
             "sync_type": self.sync_type,
             "mode": self.mode,
             "rows_read": self.rows_read,

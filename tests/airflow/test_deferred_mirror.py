@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
-from airflow_provider_klaviyo.operators import deferral
 from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
+from airflow_provider_klaviyo.sync import deferral
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 

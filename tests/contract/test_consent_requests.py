@@ -16,7 +16,7 @@ from airflow_provider_klaviyo.records.subscriptions.mapper import (
     SubscriptionMapper,
     SubscriptionOptions,
 )
-from airflow_provider_klaviyo.sync.subscriptions.sync_type import consent_body
+from airflow_provider_klaviyo.sync.subscriptions.bodies import consent_body
 from tests.contract.test_requests import strict
 
 NOW = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)

@@ -29,7 +29,7 @@ _forking.set_forkserver_preload(
         "airflow_provider_klaviyo.operators.profiles",
         "airflow_provider_klaviyo.operators.subscriptions",
         "airflow.providers.postgres.hooks.postgres",
-        "airflow_provider_klaviyo.operators.run",
+        "airflow_provider_klaviyo.sync.run",
         "airflow_provider_klaviyo.client.http",
         "airflow_provider_klaviyo.client.rate_limit_files",
         "phonenumbers",

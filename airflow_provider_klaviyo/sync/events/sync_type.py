@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from airflow_provider_klaviyo.client.endpoints import CREATE_EVENTS, MAX_REQUEST_BYTES
 from airflow_provider_klaviyo.records.events.bodies import EventRecord
@@ -11,7 +13,7 @@ from airflow_provider_klaviyo.records.events.mapper import EventMapper, EventOpt
 from airflow_provider_klaviyo.records.mapping import Columns
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
-from airflow_provider_klaviyo.sync.contracts import Means, SyncType
+from airflow_provider_klaviyo.sync.contracts import Description, Session, SyncContext, Target
 from airflow_provider_klaviyo.sync.delivery.preview import PathOf, PreviewDelivery
 from airflow_provider_klaviyo.sync.events.delivery import EventDelivery, events_body
 
@@ -32,30 +34,48 @@ class EventPreview(PreviewDelivery):
         super().send(batch)
 
 
-class EventsSync(SyncType):
-    """What is particular to events.
+@dataclass(frozen=True, slots=True)
+class EventsSync(Description):
+    """Records what happened to people, each event once.
 
     :param mapping: ``{Klaviyo field: column}``; None maps by column name.
     """
 
-    name = "events"
-    mode = "add"
-    limits = BatchLimits(CREATE_EVENTS.max_records, MAX_BYTES)
+    mapping: Mapping[str, str] | None
+    options: EventOptions
+
+    name: ClassVar = "events"
+    mode: ClassVar = "add"
+    limits: ClassVar = BatchLimits(CREATE_EVENTS.max_records, MAX_BYTES)
+    endpoints: ClassVar = (CREATE_EVENTS,)
+
+    @property
+    def is_recorded_once(self) -> bool:
+        """Klaviyo ignores an event whose id it knows."""
+        return True
+
+    def target_of(self, list_id: str | None) -> Target:  # noqa: ARG002 - events have none
+        """The metric, where all events have one: another metric's events are others."""
+        return Target({"metric": self.options.metric or "from a column"})
+
+    def open(self, context: SyncContext) -> EventsSession:
+        """Begin a run."""
+        return EventsSession(self, context)
+
+
+class EventsSession(Session):
+    """An events sync during one run."""
+
     duplicate = (
         "another row of this run is the same event (metric, unique_id and person), and the first one counts"
     )
-    is_recorded_once = True
 
-    def __init__(self, mapping: Mapping[str, str] | None, options: EventOptions) -> None:
-        self._mapping = mapping
-        self._options = options
+    def __init__(self, sync_type: EventsSync, context: SyncContext) -> None:
+        super().__init__(sync_type, context)
+        self._mapping = sync_type.mapping
+        self._options = sync_type.options
         self._identifier = ""
         self._delivery: EventDelivery | EventPreview | None = None
-
-    @property
-    def target(self) -> Mapping[str, str]:
-        """The metric, where all events have one: another metric's events are others."""
-        return {"metric": self._options.metric or "from a column"}
 
     def mapper(self, columns: Sequence[str]) -> EventMapper:
         """The mapper for the columns of a result.
@@ -77,11 +97,11 @@ class EventsSync(SyncType):
             )
         return mapper
 
-    def delivery(self, means: Means) -> EventDelivery:
+    def delivery(self) -> EventDelivery:
         """How batches reach Klaviyo."""
         self._delivery = EventDelivery(
-            means.client,
-            self.acknowledgements(means.ledger),
+            self._context.client,
+            self.acknowledgements(),
             identifier=lambda: self._identifier,
             drops_invalid=self._options.profile.drop_invalid,
         )
@@ -92,7 +112,7 @@ class EventsSync(SyncType):
         self._delivery = EventPreview(path_of, lambda batch: [events_body(batch)])
         return self._delivery
 
-    def tell(self) -> Mapping[str, object]:
+    def report_extras(self) -> Mapping[str, object]:
         """How many events may start flows, and how many are history."""
         live, backfill = self._delivery.kinds if self._delivery else (0, 0)
         log.info(

@@ -24,7 +24,7 @@ from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.state.keys import person_hashes
 from airflow_provider_klaviyo.state.notes import Note, NoteFolder, Who
-from airflow_provider_klaviyo.sync.contracts import Means
+from airflow_provider_klaviyo.sync.contracts import SyncContext
 from airflow_provider_klaviyo.sync.in_flight.index import NoteIndex, Told
 
 UNSUBSCRIPTION, REMOVAL = "unsubscription", "removal"
@@ -100,16 +100,17 @@ class InFlight:
         self._has_read = False
 
     @classmethod
-    def on(cls, list_id: str, means: Means, *, is_preview: bool = False) -> InFlight:
+    def on(cls, list_id: str, context: SyncContext) -> InFlight:
         """The notes about a list, below the folder that all syncs share."""
-        account = means.ledger.target.get("account") if means.ledger else means.client.config.account_id
+        client, ledger = context.client, context.ledger
+        account = ledger.target.get("account") if ledger else client.config.account_id
         return cls(
-            means.client,
-            NoteFolder(means.in_flight / re.sub(r"\W", "_", list_id)),
-            NoteIndex(means.scratch),
+            client,
+            NoteFolder(context.in_flight / re.sub(r"\W", "_", list_id)),
+            NoteIndex(context.scratch),
             account=account or "",
-            by=means.task,
-            is_preview=is_preview,
+            by=context.task,
+            is_preview=context.is_preview,
         )
 
     def claim(self, kind: str, people: Sequence[Who]) -> Claim:

@@ -12,7 +12,8 @@ from airflow_provider_klaviyo.client.retry import may_be_done
 from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.lists.member import by_field
 from airflow_provider_klaviyo.records.record import Problem, Record
-from airflow_provider_klaviyo.sync.contracts import Means, SyncType
+from airflow_provider_klaviyo.sync.contracts import SyncContext
+from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.import_jobs import ImportJobDelivery
 from airflow_provider_klaviyo.sync.delivery.pool import Doubt, in_parts
 from airflow_provider_klaviyo.sync.delivery.refusals import Instead, RefusalHandler
@@ -28,29 +29,33 @@ class ListAddDelivery(ImportJobDelivery):
     """Brings people onto a list.
 
     :param identifier: what identifies people; known once the query's columns are.
+    :param tracks: whether the state remembers whom this sync has put on the list.
     :param in_flight: whose unsubscription from the list is on its way, where these are not to be put on it again.
     """
 
     def __init__(
         self,
-        means: Means,
-        sync_type: SyncType,
+        context: SyncContext,
+        list_id: str,
+        state: Acknowledgements,
         identifier: Callable[[], str],
+        *,
+        tracks: bool,
         in_flight: InFlight | None = None,
     ) -> None:
-        self._list = sync_type.list_id or ""
+        self._list = list_id
         super().__init__(
-            means.client,
-            means.spool,
-            sync_type.acknowledgements(means.ledger),
-            waits=means.waits,
-            poll_interval=means.poll_interval,
+            context.client,
+            context.spool,
+            state,
+            waits=context.waits,
+            poll_interval=context.poll_interval,
             identifier=identifier,
             drops_invalid=False,  # nothing but the identifier is sent
             list_id=self._list,
         )
         self._in_flight = in_flight
-        self._tracked = means.ledger.people if means.ledger and sync_type.keeps_identity else None
+        self._tracked = context.ledger.people if context.ledger and tracks else None
         self._by_id = RefusalHandler(
             ADD_TO_LIST.records, about_records=ABOUT_MEMBERS, has_history=self._state.has_history
         )

@@ -12,9 +12,11 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import Member, member_of
 from airflow_provider_klaviyo.client.people import Found, find_on_list, find_people
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
-from airflow_provider_klaviyo.identity import comparable
+from airflow_provider_klaviyo.identity import Identity, comparable
+from airflow_provider_klaviyo.records.contacts.kept import as_kept
 from airflow_provider_klaviyo.records.lists.member import ListMember
 from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.sync.delivery.refusals import RefusalHandler
 from airflow_provider_klaviyo.sync.outcomes import Outcome
 
@@ -218,3 +220,9 @@ def _spellings(record: Record) -> list[str]:
 def _value(record: Record) -> str:
     """The identifier itself; where state is kept, the identity has the field before it."""
     return record.named("").value
+
+
+def person_shown(member: Member, field: str) -> int | None:
+    """Who a profile is by an identifier, as the state knows people; None where it does not show it."""
+    value = member.id if field == "klaviyo_id" else as_kept(field, [getattr(member, field)])[0]
+    return person_hash(Identity(field, value)) if value else None

@@ -1,82 +1,141 @@
-"""The list syncs: people onto a list, off it, or both until it agrees with the query (``list_mirror``)."""
+"""The list syncs: people onto a list, or off it; ``mirror`` does both until the list agrees with the query."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
-from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILES, MAX_REQUEST_BYTES
+from airflow_provider_klaviyo.client.endpoints import (
+    ADD_TO_LIST,
+    CREATE_LIST,
+    GET_IMPORT_ERRORS,
+    GET_IMPORT_JOB,
+    GET_IMPORT_JOBS,
+    GET_LIST,
+    GET_LIST_PROFILES,
+    GET_LISTS,
+    GET_PROFILES,
+    IMPORT_PROFILES,
+    MAX_REQUEST_BYTES,
+    REMOVE_FROM_LIST,
+)
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import membership_body, profile_reference
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.records.lists.member import ListMemberMapper, by_field
 from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
 from airflow_provider_klaviyo.records.record import Record
-from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
-from airflow_provider_klaviyo.sync.contracts import Means, SyncType
+from airflow_provider_klaviyo.sync.contracts import Delivery, Description, Session, SyncContext, Target
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements, KeptState, NoState
 from airflow_provider_klaviyo.sync.delivery.preview import PathOf, PreviewDelivery
-from airflow_provider_klaviyo.sync.engine import Delivery
 from airflow_provider_klaviyo.sync.in_flight.notes import InFlight
 from airflow_provider_klaviyo.sync.lists.adds import ListAddDelivery, add_bodies
 from airflow_provider_klaviyo.sync.lists.members import Looked, MemberFinder
 from airflow_provider_klaviyo.sync.lists.removals import RemovalDelivery, Remove, as_noted, remover
 from airflow_provider_klaviyo.sync.lists.target import ListTarget
-from airflow_provider_klaviyo.sync.report import SyncReport
 
 log = logging.getLogger(__name__)
 
 _NOT_YET = "(a list that is not there yet)"
 
 
-class ListSync(SyncType):
-    """What all list syncs share: the list, and that only identifiers are read."""
+@dataclass(frozen=True, slots=True)
+class ListSync(Description):
+    """What all list syncs share: the list, and that only identifiers are read.
 
-    name = "list"
-    limits = BatchLimits(IMPORT_PROFILES.max_records, int(MAX_REQUEST_BYTES * (1 - MARGIN)))
+    :param mapping: ``{Klaviyo field: column}``; None maps by column name.
+    """
 
-    def __init__(
-        self, list_target: ListTarget, mapping: Mapping[str, str] | None, options: ProfileOptions
-    ) -> None:
-        self._list = list_target
-        self._mapping = mapping
-        self._options = options
-        self._list_id: str | None = None
-        self._identifier = ""
-        self._is_preview = False
+    list_target: ListTarget
+    mapping: Mapping[str, str] | None
+    options: ProfileOptions
 
-    @property
-    def target(self) -> Mapping[str, str]:
-        """A state is that of one list."""
-        return {"list": self._list_id or _NOT_YET}
+    name: ClassVar = "list"
+    mode: ClassVar = ""
+    limits: ClassVar = BatchLimits(IMPORT_PROFILES.max_records, int(MAX_REQUEST_BYTES * (1 - MARGIN)))
+    endpoints: ClassVar = (
+        GET_LISTS,
+        GET_LIST,
+        CREATE_LIST,
+        IMPORT_PROFILES,
+        GET_IMPORT_JOB,
+        GET_IMPORT_JOBS,
+        GET_IMPORT_ERRORS,
+        GET_PROFILES,
+        GET_LIST_PROFILES,
+        ADD_TO_LIST,
+        REMOVE_FROM_LIST,
+    )
 
-    @property
-    def list_id(self) -> str | None:
-        """The list, once it is there; a preview creates none."""
-        return self._list_id
-
-    def prepare(self, client: KlaviyoClient, *, is_preview: bool) -> None:
+    def find_target(self, client: KlaviyoClient) -> Target:
         """Look for the list.
 
         :raises KlaviyoConfigurationError: when there is none and none may be created, or several have the name.
         """
-        self._is_preview = is_preview
-        self._list_id = self._list.find(client)
-        if self._list_id is None and not self._list.creates:
-            raise KlaviyoConfigurationError(self._list.missing())
+        found = self.list_target.find(client)
+        if found is None and not self.list_target.creates:
+            raise KlaviyoConfigurationError(self.list_target.missing())
+        return self.target_of(found)
 
-    def use_list(self, list_id: str | None) -> None:
-        """Go on with the list that people were put on already, whatever its name is by now."""
-        self._list_id = list_id
+    def target_of(self, list_id: str | None) -> Target:
+        """A state is that of one list, whatever its name is by now."""
+        return Target({"list": list_id or _NOT_YET}, list_id)
 
-    def open(self, client: KlaviyoClient) -> None:
-        """Create the list, if it is not there yet."""
-        self._list_id = self._list_id or self._list.create(client)
+
+@dataclass(frozen=True, slots=True)
+class AddToList(ListSync):
+    """Puts the people of the query on the list."""
+
+    mode: ClassVar = "add"
+
+    def open(self, context: SyncContext) -> AddSession:
+        """Begin a run."""
+        return AddSession(self, context)
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveFromList(ListSync):
+    """Takes the people of the query off the list; who is not on it is skipped."""
+
+    mode: ClassVar = "remove"
+
+    def find_target(self, client: KlaviyoClient) -> Target:
+        """Find the list; nobody can be taken off one that is not there.
+
+        :raises KlaviyoConfigurationError: when there is none.
+        """
+        found = self.list_target.find(client)
+        if found is None:
+            raise KlaviyoConfigurationError(self.list_target.missing("or create it: nobody is on it"))
+        return self.target_of(found)
+
+    def open(self, context: SyncContext) -> RemoveSession:
+        """Begin a run."""
+        return RemoveSession(self, context)
+
+
+class ListSession(Session):
+    """What the runs of all list syncs share.
+
+    ``falls_back`` is whether a row without the identifier may be known by another one.
+    """
 
     falls_back = True
-    """Whether a row without the identifier may be known by another one."""
+
+    def __init__(self, sync_type: ListSync, context: SyncContext) -> None:
+        super().__init__(sync_type, context)
+        self._list = sync_type.list_target
+        self._mapping = sync_type.mapping
+        self._options = sync_type.options
+        self._identifier = ""
+
+    @property
+    def _list_id(self) -> str:
+        return self.target.list_id or ""
 
     def mapper(self, columns: Sequence[str]) -> ListMemberMapper:
         """The mapper for the columns of a result.
@@ -91,52 +150,55 @@ class ListSync(SyncType):
         )
         return mapper
 
-    def acknowledgements(self, ledger: Ledger | None) -> Acknowledgements:
+    def create_target(self) -> None:
+        """Create the list, if it is not there yet."""
+        if self.target.list_id is None:
+            self.target = self._sync_type.target_of(self._list.create(self._context.client))
+
+    def acknowledgements(self) -> Acknowledgements:
         """Where a delivery notes what it does: two rows of one person say the same, so neither overrules the other."""
-        if ledger is None:
+        if self._context.ledger is None:
             return NoState()
-        return KeptState(ledger, with_identity=self.keeps_identity, overrules=False)
+        return KeptState(self._context.ledger, with_identity=self._sync_type.keeps_identity, overrules=False)
 
 
-class AddToList(ListSync):
-    """Puts the people of the query on the list."""
+class AddSession(ListSession):
+    """An add to a list during one run."""
 
-    mode = "add"
-
-    def delivery(self, means: Means) -> Delivery:
+    def delivery(self) -> Delivery:
         """How batches reach Klaviyo."""
-        return ListAddDelivery(means, self, lambda: self._identifier)
+        return self._adds()
 
     def preview(self, path_of: PathOf) -> Delivery:
         """How a preview shows what would be sent."""
-        return PreviewDelivery(path_of, self.bodies)
+        return PreviewDelivery(path_of, self._bodies)
 
-    def bodies(self, batch: Sequence[Record]) -> list[bytes]:
-        """The requests that a batch takes."""
-        return add_bodies(batch, self._identifier, self._list_id or _NOT_YET)
+    def _adds(self, in_flight: InFlight | None = None) -> ListAddDelivery:
+        return ListAddDelivery(
+            self._context,
+            self._list_id,
+            self.acknowledgements(),
+            lambda: self._identifier,
+            tracks=self._sync_type.keeps_identity,
+            in_flight=in_flight,
+        )
+
+    def _bodies(self, batch: Sequence[Record]) -> list[bytes]:
+        return add_bodies(batch, self._identifier, self.target.list_id or _NOT_YET)
 
 
-class RemoveFromList(ListSync):
-    """Takes the people of the query off the list; who is not on it is skipped."""
+class RemoveSession(ListSession):
+    """A removal from a list during one run."""
 
-    mode = "remove"
+    def __init__(self, sync_type: ListSync, context: SyncContext) -> None:
+        super().__init__(sync_type, context)
+        self._in_flight = InFlight.on(self._list_id, context)
+        self._delivery: RemovalDelivery | None = None
 
-    _client: KlaviyoClient
-    _in_flight: InFlight
-    _report: SyncReport | None = None
-    _delivery: RemovalDelivery | None = None
-
-    def prepare(self, client: KlaviyoClient, *, is_preview: bool) -> None:
-        """Find the list; nobody can be taken off one that is not there."""
-        self._is_preview, self._client = is_preview, client
-        self._list_id = self._list.find(client)
-        if self._list_id is None:
-            raise KlaviyoConfigurationError(self._list.missing("or create it: nobody is on it"))
-
-    def delivery(self, means: Means) -> Delivery:
+    def delivery(self) -> Delivery:
         """How batches reach Klaviyo."""
-        take_off = remover(means.client, self._list_id or "", self._in_flight)
-        return self._made(self.acknowledgements(means.ledger), take_off)
+        take_off = remover(self._context.client, self._list_id, self._in_flight)
+        return self._made(self.acknowledgements(), take_off)
 
     def preview(self, path_of: PathOf) -> Delivery:
         """How a preview shows what would be sent: it reads who is on the list, and takes nobody off."""
@@ -151,24 +213,18 @@ class RemoveFromList(ListSync):
 
         return self._made(NoState(), show)
 
+    def close(self) -> None:
+        """Count how many were removed, however the run ended."""
+        self._in_flight.close()
+        if self._delivery:
+            self._context.report.removed = self._delivery.removed
+
     def _made(self, state: Acknowledgements, remove: Remove) -> Delivery:
-        self._delivery = RemovalDelivery(self._client, state, self._find, remove)
+        self._delivery = RemovalDelivery(self._context.client, state, self._find, remove)
         return self._delivery
 
-    def begin(self, means: Means) -> None:
-        """Remember whom to tell."""
-        self._report = means.report
-        self._in_flight = InFlight.on(self._list_id or "", means, is_preview=self._is_preview)
-
-    def close(self) -> None:
-        """Tell how many were removed, however the run ended."""
-        if self._report:
-            self._in_flight.close()
-        if self._report and self._delivery:
-            self._report.removed = self._delivery.removed
-
     def _find(self, batch: Sequence[Record]) -> Looked:
-        finder = MemberFinder(self._client, self._list_id or "")
+        finder = MemberFinder(self._context.client, self._list_id)
         parts = [finder.find(field, some) for field, some in by_field(batch, self._identifier).items()]
         ids = {number: found for part in parts for number, found in part.ids.items()}
         return Looked(ids, {number: reason for part in parts for number, reason in part.reasons.items()})

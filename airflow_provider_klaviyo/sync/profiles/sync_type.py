@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
 
 from airflow_provider_klaviyo.client.endpoints import (
+    GET_IMPORT_ERRORS,
+    GET_IMPORT_JOB,
+    GET_IMPORT_JOBS,
     IMPORT_PROFILE,
     IMPORT_PROFILES,
     MAX_REQUEST_BYTES,
@@ -15,7 +20,7 @@ from airflow_provider_klaviyo.records.mapping import Columns, bind, json_fields
 from airflow_provider_klaviyo.records.profiles.mapper import FIELDS, ProfileMapper, ProfileOptions
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
-from airflow_provider_klaviyo.sync.contracts import Means, SyncType
+from airflow_provider_klaviyo.sync.contracts import Description, Session, SyncContext
 from airflow_provider_klaviyo.sync.delivery.import_jobs import ImportJobDelivery
 from airflow_provider_klaviyo.sync.delivery.preview import PathOf, PreviewDelivery
 from airflow_provider_klaviyo.sync.delivery.single_imports import single_body
@@ -23,19 +28,39 @@ from airflow_provider_klaviyo.sync.delivery.single_imports import single_body
 log = logging.getLogger(__name__)
 
 
-class ProfilesSync(SyncType):
-    """What is particular to profiles.
+@dataclass(frozen=True, slots=True)
+class ProfilesSync(Description):
+    """Upserts people.
 
     :param mapping: ``{Klaviyo field: column}``; None maps by column name.
     """
 
-    name = "profiles"
-    mode = "upsert"
-    limits = BatchLimits(IMPORT_PROFILES.max_records, int(MAX_REQUEST_BYTES * (1 - MARGIN)))
+    mapping: Mapping[str, str] | None
+    options: ProfileOptions
 
-    def __init__(self, mapping: Mapping[str, str] | None, options: ProfileOptions) -> None:
-        self._mapping = mapping
-        self._options = options
+    name: ClassVar = "profiles"
+    mode: ClassVar = "upsert"
+    limits: ClassVar = BatchLimits(IMPORT_PROFILES.max_records, int(MAX_REQUEST_BYTES * (1 - MARGIN)))
+    endpoints: ClassVar = (
+        IMPORT_PROFILES,
+        IMPORT_PROFILE,
+        GET_IMPORT_JOB,
+        GET_IMPORT_JOBS,
+        GET_IMPORT_ERRORS,
+    )
+
+    def open(self, context: SyncContext) -> ProfilesSession:
+        """Begin a run."""
+        return ProfilesSession(self, context)
+
+
+class ProfilesSession(Session):
+    """A profiles sync during one run."""
+
+    def __init__(self, sync_type: ProfilesSync, context: SyncContext) -> None:
+        super().__init__(sync_type, context)
+        self._mapping = sync_type.mapping
+        self._options = sync_type.options
         self._identifier = ""
 
     def mapper(self, columns: Sequence[str]) -> ProfileMapper:
@@ -50,14 +75,15 @@ class ProfilesSync(SyncType):
         _announce(mapper)
         return mapper
 
-    def delivery(self, means: Means) -> ImportJobDelivery:
+    def delivery(self) -> ImportJobDelivery:
         """How batches reach Klaviyo."""
+        context = self._context
         return ImportJobDelivery(
-            means.client,
-            means.spool,
-            self.acknowledgements(means.ledger),
-            waits=means.waits,
-            poll_interval=means.poll_interval,
+            context.client,
+            context.spool,
+            self.acknowledgements(),
+            waits=context.waits,
+            poll_interval=context.poll_interval,
             identifier=lambda: self._identifier,
             drops_invalid=self._options.drop_invalid,
         )

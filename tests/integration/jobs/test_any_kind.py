@@ -20,10 +20,10 @@ from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS
 from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimiter
 from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoTimeout
-from airflow_provider_klaviyo.operators.deferral import Deferral
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.rows import Sent
+from airflow_provider_klaviyo.sync.deferral import Deferral
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements, KeptState, NoState
 from airflow_provider_klaviyo.sync.delivery.jobs import JobDelivery
 from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs

@@ -16,7 +16,10 @@ from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS, imp
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
-from airflow_provider_klaviyo.operators.storage import RunFiles
+from airflow_provider_klaviyo.state.owner import Task
+from airflow_provider_klaviyo.storage import storage_path
+from airflow_provider_klaviyo.sync.storage import Storage
+from airflow_provider_klaviyo.sync.task_run import TaskRun
 from tests.integration.conftest import Run, TaskInstance
 from tests.integration.jobs.deferred_before_kinds import JOB, PEOPLE, SYNC, make_shop
 
@@ -49,7 +52,7 @@ def come_back(job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     make_shop(tmp_path / "shop.sqlite")
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(tmp_path)}))
     monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
-    files = RunFiles.of({"ti": TI})  # type: ignore[typeddict-item]
+    files = Storage(storage_path()).files(TaskRun(Task("shop", "people"), "monday", due=0.0))
     files.folder.mkdir(parents=True)
     for name, path in (
         ("note.json", files.deferred()),

@@ -190,17 +190,17 @@ def test_rows_that_cannot_be_sent_keep_those_whom_they_name_by_what_does_not_sho
 def test_somebody_who_changes_between_the_look_and_the_removal_stays(
     klaviyo: Emulator, warehouse: Warehouse, mirror: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from airflow_provider_klaviyo.sync.lists.strict_mirror import StrictMirrorList
+    from airflow_provider_klaviyo.sync.lists.mirror import MirrorSession
 
     ids = klaviyo.add_profiles(profiles("email", 1, 2, 3))
     vips = klaviyo.add_list("VIPs", ids)
-    objection = StrictMirrorList._objection
+    objection = MirrorSession._objection
 
     def meanwhile(*arguments: Any) -> str:
         rename(klaviyo, ids[1], {"email": "p9@shop.io"})
         return objection(*arguments)
 
-    monkeypatch.setattr(StrictMirrorList, "_objection", meanwhile)
+    monkeypatch.setattr(MirrorSession, "_objection", meanwhile)
     warehouse.hold(*people("email", 1))
     run = mirror("email", strict=True)
     assert (run.error, run.summary["removed"], run.report["changed_meanwhile"]) == (None, 1, 1)

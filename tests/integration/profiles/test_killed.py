@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
-from airflow_provider_klaviyo.operators.state import state_folder
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.rows import Status
+from airflow_provider_klaviyo.storage import storage_path
+from airflow_provider_klaviyo.sync.storage import Storage
 from tests.integration.conftest import MAPPING, SQL, Shop, StartEmulator, TaskInstance
 from tests.integration.dying import Worker
 
@@ -104,7 +105,7 @@ class World:
     def in_doubt(self) -> int:
         """Rows that were neither acknowledged nor are in a job that can be asked for."""
         with tempfile.TemporaryDirectory() as scratch:
-            folder = state_folder("shop_to_klaviyo.sync_customers")
+            folder = Storage(storage_path()).state("shop_to_klaviyo.sync_customers")
             ledger = Ledger.open(folder, Path(scratch), None, writer="test", now=time.time, is_read_only=True)
             counts = Counter(dict(ledger.counts()))
             in_jobs = sum(len(job.rows) for job in ledger.open_jobs)

@@ -21,7 +21,7 @@ from airflow_provider_klaviyo.records.events.mapper import EventOptions
 from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.sync.batching import Batcher, BatchLimits
-from airflow_provider_klaviyo.sync.contracts import Means, SyncType
+from airflow_provider_klaviyo.sync.contracts import SyncContext, SyncType, Target
 from airflow_provider_klaviyo.sync.engine import Sync
 from airflow_provider_klaviyo.sync.events.sync_type import EventsSync
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
@@ -85,15 +85,14 @@ def run(klaviyo: Emulator, sync_type: SyncType, rows: Result, folder: Path, stat
         target = {"state_key": "test"}
         ledger = Ledger.open(state, folder, target, writer="test", now=clock.now)
     report = SyncReport(sync_type.name, sync_type.mode, RejectsFile(folder / "rejects.jsonl"))
-    changes = sync_type.changes(ledger, is_preview=False)
     config = KlaviyoConfig(klaviyo.api_key, base_url=klaviyo.url, timeout=10)
     limiter = RateLimiter(MemoryWindows(), account="test", share=1.0, clock=clock)
 
     def compile_mapper(columns: Sequence[str]) -> Any:
-        mapper = sync_type.mapper(columns)
+        mapper = session.mapper(columns)
         report.rejects.describe(columns, [0])
-        changes.describe([0], mapper.identifier)
-        if changes.compares:
+        session.changes.describe([0], mapper.identifier)
+        if session.changes.compares:
             mapper.tell_meanings()
         return mapper
 
@@ -103,25 +102,27 @@ def run(klaviyo: Emulator, sync_type: SyncType, rows: Result, folder: Path, stat
 
     people = SeenPeople(folder)
     with KlaviyoClient(config, limiter, clock=clock) as client:
-        means = Means(
+        context = SyncContext(
             client,
             ledger,
             folder,
             report,
+            Target(),
             waits=True,
             poll_interval=10,
             in_flight=folder / "notes",
             task="a task",
         )
+        session = sync_type.open(context)
         Sync(
             opened,
             compile_mapper,
             Batcher(BatchLimits(3, 1_000_000)),
-            lambda: sync_type.delivery(means),
+            session.delivery,
             people,
-            changes,
+            session.changes,
             report,
-            sync_type.duplicate,
+            session.duplicate,
             client.check_stop,
         ).run()
     people.close()

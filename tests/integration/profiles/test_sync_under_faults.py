@@ -25,7 +25,7 @@ from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
 from airflow_provider_klaviyo.exceptions import KlaviyoError
 from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
 from airflow_provider_klaviyo.sync.batching import Batcher, BatchLimits
-from airflow_provider_klaviyo.sync.contracts import Means
+from airflow_provider_klaviyo.sync.contracts import SyncContext, Target
 from airflow_provider_klaviyo.sync.engine import Sync
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
@@ -110,7 +110,7 @@ def run(
 
     def compile_mapper(columns: Sequence[str]) -> Any:
         report.rejects.describe(columns, [0])
-        return sync_type.mapper(columns)
+        return session.mapper(columns)
 
     @contextmanager
     def opened() -> Iterator[Rows]:
@@ -119,18 +119,27 @@ def run(
     with KlaviyoClient(config, limiter, clock=clock, deadline=started + seconds) as client:
         people = SeenPeople(folder)
         notes = folder / "in-flight"
-        means = Means(
-            client, None, folder, report, waits=True, poll_interval=10, in_flight=notes, task="a task"
+        context = SyncContext(
+            client,
+            None,
+            folder,
+            report,
+            Target(),
+            waits=True,
+            poll_interval=10,
+            in_flight=notes,
+            task="a task",
         )
+        session = sync_type.open(context)
         sync = Sync(
             opened,
             compile_mapper,
             Batcher(BatchLimits(50, 1_000_000)),
-            lambda: sync_type.delivery(means),
+            session.delivery,
             people,
-            sync_type.changes(None, is_preview=False),
+            session.changes,
             report,
-            sync_type.duplicate,
+            session.duplicate,
             client.check_stop,
         )
         try:

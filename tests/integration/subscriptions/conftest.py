@@ -14,10 +14,10 @@ import pytest
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.emulator import Emulator
-from airflow_provider_klaviyo.operators import run as operator_run
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
+from airflow_provider_klaviyo.sync import run as sync_run
 from airflow_provider_klaviyo.sync.source.rows import RowStream
-from airflow_provider_klaviyo.sync.subscriptions.sync_type import SubscriptionsSync
+from airflow_provider_klaviyo.sync.subscriptions.session import SubscriptionsSession
 from tests.integration.conftest import Run, StartEmulator, run_operator
 
 COLUMNS = (
@@ -151,7 +151,7 @@ def while_waiting(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
 @pytest.fixture
 def before_it_leaves(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
     """Have something happen once, between the look at people and the request."""
-    make = SubscriptionsSync._body
+    make = SubscriptionsSession._body
     waiting: list[Callable[[], object]] = []
 
     def late(*arguments: Any) -> bytes:
@@ -159,7 +159,7 @@ def before_it_leaves(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
             waiting.pop()()
         return make(*arguments)
 
-    monkeypatch.setattr(SubscriptionsSync, "_body", late)
+    monkeypatch.setattr(SubscriptionsSession, "_body", late)
     return waiting.append
 
 
@@ -220,7 +220,7 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Read so many rows at a time."""
 
     def of(size: int) -> None:
-        monkeypatch.setattr(operator_run, "RowStream", partial(RowStream, chunk_size=size))
+        monkeypatch.setattr(sync_run, "RowStream", partial(RowStream, chunk_size=size))
 
     return of
 

@@ -35,7 +35,7 @@ def sync_once(try_number: int, run_id: str, parameters: dict[str, Any]) -> dict[
     """What a worker does, in batches small enough that there are several."""
     from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
     from airflow_provider_klaviyo.sync.batching import BatchLimits
-    from airflow_provider_klaviyo.sync.subscriptions import sync_type as subscriptions
+    from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
 
     subscriptions.BatchLimits = lambda _, size: BatchLimits(BATCH, size)  # type: ignore[assignment, misc]
     subscriptions.PATIENCE = 1.0  # type: ignore[misc]

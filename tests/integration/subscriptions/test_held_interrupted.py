@@ -13,7 +13,7 @@ from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.scratch.chunk_file import ChunkFile
 from airflow_provider_klaviyo.sync.subscriptions import held_wishes
-from airflow_provider_klaviyo.sync.subscriptions import sync_type as subscriptions
+from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
 from airflow_provider_klaviyo.sync.subscriptions.delivery import UncheckedDelivery
 from airflow_provider_klaviyo.sync.subscriptions.held_wishes import HeldWishes
 from airflow_provider_klaviyo.sync.subscriptions.unsubscribe import UnsubscribeDelivery

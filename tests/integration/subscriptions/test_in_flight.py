@@ -19,8 +19,8 @@ from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.notes import NoteFolder
 from airflow_provider_klaviyo.sync.delivery import pool as delivery
 from airflow_provider_klaviyo.sync.in_flight import notes as in_flight
-from airflow_provider_klaviyo.sync.subscriptions import sync_type as subscriptions
-from airflow_provider_klaviyo.sync.subscriptions import unsubscribe
+from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
+from airflow_provider_klaviyo.sync.subscriptions import terms, unsubscribe
 from tests.integration.conftest import Run, run_operator
 from tests.integration.subscriptions.conftest import (
     BOTH,
@@ -225,7 +225,7 @@ def test_of_very_many_some_are_waited_for_before_the_others_are_sent(
 ) -> None:
     """People whose outcome is open are in memory."""
     monkeypatch.setattr(subscriptions, "PATIENCE", 30.0)
-    monkeypatch.setattr(subscriptions, "UNSUBSCRIBE", _one_by_one())
+    monkeypatch.setattr(terms, "UNSUBSCRIBE", _one_by_one())
     monkeypatch.setattr(unsubscribe, "_MOST_WAITING", 2)
     monkeypatch.setattr(delivery, "IN_FLIGHT", 1)
     klaviyo.set(subscription_seconds=1.5)
@@ -385,7 +385,7 @@ def test_notes_hold_hashes_and_no_people(club: Club) -> None:
 
 def test_many_requests_leave_few_notes(club: Club, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_flight, "_FEW", 2)
-    monkeypatch.setattr(subscriptions, "UNSUBSCRIBE", _one_by_one())
+    monkeypatch.setattr(terms, "UNSUBSCRIBE", _one_by_one())
     club.ask()
     assert len(club.klaviyo.requests(UNSUBSCRIBE)) == COUNT
     assert sorted(len(note.people) for note in notes(club)) == [2, 3]

@@ -13,7 +13,7 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import remove_members
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
-from airflow_provider_klaviyo.sync.subscriptions import sync_type as subscriptions
+from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
 from airflow_provider_klaviyo.sync.subscriptions import unsubscribe
 from tests.integration.subscriptions.conftest import (
     BOTH,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
-from airflow_provider_klaviyo.sync.subscriptions import sync_type as subscriptions
+from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
 from tests.integration.subscriptions.conftest import (
     BOTH,
     UNSUBSCRIBE,

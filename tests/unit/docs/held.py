@@ -33,10 +33,10 @@ from airflow_provider_klaviyo.connection import (
 from airflow_provider_klaviyo.emulator import Emulator, Fault, FaultKind, IncidentKind, Settings
 from airflow_provider_klaviyo.emulator.__main__ import _parser as emulator_parser
 from airflow_provider_klaviyo.emulator.server.control import _ACTIONS, PREFIX
+from airflow_provider_klaviyo.failures import no_retry_in_vain
 from airflow_provider_klaviyo.get_provider_info import get_provider_info
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
-from airflow_provider_klaviyo.operators.failures import no_retry_in_vain
 from airflow_provider_klaviyo.operators.lists import MODES
 from airflow_provider_klaviyo.records.events.mapping import EVENT_FIELDS
 from airflow_provider_klaviyo.records.profiles.mapper import FIELDS as PROFILE_FIELDS
@@ -44,9 +44,13 @@ from airflow_provider_klaviyo.records.record import Problem
 from airflow_provider_klaviyo.records.subscriptions.mapper import FIELDS as SUBSCRIPTION_FIELDS
 from airflow_provider_klaviyo.records.subscriptions.record import SUBSCRIBE, UNSUBSCRIBE
 from airflow_provider_klaviyo.records.values.columns import to_json_values
+from airflow_provider_klaviyo.sync.events.sync_type import EventsSync
+from airflow_provider_klaviyo.sync.lists.sync_type import ListSync
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Verdict
+from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
+from airflow_provider_klaviyo.sync.subscriptions.sync_type import SubscriptionsSync
 from tests.unit.docs.pages import Table, code_in
 from tests.unit.docs.source import is_said, reason_words, told_beside_the_counts
 
@@ -184,9 +188,10 @@ def connection(table: Table) -> None:
 
 def scopes(table: Table) -> None:
     *rows, last = table.rows
-    same((row.cells[0] for row in rows), endpoints.SCOPES)
+    called = {each.name: each.endpoints for each in (ProfilesSync, EventsSync, ListSync, SubscriptionsSync)}
+    same((row.cells[0] for row in rows), called)
     for row in rows:
-        assert code_in(row.cells[1]) == list(endpoints.scopes_of(row.cells[0]))
+        assert code_in(row.cells[1]) == list(endpoints.scopes_of(called[row.cells[0]]))
     assert {"account_id", "only_changes"} == set(code_in(last.cells[0]))
     assert code_in(last.cells[1]) == list(endpoints.GET_ACCOUNTS.scopes)
 

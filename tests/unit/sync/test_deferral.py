@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from airflow_provider_klaviyo.operators.deferral import Deferral
 from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.sync.deferral import Deferral
 from airflow_provider_klaviyo.sync.delivery.import_jobs import HandedOver
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport

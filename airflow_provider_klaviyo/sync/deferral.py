@@ -10,17 +10,17 @@ import json
 import logging
 import time
 from base64 import b64decode, b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import msgspec
 
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
-from airflow_provider_klaviyo.operators.storage import RunFiles
 from airflow_provider_klaviyo.records.record import Record
-from airflow_provider_klaviyo.sync.delivery.import_jobs import HandedOver
+from airflow_provider_klaviyo.sync.outcomes import HandedOver
 from airflow_provider_klaviyo.sync.rejects import encode_json, make_private
 from airflow_provider_klaviyo.sync.report import SyncReport
+from airflow_provider_klaviyo.sync.run_files import RunFiles
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class Note(msgspec.Struct):
     jobs: list[HandedOver]
     started: float
     deadline: float
-    remembered: bytes = b""
+    dumped: bytes = msgspec.field(default=b"", name="remembered")  # the name that earlier builds wrote
 
 
 class _Handed(msgspec.Struct, array_like=True):
@@ -84,13 +84,13 @@ class Deferral:
     def save(
         self,
         report: SyncReport,
-        jobs: Iterator[tuple[HandedOver, Sequence[Record]]],
+        jobs: Iterable[tuple[HandedOver, Sequence[Record]]],
         deadline: float,
-        remembered: bytes = b"",
+        dumped: bytes = b"",
     ) -> list[str]:
         """Write everything down; the note comes last, so that it is there only when all else is. Returns job ids.
 
-        :param remembered: what the sync type must know to conclude.
+        :param dumped: what the sync type must know to go on.
         """
         kept = []
         for number, (job, records) in enumerate(jobs):
@@ -105,7 +105,7 @@ class Deferral:
             jobs=kept,
             started=time.time() - (time.monotonic() - report.started),
             deadline=deadline,
-            remembered=remembered,
+            dumped=dumped,
         )
         self._write(self._files.deferred(), msgspec.json.encode(note))
         return [job.id for job in kept]

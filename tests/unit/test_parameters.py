@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.operators.options import SyncOptions, flag_or_names, names
+from airflow_provider_klaviyo.operators.options import read_options
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
+from airflow_provider_klaviyo.parameters import flag_or_names, names
+from airflow_provider_klaviyo.sync.options import SyncOptions
 
 
 def options(**parameters: Any) -> SyncOptions:
     settings = {"task_id": "t", "sql": "SELECT 1", "sql_conn_id": "shop"} | parameters
-    return SyncOptions.of(KlaviyoSyncProfilesOperator(**settings))
+    return read_options(KlaviyoSyncProfilesOperator(**settings))
 
 
 @pytest.mark.parametrize(
@@ -118,7 +120,7 @@ def test_a_source_of_consent_that_a_template_rendered_to_nothing_is_told() -> No
         task_id="t", sql="SELECT 1", sql_conn_id="shop", mode="subscribe", globally=True, custom_source=" "
     )
     with pytest.raises(KlaviyoConfigurationError, match="custom_source was given, and is ' '"):
-        operator.sync_type(SyncOptions.of(operator))
+        operator.sync_type(read_options(operator))
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,10 @@
-"""The strict mirror: the list holds exactly the people of the query, whoever put them there; it reads the members."""
+"""The members of a strict mirror: everybody who is on the list, whoever put them there, as the list shows them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Self
 
 from airflow_provider_klaviyo.client.lists import profiles_now
 from airflow_provider_klaviyo.identity import Identity
@@ -12,14 +13,19 @@ from airflow_provider_klaviyo.records.record import Record, Row
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.rows import Sent
-from airflow_provider_klaviyo.state.tracked import Absent
-from airflow_provider_klaviyo.sync.changes import Changes, Keyed, Unsent, fingerprints_of
-from airflow_provider_klaviyo.sync.contracts import Means
-from airflow_provider_klaviyo.sync.engine import Delivery
+from airflow_provider_klaviyo.sync.changes import Keyed, Unsent, fingerprints_of
+from airflow_provider_klaviyo.sync.contracts import SyncContext
 from airflow_provider_klaviyo.sync.in_flight.notes import InFlight
-from airflow_provider_klaviyo.sync.lists.adds import ListAddDelivery
-from airflow_provider_klaviyo.sync.lists.members import CHANGED, Find, Looked, MemberFinder, Reason
-from airflow_provider_klaviyo.sync.lists.mirror import Leaving, MirrorChanges, MirrorList, person_shown
+from airflow_provider_klaviyo.sync.lists.leaving import Leaving
+from airflow_provider_klaviyo.sync.lists.members import (
+    CHANGED,
+    Find,
+    Looked,
+    MemberFinder,
+    Reason,
+    person_shown,
+)
+from airflow_provider_klaviyo.sync.lists.mirror_changes import MirrorChanges
 from airflow_provider_klaviyo.sync.lists.real_members import RealMembers
 from airflow_provider_klaviyo.sync.outcomes import Outcome
 
@@ -75,100 +81,90 @@ class StrictChanges(MirrorChanges):
         return Unsent(others)
 
 
-class StrictMirrorList(MirrorList):
-    """Adds who is not on the list, and in the end removes every member whom the query does not name."""
+class StrictMembers:
+    """See ``mirror.Members``; without those of ``read``, for a worker that another one told who is to leave."""
 
-    _members: RealMembers | None = None
-    _changes: StrictChanges | None = None
-    _in_flight: InFlight | None = None
-    _since = 0
+    def __init__(self, context: SyncContext, ledger: Ledger, *, full_refresh: bool, since: int = 0) -> None:
+        self._context = context
+        self._ledger = ledger
+        self._since = since
+        self._members = RealMembers(context.scratch)
+        self._in_flight: InFlight | None = None
+        self.people = 0
+        self.changes = StrictChanges(ledger, self._members, full_refresh=full_refresh)
 
-    def begin(self, means: Means) -> None:
-        """Read who is on the list."""
-        super().begin(means)
-        self._since = means.ledger.people.newest() if means.ledger else 0
-        self._members = members = RealMembers(means.scratch)
-        if self._list_id:
-            members.read(means.client, self._list_id)
-        self._people = members.count()
-        log.info("%s people are on the list.", f"{self._people:,}")
+    @classmethod
+    def read(cls, context: SyncContext, ledger: Ledger, *, full_refresh: bool) -> Self:
+        """Read who is on the list, before anybody is added."""
+        members = cls(context, ledger, full_refresh=full_refresh, since=ledger.people.newest())
+        try:
+            members.read_list(context.target.list_id)
+        except BaseException:
+            members.close()
+            raise
+        return members
 
-    def changes(self, ledger: Ledger | None, *, is_preview: bool) -> Changes:
-        """What tells who is to be added."""
-        if ledger is None or self._members is None:
-            return super().changes(ledger, is_preview=is_preview)
-        self._changes = StrictChanges(ledger, self._members, full_refresh=self.rules.full_refresh)
-        return self._changes
+    def read_list(self, list_id: str | None) -> None:
+        """Read everybody on a list; one that is not there yet is empty."""
+        if list_id:
+            self._members.read(self._context.client, list_id)
+        self.people = self._members.count()
+        log.info("%s people are on the list.", f"{self.people:,}")
 
-    def mapper(self, columns: Sequence[str]) -> ListMemberMapper:
-        """The mapper; rows that it rejects are known by all their identifiers."""
-        mapper = super().mapper(columns)
-        if self._changes:
-            self._changes.identifier_columns = mapper.identifier_columns
-        return mapper
+    def read_by(self, mapper: ListMemberMapper) -> None:
+        """Rows that the mapper rejects are known by all their identifiers."""
+        self.changes.identifier_columns = mapper.identifier_columns
 
-    def delivery(self, means: Means) -> Delivery:
-        """How batches reach Klaviyo; who is being unsubscribed from the list is not put on it again."""
-        self._in_flight = InFlight.on(self._list_id or "", means)
-        return ListAddDelivery(means, self, lambda: self._identifier, self._in_flight)
+    def in_flight(self, list_id: str) -> InFlight:
+        """Who is being unsubscribed from the list is not put on it again."""
+        self._in_flight = InFlight.on(list_id, self._context)
+        return self._in_flight
 
-    def _leaving(self, means: Means) -> Leaving:
+    def leaving(self, identifier: str) -> Leaving:
         """The members whom no row names, but for those whom the state knows by a row of this run that was rejected."""
-        leaving = Leaving([], {}, self._people, since=self._since, field=self._identifier)
-        if self._members is None:
-            return leaving
-        self._look_again(means, self._members)
+        leaving = Leaving([], {}, self.people, since=self._since, field=identifier)
+        self._look_again()
         leaving.unreadable = self._members.count_unknown()
         for part in self._members.unnamed():
-            persons = {member: person_hash(Identity(self._identifier, value)) for member, value in part}
-            absent = self._absent(means, list(persons.values()))
+            persons = {member: person_hash(Identity(identifier, value)) for member, value in part}
+            absent = {each.person: each for each in self._ledger.people.unnamed(list(persons.values()))}
             for member, person in persons.items():
                 if person in absent:
                     leaving.take([absent[person]])
                     leaving.ids.append(member)
         return leaving
 
-    def _look_again(self, means: Means, members: RealMembers) -> None:
+    def _look_again(self) -> None:
         """Look up who does not show on the list what rows name people by: the profile itself may."""
-        for part in members.unread():
+        for part in self._members.unread():
             log.info("%s members do not show what people are matched by: looking them up.", f"{len(part):,}")
-            members.show(list(profiles_now(means.client, part).values()))
+            self._members.show(list(profiles_now(self._context.client, part).values()))
 
-    def _absent(self, means: Means, persons: Sequence[int]) -> dict[int, Absent]:
-        if means.ledger is None:
-            return {person: Absent(person) for person in persons}
-        return {absent.person: absent for absent in means.ledger.people.unnamed(persons)}
-
-    def _unknown_otherwise(self, means: Means, leaving: Leaving, gone: list[int]) -> list[int]:
+    def without_those_found_otherwise(self, leaving: Leaving, gone: list[int], list_id: str) -> list[int]:
         """Those whom nobody finds who was not among the members: a profile may show another identifier than rows name.
 
-        Whoever was sent was not among them, so Klaviyo is asked for these, and only when somebody is to leave.
+        The list shows ``new@shop.io`` of somebody whom the query names ``old@shop.io``, and Klaviyo finds the profile
+        by both. Whoever was sent was not among the members, so Klaviyo is asked for these, and only when somebody is
+        to leave.
         """
-        if means.ledger is None or leaving.field == "klaviyo_id":
+        if leaving.field == "klaviyo_id":
             return gone
-        finder = MemberFinder(means.client, self._list_id or "")
+        finder = MemberFinder(self._context.client, list_id)
         places = {leaving.ids[place]: place for place in gone}
-        for identities in means.ledger.people.sent_since(leaving.since):
+        for identities in self._ledger.people.sent_since(leaving.since):
             values = [Identity.of(identity).value for identity in identities]
             for member in finder.members(leaving.field, values):
                 places.pop(member, None)
         return list(places.values())
 
-    def close(self) -> None:
-        """Forget the members."""
-        if self._members:
-            self._members.close()
-        if self._in_flight:
-            self._in_flight.close()
-
-    def _finder(self, means: Means, leaving: Leaving, gone: Sequence[int]) -> Find:  # noqa: ARG002 - they are known
+    def finder(self, leaving: Leaving, gone: Sequence[int], list_id: str) -> Find:  # noqa: ARG002 - they are known
         """Looks whether the profiles still are who was to leave."""
 
         def find(batch: Sequence[Record]) -> Looked:
             ids = {record.number: leaving.ids[record.number] for record in batch}
             if leaving.field == "klaviyo_id":
                 return Looked({number: [profile] for number, profile in ids.items()})
-            now = profiles_now(means.client, list(ids.values()))
+            now = profiles_now(self._context.client, list(ids.values()))
             there = [record for record in batch if ids[record.number] in now]
             same = {
                 record.number
@@ -183,14 +179,22 @@ class StrictMirrorList(MirrorList):
 
         return find
 
-    def _second_finder(self, means: Means) -> Find:
-        finder = MemberFinder(means.client, self._list_id or "")
+    def second_finder(self, list_id: str) -> Find:
+        """Looks on the list itself for the ids."""
+        finder = MemberFinder(self._context.client, list_id)
         return lambda batch: finder.find("klaviyo_id", batch)
 
-    def _records(self, leaving: Leaving, places: Sequence[int], means: Means) -> list[Record]:  # noqa: ARG002
+    def records(self, leaving: Leaving, places: Sequence[int]) -> list[Record]:
+        """Who is to be removed, by Klaviyo's ids."""
         return [
             ListMember(
                 number=place, row=(), identity=leaving.ids[place], body=b"", person=leaving.persons[place]
             )
             for place in places
         ]
+
+    def close(self) -> None:
+        """Forget the members."""
+        self._members.close()
+        if self._in_flight:
+            self._in_flight.close()

@@ -1,0 +1,113 @@
+"""A sync's state while a run may write it: opened, locked, and checked to be the state of this sync."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.lock import LOCK, Holder, StateLock
+from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
+from airflow_provider_klaviyo.state.storage import usable
+from airflow_provider_klaviyo.sync.contracts import SyncType, Target
+from airflow_provider_klaviyo.sync.options import SyncOptions
+
+log = logging.getLogger(__name__)
+
+
+class OpenState(NamedTuple):
+    """A state that this run may write; a preview has no lock, and only reads it."""
+
+    ledger: Ledger
+    lock: StateLock | None
+
+
+def state_target(
+    claim: Claim, base_url: str, account_id: str, sync_type: SyncType, target: Target, options: SyncOptions
+) -> dict[str, str]:
+    """What the state is a state of; if any of it differs, it is not the state of this sync."""
+    return {
+        "state_key": claim.state_key,
+        BELONGS_TO: claim.owner,
+        "base URL": base_url,
+        "account": account_id,
+        "sync type": sync_type.name,
+        "mode": sync_type.mode,
+        "key columns": ", ".join(name.lower() for name in options.primary_key),
+        **target.facts,
+    }
+
+
+@contextmanager
+def opened_state(
+    folder: Any,
+    scratch: Path,
+    claim: Claim,
+    target: dict[str, str],
+    options: SyncOptions,
+    sync_type: SyncType,
+    holder: Holder,
+    *,
+    now: Callable[[], float],
+    has_run_before: Callable[[], bool],
+) -> Iterator[OpenState]:
+    """The state, locked while it is open; a preview only reads it.
+
+    :param folder: where it is kept.
+    :param scratch: a private folder of this run.
+    :param target: what it is to be a state of, as ``state_target`` says.
+    :param has_run_before: whether an earlier run of the Dag succeeded, asked where there is no state.
+    :raises KlaviyoConfigurationError: when nothing can be kept in its folder.
+    :raises StateLocked: when another run writes it.
+    :raises StateOfAnotherTask: when it is another task's.
+    :raises StateOfAnotherTarget: when it is the state of something else.
+    """
+    lock = None if options.is_preview else StateLock(folder / LOCK, holder, now=now)
+    with usable(folder, "The state cannot be kept in", "the state_key"):
+        folder.exists()  # a preview takes no lock that would tell
+        if lock:
+            lock.acquire()
+    try:
+        ledger = Ledger.open(
+            folder,
+            scratch,
+            target,
+            writer=str(holder),
+            now=now,
+            full_refresh=options.full_refresh,
+            is_read_only=options.is_preview,
+            may_change=sync_type.may_change,
+            claim=claim,
+        )
+        try:
+            if ledger.is_new:
+                _say_if_missing(claim.state_key, folder, has_run_before)
+            if other := claim.shared_with(ledger.runs):
+                log.warning(
+                    "The state %r was last used by %s. Tasks that give the same state_key share one state: unless one "
+                    "has taken the place of the other, each undoes what the other does.",
+                    claim.state_key,
+                    other,
+                )
+            yield OpenState(ledger, lock)
+        finally:
+            ledger.close()
+    finally:
+        if lock:
+            lock.release()
+
+
+def _say_if_missing(state_key: str, folder: Any, has_run_before: Callable[[], bool]) -> None:
+    """Tell a first run from a state that is lost."""
+    if has_run_before():
+        log.warning(
+            "There is no state %r in %s, although an earlier run of this Dag succeeded: every row counts as new, and "
+            "nobody counts as gone. If storage_path, state_key or only_changes was not changed, the state was deleted.",
+            state_key,
+            folder,
+        )
+    else:
+        log.info("No state %r yet: every row is new.", state_key)

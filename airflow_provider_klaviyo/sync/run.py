@@ -1,0 +1,432 @@
+"""One run of a sync, from its options to its report; knows nothing of Airflow.
+
+``KlaviyoSyncOperator`` runs it, and so can a program: it takes a ``SyncType``, ``SyncOptions``, and an
+``Environment`` that says where it runs.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, scopes_of
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.exceptions import (
+    KlaviyoConfigurationError,
+    KlaviyoError,
+    KlaviyoPermissionError,
+    mask,
+)
+from airflow_provider_klaviyo.records.mapping import Columns, find_all
+from airflow_provider_klaviyo.state.errors import OlderRun
+from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.owner import Claim
+from airflow_provider_klaviyo.sync.age import check_age, progress_after
+from airflow_provider_klaviyo.sync.batching import Batcher
+from airflow_provider_klaviyo.sync.contracts import (
+    Delivery,
+    Mapper,
+    Rows,
+    Session,
+    SyncContext,
+    SyncType,
+    Target,
+)
+from airflow_provider_klaviyo.sync.deferral import Deferral
+from airflow_provider_klaviyo.sync.delivery.resume import settle_open_imports
+from airflow_provider_klaviyo.sync.delivery.settling import settle
+from airflow_provider_klaviyo.sync.engine import Sync
+from airflow_provider_klaviyo.sync.judgement import judge, shortfall
+from airflow_provider_klaviyo.sync.opened_state import OpenState, opened_state, state_target
+from airflow_provider_klaviyo.sync.options import SyncOptions
+from airflow_provider_klaviyo.sync.rejects import RejectsFile
+from airflow_provider_klaviyo.sync.report import SyncReport, SyncSummary
+from airflow_provider_klaviyo.sync.seen import SeenPeople
+from airflow_provider_klaviyo.sync.source.query import Query, UnsuitableQuery
+from airflow_provider_klaviyo.sync.source.rows import RowStream
+from airflow_provider_klaviyo.sync.storage import Storage
+from airflow_provider_klaviyo.sync.task_run import TaskRun
+
+log = logging.getLogger(__name__)
+
+_SHOWN_REASONS = 5
+_SETTLE_SECONDS = 300.0
+"""What a task that comes back from the triggerer may take to read the verdicts, even when the sync's time is up."""
+
+
+class KlaviyoAccess(Protocol):
+    """How a run reaches Klaviyo; ``KlaviyoHook`` is one.
+
+    ``names_account`` is whether the connection says which account its key must belong to.
+    """
+
+    @property
+    def names_account(self) -> bool: ...
+
+    def get_client(
+        self, *, deadline: float | None = None, stop: Callable[[], bool] | None = None
+    ) -> KlaviyoClient:
+        """A client; ``deadline`` is in seconds since the epoch."""
+
+    def check_account(self, client: KlaviyoClient) -> None:
+        """Make sure that the key belongs to the account that the connection names."""
+
+    def account_id(self, client: KlaviyoClient) -> str:
+        """The account of the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """Where a run runs: in a task of Airflow's, or in a program.
+
+    :param open_source: makes the hook of the query's database, for ``sql_hook_params``: with ``get_conn()``, as a
+        ``DbApiHook``.
+    :param stop: asked at least each second while something is waited for; True ends the run.
+    :param show_list: told which list the run works on, as soon as that is known.
+    :param notice: what is to be said of the whole run, in its log and its report.
+    :param keep_seconds: how old reports and rejects of the task may become.
+    :param state_problem: why no state can be kept here; empty where it can.
+    :param has_run_before: whether an earlier run succeeded, asked where there is no state.
+    :param now: seconds since the epoch.
+    """
+
+    run: TaskRun
+    storage: Storage
+    klaviyo: KlaviyoAccess
+    open_source: Callable[[Mapping[str, Any]], Any]
+    stop: Callable[[], bool] = lambda: False
+    show_list: Callable[[str | None], None] = lambda _: None
+    notice: str = ""
+    keep_seconds: float = 30 * 86_400.0
+    state_problem: str = ""
+    has_run_before: Callable[[], bool] = lambda: False
+    now: Callable[[], float] = time.time
+
+
+class SyncRun:
+    """Runs a sync; ``summary`` is set as soon as there is something to account for.
+
+    ``open_jobs`` are the ids of the jobs that somebody else is to wait for, before ``resume`` is called, on any worker.
+    """
+
+    def __init__(self, sync_type: SyncType, options: SyncOptions, environment: Environment) -> None:
+        self.summary: SyncSummary | None = None
+        self.open_jobs: Sequence[str] = ()
+        self._sync_type = sync_type
+        self._options = options
+        self._environment = environment
+        self._files = environment.storage.files(environment.run)
+        self._report = SyncReport(
+            sync_type.name,
+            sync_type.mode,
+            RejectsFile(self._files.rejects),
+            preview=options.is_preview,
+            waits=options.waits,
+        )
+        self._deadline = environment.now() + options.timeout
+        self._session: Session | None = None
+
+    def execute(self) -> None:
+        """Run the sync and write its report, whatever happens.
+
+        :raises Exception: when the run did not do all that it should have done.
+        """
+        options, report, environment = self._options, self._report, self._environment
+        claim = self._claim()
+        self._files.prune(environment.now() - environment.keep_seconds)
+        query = Query(options.sql, options.parameters, options.reads_only)
+        source = environment.open_source(options.sql_hook_params)
+        if environment.notice:
+            self._notice(environment.notice)
+        report.error = "the run has not come to its end"
+        report.report_path = self._files.write_report(report.details())
+        report.error = None
+        with (
+            closing(RowStream(source, query)) as rows,
+            self._accounted(claim, self._sync_type.find_target) as (client, scratch, state, target),
+        ):
+            if state:
+                self._take_up(client, state)
+            self._sync(self._context(client, scratch, state, target), state, lambda: rows)
+            if not options.is_preview and (self.open_jobs or not shortfall(report, options)):
+                rows.commit()
+        if not self.open_jobs:
+            judge(report, options)
+
+    def resume(self) -> None:
+        """Settle what was left to somebody else to wait for, and write the report.
+
+        :raises Exception: when the run did not do all that it should have done.
+        """
+        options, report = self._options, self._report
+        claim = self._claim()
+        deferral = Deferral(self._files)
+        note = deferral.load()
+        report.restore(note.counts, note.reasons)
+        report.started = time.monotonic() - (self._environment.now() - note.started)
+        report.report_path = str(self._files.report)
+        report.rejects.describe(note.columns, note.key)
+        report.rejects.resume()
+        self._deadline = max(note.deadline, self._environment.now() + _SETTLE_SECONDS)
+        target = self._sync_type.target_of(note.counts["list_id"])
+        with self._accounted(claim, lambda _: target) as (client, scratch, state, _):
+            context = self._context(client, scratch, state, target, waits=True)
+            session = self._session = self._sync_type.resume(context, note.dumped)
+            delivery = session.delivery()
+            for number, job in enumerate(note.jobs):
+                delivery.take_over(job, deferral.records(number))
+            try:
+                settle(delivery, report)
+            finally:
+                report.open_jobs = list(delivery.open_jobs)
+            try:
+                session.conclude()
+            finally:
+                deferral.delete(note.jobs)
+        judge(report, options)
+
+    # --- what a run begins with -------------------------------------------------------------------------------
+
+    def _claim(self) -> Claim | None:
+        """What gives this run its state; None where the sync keeps none."""
+        if not (self._options.only_changes or self._sync_type.keeps_state):
+            return None
+        # Whom another's rows do not name would be taken off the list.
+        is_alone = self._sync_type.keeps_identity
+        claim = self._environment.run.claim(self._options.state_key, is_alone=is_alone)
+        if self._environment.state_problem:
+            raise KlaviyoConfigurationError(self._environment.state_problem)
+        return claim
+
+    def _take_up(self, client: KlaviyoClient, state: OpenState) -> None:
+        """Settle what earlier runs left, and make sure that this one is not older than the state."""
+        self._check_age(state.ledger)
+        if not self._options.is_preview:
+            settle_open_imports(client, state.ledger, self._options.poll_interval)
+            state.ledger.compact_if_grown()
+        if self._options.full_refresh:
+            state.ledger.refresh(self._environment.run.run_id)
+
+    def _check_age(self, ledger: Ledger) -> None:
+        """Stop a run that would turn people back; a preview only says so. What is recorded once is never turned back.
+
+        :raises OlderRun: when the state has come further.
+        """
+        if self._sync_type.is_recorded_once or self._options.allow_older_run:
+            return
+        try:
+            check_age(self._environment.run, ledger.runs)
+        except OlderRun as error:
+            if not self._options.is_preview:
+                raise
+            self._notice(f"A run would stop now. {error}")
+
+    def _context(
+        self,
+        client: KlaviyoClient,
+        scratch: Path,
+        state: OpenState | None,
+        target: Target,
+        *,
+        waits: bool | None = None,
+    ) -> SyncContext:
+        return SyncContext(
+            client=client,
+            ledger=state.ledger if state else None,
+            scratch=scratch,
+            report=self._report,
+            target=target,
+            waits=self._options.waits and not self._defers if waits is None else waits,
+            poll_interval=self._options.poll_interval,
+            in_flight=self._environment.storage.in_flight,
+            task=self._environment.run.task.default_key,
+            is_preview=self._options.is_preview,
+        )
+
+    @property
+    def _defers(self) -> bool:
+        """Whether jobs are left to somebody else to wait for."""
+        return self._options.waits and self._options.is_deferrable and not self._options.is_preview
+
+    # --- the run ----------------------------------------------------------------------------------------------
+
+    def _sync(
+        self, context: SyncContext, state: OpenState | None, rows: Callable[[], AbstractContextManager[Rows]]
+    ) -> None:
+        options, report = self._options, self._report
+        session = self._session = self._sync_type.open(context)
+        people = SeenPeople(context.scratch)
+        sync = Sync(
+            rows=rows,
+            compile_mapper=lambda columns: self._mapper(session, columns),
+            batcher=Batcher(self._sync_type.limits),
+            open_delivery=lambda: self._delivery(session, context),
+            people=people,
+            changes=session.changes,
+            report=report,
+            duplicate=session.duplicate,
+            check_stop=context.client.check_stop,
+            open_hold=session.hold,
+        )
+        try:
+            sync.run()
+        finally:
+            people.close()
+        if self._defers and sync.delivery.open_jobs:
+            self.open_jobs = Deferral(self._files).save(
+                report, sync.delivery.handed_over(), self._deadline, session.dump()
+            )
+            if state and state.lock:
+                state.lock.hold_until(self._deadline + _SETTLE_SECONDS)
+            return
+        session.conclude()
+        if not options.is_preview and options.allows(report.rejected, report.rows_read):
+            # Who waits for the list's id gets it, also when there was nobody to send.
+            self._create_target(session, context.ledger)
+
+    def _mapper(self, session: Session, columns: Sequence[str]) -> Mapper:
+        key = find_all(Columns(columns), self._options.primary_key, "primary_key")
+        mapper = session.mapper(columns)
+        self._report.rejects.describe(columns, key or mapper.key_columns)
+        session.changes.describe(key, mapper.identifier)
+        if session.changes.compares:
+            mapper.tell_meanings()
+        return mapper
+
+    def _delivery(self, session: Session, context: SyncContext) -> Delivery:
+        if self._options.is_preview:
+            return session.preview(self._files.preview)
+        self._create_target(session, context.ledger)
+        return session.delivery()
+
+    def _create_target(self, session: Session, ledger: Ledger | None) -> None:
+        """Have what is sent to made, where it is not there yet; the state is that of it from then on."""
+        session.create_target()
+        if self._report.list_id != session.target.list_id:
+            self._show_list(session.target)
+        if ledger:
+            ledger.become({**ledger.target, **session.target.facts})
+
+    def _show_list(self, target: Target) -> None:
+        self._report.list_id = target.list_id
+        self._environment.show_list(target.list_id)
+
+    # --- the account of it ------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _accounted(
+        self, claim: Claim | None, find_target: Callable[[KlaviyoClient], Target]
+    ) -> Iterator[tuple[KlaviyoClient, Path, OpenState | None, Target]]:
+        """Everything that a run needs; what happens with it is written into the report, and into the state."""
+        report, klaviyo = self._report, self._environment.klaviyo
+        requests, seconds = report.requests, report.seconds_waited
+        with (
+            tempfile.TemporaryDirectory(prefix="klaviyo-") as folder,
+            klaviyo.get_client(deadline=self._deadline, stop=self._environment.stop) as client,
+            ExitStack() as stack,
+        ):
+            state: OpenState | None = None
+            try:
+                klaviyo.check_account(client)
+                target = find_target(client)
+                self._show_list(target)
+                if claim:
+                    opened = self._opened_state(claim, client, Path(folder), target)
+                    state = stack.enter_context(opened)
+                yield client, Path(folder), state, target
+            except KlaviyoPermissionError as error:
+                more = GET_ACCOUNTS.scopes if claim or klaviyo.names_account else ()
+                report.error = mask(_with_scopes(error, self._sync_type, more))
+                raise type(error)(report.error, status=error.status, errors=error.errors) from error
+            except UnsuitableQuery as error:
+                report.error = mask(str(error))
+                raise KlaviyoConfigurationError(report.error) from error
+            except BaseException as error:
+                report.error = f"{type(error).__name__}: {mask(str(error))}"
+                raise
+            finally:
+                report.requests = requests + client.requests_sent
+                report.seconds_waited = seconds + client.seconds_waited
+                if self._session:
+                    self._session.close()
+                self._write_report(state)
+
+    def _opened_state(
+        self, claim: Claim, client: KlaviyoClient, scratch: Path, target: Target
+    ) -> AbstractContextManager[OpenState]:
+        environment, options, sync_type = self._environment, self._options, self._sync_type
+        account_id, base_url = environment.klaviyo.account_id(client), client.config.base_url
+        return opened_state(
+            environment.storage.state(claim.state_key),
+            scratch,
+            claim,
+            state_target(claim, base_url, account_id, sync_type, target, options),
+            options,
+            sync_type,
+            environment.run.holder,
+            now=environment.now,
+            has_run_before=environment.has_run_before,
+        )
+
+    def _notice(self, text: str) -> None:
+        """Say something about the whole run, in its log and its report."""
+        log.warning("%s", text)
+        before = self._report.extra.get("notice")
+        self._report.extra["notice"] = f"{before} {text}" if before else text
+
+    def _write_report(self, state: OpenState | None) -> None:
+        report = self._report
+        report.duration = time.monotonic() - report.started
+        report.extra |= self._session.report_extras() if self._session else {}
+        report.rejects.close()
+        self.summary = report.as_dict()
+        try:
+            self._files.write_report(report.details())
+            if state and state.lock:
+                state.ledger.record_run(self._as_remembered(state.ledger.runs))
+        except Exception:
+            if not report.error:  # else that error is the one to be seen
+                raise
+            log.exception("The report could not be written.")
+        if not self.open_jobs:
+            _log(report)
+
+    def _as_remembered(self, before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What the state remembers of this run, after those before."""
+        report, run, now = self._report, self._environment.run, self._environment.now()
+        summary = {
+            name: value
+            for name, value in report.as_dict().items()
+            if name not in ("sync_type", "mode", "preview")
+        }
+        return {
+            "run": run.run_id,
+            "try": run.try_number,
+            "map_index": run.map_index,
+            "ended": now,
+            "succeeded": report.error is None and not report.pending,
+            "error": report.error,
+            "progress": progress_after(run, before, now=now, is_success=report.error is None),
+            **summary,
+        }
+
+
+def _log(report: SyncReport) -> None:
+    log.info("%s Report: %s", report, report.report_path)
+    if notice := report.extra.get("notice"):
+        log.warning("%s", notice)
+    for (outcome, field, reason), rows in report.reasons.most_common(_SHOWN_REASONS):
+        log.info("%s %s: %s%s", f"{rows:,}", outcome, f"{field}: " if field else "", reason)
+    if report.rejects.written_to:
+        log.info("Rows that were not sent as they are, with their reasons: %s", report.rejects.written_to)
+
+
+def _with_scopes(error: KlaviyoError, sync_type: SyncType, more: Sequence[str]) -> str:
+    scopes = sorted({*scopes_of(sync_type.endpoints), *more})
+    return f"{error} The {sync_type.name} sync needs a key with all of: {', '.join(scopes)}."

@@ -1,0 +1,80 @@
+"""Where a run keeps its report, its rejected rows, and what it leaves behind for another worker."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from airflow_provider_klaviyo.state.storage import usable
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFiles:
+    """The files of one try of one task: ``<folder>/<stem>.<what>``.
+
+    :param folder: a ``pathlib.Path`` or an ``ObjectStoragePath``; all tries of all runs of the task share it.
+    :param stem: names the try, and ends in ``.try<n>``.
+    """
+
+    folder: Any
+    stem: str
+
+    @property
+    def report(self) -> Any:
+        """The report, without people."""
+        return self.folder / f"{self.stem}.report.json"
+
+    @property
+    def rejects(self) -> Any:
+        """The rows that were not sent, with their values."""
+        return self.folder / f"{self.stem}.rejects.jsonl"
+
+    def preview(self, number: int) -> Any:
+        """The n-th request of a preview."""
+        return self.folder / f"{self.stem}.preview-{number}.json"
+
+    def deferred(self, number: int | None = None) -> Any:
+        """What a deferred task leaves behind: its note, and the rows of its n-th open job."""
+        part = "" if number is None else f"-{number}"
+        return self.folder / f"{self.stem}.deferred{part}.json"
+
+    def write_report(self, details: dict[str, object]) -> str:
+        """Write the report; returns its path.
+
+        :raises KlaviyoConfigurationError: when nothing can be written under ``storage_path``.
+        """
+        content = msgspec.json.format(msgspec.json.encode(details, enc_hook=str), indent=2) + b"\n"
+        with usable(
+            self.report, "The report cannot be written to", "the ids of the Dag, the task or the run"
+        ):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with self.report.open("wb") as file:
+                file.write(content)
+        return str(self.report)
+
+    def prune(self, oldest: float) -> None:
+        """Delete this task's files of before then, and what its earlier tries left when deferred.
+
+        A new try means that nobody comes back to settle those. A failure to delete is only logged.
+
+        :param oldest: seconds since the epoch.
+        """
+        try:
+            for file in self._outdated(oldest):
+                file.unlink()
+        except Exception as error:
+            log.warning("Old reports in %s could not be deleted: %s", self.folder, error)
+
+    def _outdated(self, oldest: float) -> Iterator[Any]:
+        earlier = re.compile(rf"{re.escape(self.stem.rpartition('.try')[0])}\.try\d+\.deferred(-\d+)?\.json")
+        for file in list(self.folder.iterdir()) if self.folder.exists() else ():
+            is_ours = file.name.endswith((".json", ".jsonl"))
+            if is_ours and (earlier.fullmatch(file.name) or file.stat().st_mtime < oldest):
+                yield file
