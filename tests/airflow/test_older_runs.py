@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -14,6 +15,7 @@ import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Settings
 from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
+from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -73,3 +75,38 @@ def test_days_of_three_weeks_ago_turn_nobody_back_unless_the_run_says_so(
         assert members_after(21, older=True) == ("success", {"was", "always"})
         assert members_after(20) == ("success", {"was", "always"})
         assert members_after(1) == ("success", {"is", "always"})
+
+
+def test_a_state_is_missed_only_where_an_earlier_run_could_have_made_it(
+    run_in_airflow: Callable[..., Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from airflow.sdk import DAG
+
+    path = tmp_path / "shop.sqlite"
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE people (id INTEGER, email TEXT)")
+        database.execute("INSERT INTO people VALUES (1, 'p1@shop.io')")
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
+    with DAG("missed_state", start_date=day(100), schedule="0 0 * * *") as dag:
+        KlaviyoSyncProfilesOperator(
+            task_id="sync",
+            sql="SELECT id, email FROM people",
+            sql_conn_id="shop",
+            primary_key="id",
+            only_changes=True,
+        )
+    with Emulator(Settings(job_seconds=0.0)) as klaviyo:
+        connection = {"conn_type": "klaviyo", "password": klaviyo.api_key, "host": klaviyo.url}
+        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
+        warnings = []
+        for days_ago in (3, 2, 1):
+            caplog.clear()
+            if days_ago == 1:
+                shutil.rmtree(tmp_path / "storage" / "sync-state")
+            assert run_in_airflow(dag, logical_date=day(days_ago)).state == "success"
+            warnings.append("There is no state" in caplog.text)
+    assert warnings == [False, False, True]

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator
-from airflow_provider_klaviyo.operators.state import FOLDER
+from airflow_provider_klaviyo.sync.storage import Storage
 from tests.integration.conftest import Run, StartEmulator, run_operator
 from tests.integration.state import states_of_format_1 as before
 from tests.integration.state.brought import bring
@@ -43,7 +43,7 @@ def klaviyo(
     list_id = klaviyo.add_list(before.LIST, opt_in_process="single_opt_in")
     for name in NAMES:
         source = before.source_of(name)
-        bring(source, tmp_path / FOLDER / source.name, b"1", base_URL=klaviyo.url, list=list_id)
+        bring(source, Storage(tmp_path).states / source.name, b"1", base_URL=klaviyo.url, list=list_id)
     return klaviyo
 
 

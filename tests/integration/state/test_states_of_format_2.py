@@ -15,10 +15,11 @@ import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.identity import Identity
-from airflow_provider_klaviyo.operators.state import state_folder
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.storage import storage_path
+from airflow_provider_klaviyo.sync.storage import Storage
 from tests.integration.conftest import Run, StartEmulator, run_operator
 from tests.integration.state import states_of_format_2 as before
 from tests.integration.state.brought import bring
@@ -138,7 +139,7 @@ def klaviyo(start_emulator: StartEmulator, tmp_path: Path, monkeypatch: pytest.M
 def list_id(request: pytest.FixtureRequest, klaviyo: Emulator) -> str:
     """The list that people were asked for, with the state of those who asked in its place."""
     made = klaviyo.add_list(before.LIST, opt_in_process="double_opt_in")
-    folder = state_folder("shop_to_klaviyo.asked")
+    folder = Storage(storage_path()).state("shop_to_klaviyo.asked")
     bring(STATES / request.param, folder, b"2", base_URL=klaviyo.url, list=made)
     return made
 
@@ -197,5 +198,9 @@ def held(tmp_path: Path) -> Ledger:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     return Ledger.open(
-        state_folder("shop_to_klaviyo.asked"), scratch, None, writer="by hand", now=lambda: 0.0
+        Storage(storage_path()).state("shop_to_klaviyo.asked"),
+        scratch,
+        None,
+        writer="by hand",
+        now=lambda: 0.0,
     )
