@@ -23,6 +23,12 @@ _MOST_BYTES = 16_000_000
 _MOST_OF_SNAPSHOT = 0.2
 """A log is compacted beyond so many entries, or so many bytes of payload, or that share of the snapshot before them."""
 
+_ASKED_APART = 3
+"""The first format of the log in which who was asked is not written as rows."""
+
+_ASKING_SYNC = "subscriptions"
+"""The type of the syncs that ask, as their target names it."""
+
 _REHEARSAL = 1 << 40
 """Entries that a preview would write have numbers beyond this one, which no log reaches."""
 
@@ -159,13 +165,27 @@ class Journal:
         return _REHEARSAL + self._rehearsed
 
     def _replay(self) -> None:
+        asked = self.replica.table.asked
+        among_rows = self._has_asked_among_rows()
         for stored in self._log.entries:
+            if among_rows and stored.format >= _ASKED_APART:
+                asked.take_from_rows()
+                among_rows = False
             if stored.kind == "snapshot":
                 self.replica.restore(msgspec.convert(stored.facts, Snapshot))
                 self._snapshot_bytes = stored.payload_bytes
             elif stored.kind != "begin":
                 written = Written(stored.kind, stored.facts, self._log.payload(stored))
                 self._count_in(read_entry(written), stored.number, stored.payload_bytes)
+        if among_rows:
+            asked.take_from_rows()
+
+    def _has_asked_among_rows(self) -> bool:
+        """Whether the log was begun while who was asked was written as rows, by a sync that asks."""
+        begun = self._log.entries[:1]
+        return self._target.get("sync type") == _ASKING_SYNC and any(
+            stored.format < _ASKED_APART for stored in begun
+        )
 
     def _count_in(self, entry: Entry, number: int, payload_bytes: int) -> None:
         self.replica.serial = number

@@ -8,6 +8,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Self
 
+from airflow_provider_klaviyo.state.asked import AskedAddresses
+from airflow_provider_klaviyo.state.entries.asked import Answered, Asking, Concluded
 from airflow_provider_klaviyo.state.entries.people import Leaving, Removed, Shared, Unshared
 from airflow_provider_klaviyo.state.entries.rows import Doubt, Failed, Hashed, Job, Moved, Stale, Verdict
 from airflow_provider_klaviyo.state.entries.runs import Refresh, Run
@@ -128,13 +130,18 @@ class Ledger:
         """Whose the identifiers are that several people have."""
         return self._table.shared
 
+    @property
+    def asked(self) -> AskedAddresses:
+        """Who was asked, at which address and when."""
+        return self._table.asked
+
     def has_acknowledged(self) -> bool:
         """Whether anything of this state was acknowledged, and still counts."""
-        return bool(self._table.counts().get(Status.ACKNOWLEDGED))
+        return bool(self.counts().get(Status.ACKNOWLEDGED))
 
     def counts(self) -> Mapping[Status, int]:
-        """How many keys the state holds, by status."""
-        return self._table.counts()
+        """How many keys the state holds, of rows and of addresses that were asked at, by status."""
+        return self._replica.counts()
 
     def meet(self, keys: Sequence[int]) -> Met:
         """Which keys occur for the first time in this run, and what Klaviyo has acknowledged under them."""
@@ -145,12 +152,12 @@ class Ledger:
         return bool(self._table.look_up([key]))
 
     def look_up(self, keys: Sequence[int]) -> Mapping[int, Known]:
-        """What is kept of some rows, or of what else a sync remembers under a key."""
+        """What is kept of some rows."""
         return self._table.look_up(keys)
 
     def keys_of_person(self, person: int) -> list[int]:
-        """The rows that name a person."""
-        return self._table.keys_of_person(person)
+        """The rows that name a person, and the addresses that this person was asked at."""
+        return self._replica.keys_of_person(person)
 
     # --- what happens to rows ---------------------------------------------------------------------------------
 
@@ -231,6 +238,22 @@ class Ledger:
         """Note that whoever comes may have these identifiers."""
         self._journal.append(Unshared(values))
 
+    def ask(self, people: Mapping[int, int], at: int) -> int:
+        """Note who is about to be asked, before the request leaves; the ticket stands for them.
+
+        :param people: whose the addresses are, by address.
+        :param at: when, in seconds since the epoch by Klaviyo's clock.
+        """
+        return self._journal.append(Asking(at, people))
+
+    def answer(self, ticket: int, *, is_taken: bool) -> None:
+        """Note whether Klaviyo took the request of a ticket: otherwise nobody was asked."""
+        self._journal.append(Answered(ticket, is_taken))
+
+    def conclude(self, addresses: Sequence[int]) -> None:
+        """Note that the outcome of asking at these has shown: asking again is asking anew."""
+        self._journal.append(Concluded(addresses))
+
     def leave(self, persons: Sequence[int]) -> set[int]:
         """Note who is about to be taken off the list: who comes back from now on is put on it again.
 
@@ -246,7 +269,7 @@ class Ledger:
         self._journal.append(Removed(persons))
 
     def forget(self, keys: Sequence[int], persons: Sequence[int] = ()) -> None:
-        """Delete what is kept of some rows and people, from the log too."""
+        """Delete what is kept of some rows, addresses that were asked at, and people, from the log too."""
         with self._journal.lock:
             self._replica.forget(keys, persons)
         self._journal.compact(keep_previous=False)

@@ -23,8 +23,12 @@ from airflow_provider_klaviyo.state.storage import StateFolder, blocks_of, creat
 
 log = logging.getLogger(__name__)
 
-FORMAT = 2
-"""Of what is written. 1: fingerprints are of the bytes that were sent; 2: of their meaning, beside older ones."""
+FORMAT = 3
+"""Of what is written.
+
+1: fingerprints are of the bytes that were sent; 2: of their meaning, beside older ones; 3: who was asked is written in
+entries of its own, and no longer as rows.
+"""
 
 _SUFFIX = ".entry"
 _BASES = ("snapshot", "begin")
@@ -53,10 +57,11 @@ class _Header(msgspec.Struct, frozen=True):
     facts: dict[str, Any]
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Stored(msgspec.Struct, frozen=True):
     """An entry that counts; ``sha256`` is the checksum of its first line, which holds that of the payload."""
 
     number: int
+    format: int
     kind: str
     facts: Mapping[str, Any]
     payload_bytes: int
@@ -93,17 +98,17 @@ class StateLog:
         self._conflict: str = ""
         files = _entry_files(folder)
         self._next = max(files, default=0) + 1
-        self.entries: list[Entry] = [] if anew else _chain(files)
+        self.entries: list[Stored] = [] if anew else _chain(files)
         self._base = self.entries[0].number if self.entries else 0
 
-    def payload(self, entry: Entry) -> bytes:
+    def payload(self, entry: Stored) -> bytes:
         """What an entry holds beside its facts.
 
         :raises StateDamaged: when it is not what was written.
         """
         return b"".join(_payload(entry))
 
-    def copy_payload(self, entry: Entry, path: Path) -> None:
+    def copy_payload(self, entry: Stored, path: Path) -> None:
         """The same into a file, in bounded memory."""
         with path.open("wb") as target:
             for block in _payload(entry):
@@ -141,7 +146,7 @@ class StateLog:
                     log.warning("An old file of the state could not be deleted: %s: %s", file, error)
                     return
 
-    def _before(self, files: Mapping[int, Any], base: int) -> Entry | None:
+    def _before(self, files: Mapping[int, Any], base: int) -> Stored | None:
         """The newest entry before a base that can be read."""
         for number in sorted((number for number in files if number < base), reverse=True):
             try:
@@ -177,13 +182,13 @@ class StateLog:
                     with suppress(Exception):  # it does not count, and is below what will be deleted
                         file.unlink()
                 raise StateConflict(self._conflict)
-            entry = _entry(header, line, file)
+            entry = _stored(header, line, file)
             self._base = entry.base
             self.entries = [entry] if kind in _BASES else [*self.entries[:1], entry]
             self._next += 1
             return number
 
-    def _is_overtaken(self, number: int, parent: Entry | None) -> bool:
+    def _is_overtaken(self, number: int, parent: Stored | None) -> bool:
         """Whether an entry that was just created fills the gap of one that was written and deleted since."""
         if parent:
             return not is_there(parent.file)
@@ -198,9 +203,9 @@ def _entry_files(folder: StateFolder) -> dict[int, Any]:
     }
 
 
-def _chain(files: Mapping[int, Any]) -> list[Entry]:
+def _chain(files: Mapping[int, Any]) -> list[Stored]:
     """The entries that count: the newest whole one, and what it builds upon, back to its base."""
-    chain: list[Entry] = []
+    chain: list[Stored] = []
     torn: list[Any] = []
     for number in sorted(files, reverse=True):
         try:
@@ -231,18 +236,18 @@ def _chain(files: Mapping[int, Any]) -> list[Entry]:
     return chain
 
 
-def _is_parent(entry: Entry, child: Entry) -> bool:
+def _is_parent(entry: Stored, child: Stored) -> bool:
     return child.parent is not None and child.parent == _Parent(entry.number, entry.sha256)
 
 
-def _read(number: int, file: Any) -> Entry:
+def _read(number: int, file: Any) -> Stored:
     """An entry whose every byte is there.
 
     :raises _Torn: when it is not.
     """
     with file.open("rb") as content:
         line = content.readline()
-        written_in = line.split(b" ", 1)[0]
+        written_in, _, text = line.partition(b" ")
         if written_in.isdigit() and not 1 <= int(written_in) <= FORMAT:
             msg = (
                 f"The state's file {file} has format {int(written_in)}, and this release reads formats up to {FORMAT}: "
@@ -250,7 +255,7 @@ def _read(number: int, file: Any) -> Entry:
             )
             raise StateUnreadable(msg)
         try:
-            header = msgspec.json.decode(line.split(b" ", 1)[-1], type=_Header)
+            header = msgspec.json.decode(text, type=_Header)
         except msgspec.DecodeError as error:
             msg = "does not begin with a whole header"
             raise _Torn(msg) from error
@@ -260,12 +265,13 @@ def _read(number: int, file: Any) -> Entry:
         ):
             msg = "is not what was written (its checksum differs)"
             raise _Torn(msg)
-    return _entry(header, line, file)
+    return _stored(header, line, file)
 
 
-def _entry(header: _Header, line: bytes, file: Any) -> Entry:
-    return Entry(
+def _stored(header: _Header, line: bytes, file: Any) -> Stored:
+    return Stored(
         number=header.number,
+        format=int(line.split(b" ", 1)[0]),
         kind=header.kind,
         facts=header.facts,
         payload_bytes=header.payload_bytes,
@@ -278,7 +284,7 @@ def _entry(header: _Header, line: bytes, file: Any) -> Entry:
     )
 
 
-def _payload(entry: Entry) -> Iterator[bytes]:
+def _payload(entry: Stored) -> Iterator[bytes]:
     digest, size = hashlib.sha256(), 0
     with closing(blocks_of(entry.file, after_line=True)) as blocks:
         for block in blocks:

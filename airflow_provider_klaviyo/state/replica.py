@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -83,13 +84,16 @@ class Replica:
     @property
     def is_new(self) -> bool:
         """Whether nothing ever happened here."""
-        return not self.runs and self.table.is_empty()
+        return not self.runs and self.table.is_empty() and self.table.asked.is_empty()
 
     @property
     def holds_nothing(self) -> bool:
-        """Whether nothing is here that was sent, no row, no person and no job."""
+        """Whether nothing is here that was sent: no row that counts, nobody on a list or asked, and no job."""
         return (
-            not self.jobs and not self.table.people.count() and self.table.counts().keys() <= {Status.STALE}
+            not self.jobs
+            and not self.table.people.count()
+            and self.table.asked.is_empty()
+            and self.table.counts().keys() <= {Status.STALE}
         )
 
     @property
@@ -130,12 +134,21 @@ class Replica:
             self.doubts.keep(job.ticket, job.rows)
             self.jobs[job.ticket] = StartedJob(job.id, job.kind)
 
+    def counts(self) -> dict[Status, int]:
+        """How many rows and addresses that were asked at there are, by status."""
+        return dict(Counter(self.table.counts()) + Counter(self.table.asked.counts()))
+
+    def keys_of_person(self, person: int) -> list[int]:
+        """The rows that name a person, and the addresses that this person was asked at."""
+        return [*self.table.keys_of_person(person), *self.table.asked.of(person)]
+
     def forget(self, keys: Sequence[int], persons: Sequence[int]) -> None:
-        """Keep nothing of some rows, of whom they name, and of other people."""
+        """Keep nothing of some rows and addresses, of whom they name, and of other people."""
         known = [*self.table.persons_of(keys).values(), *persons]
         self.table.people.forget(known)
         self.table.shared.forget(known)
         self.table.forget(keys)
+        self.table.asked.forget(keys)
         gone = set(keys)
         for ticket in self.jobs:
             self.doubts.forget(ticket, gone)

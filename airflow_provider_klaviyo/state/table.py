@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from airflow_provider_klaviyo.state.asked import AskedAddresses
 from airflow_provider_klaviyo.state.encounters import Encounters
 from airflow_provider_klaviyo.state.errors import StateUnreadable
 from airflow_provider_klaviyo.state.rows import Known, Status
@@ -71,6 +72,7 @@ class StateTable:
             self._encounters = Encounters(self._database)
             self.people = TrackedPeople(self._database, self._lock, self)
             self.shared = SharedIdentifiers(self._database, self._lock)
+            self.asked = AskedAddresses(self._database, self._lock)
         except BaseException:
             self._database.close()
             raise
@@ -197,8 +199,8 @@ class StateTable:
     def clear(self) -> None:
         """Delete everything but what belongs to this run."""
         with self._lock:
-            for table in ("rows", "added", "former", "shared"):
-                self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - one of four words
+            for table in ("rows", "added", "former", "shared", "asked"):
+                self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - one of five words
 
     def keys_of_person(self, person: int) -> list[int]:
         """The rows that name a person."""

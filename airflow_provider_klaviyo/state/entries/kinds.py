@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from airflow_provider_klaviyo.state.entries.asked import Answered, Asking, Concluded
 from airflow_provider_klaviyo.state.entries.entry import Entry, Written
 from airflow_provider_klaviyo.state.entries.people import Leaving, Removed, Shared, Unshared
 from airflow_provider_klaviyo.state.entries.rows import Doubt, Failed, Hashed, Job, Moved, Stale, Verdict
@@ -24,6 +25,9 @@ _KINDS: Mapping[str, type[Entry]] = {
         Removed,
         Shared,
         Unshared,
+        Asking,
+        Answered,
+        Concluded,
         Refresh,
         Run,
     )

@@ -30,9 +30,9 @@ class AskedPeople:
     """Notes in the state who is asked, before each request and after its answer.
 
     :param now: seconds since the epoch, the same for all hosts.
-    :param remembers: whether addresses are remembered: where being asked twice does harm.
+    :param remembers: whether addresses are remembered: where being asked twice does harm. Then the outcome
+        acknowledges rows, otherwise Klaviyo's taking their request does.
     :param keeps_rows: whether rows are acknowledged at all (``only_changes``).
-    :param rows_with_request: whether Klaviyo's taking a request acknowledges its rows.
     """
 
     def __init__(
@@ -42,13 +42,12 @@ class AskedPeople:
         now: Callable[[], float],
         remembers: bool,
         keeps_rows: bool,
-        rows_with_request: bool,
     ) -> None:
         self._ledger = ledger
         self._now = now
         self._remembers = remembers
         self._keeps_rows = keeps_rows
-        self._rows_with_request = keeps_rows and rows_with_request
+        self._rows_with_request = keeps_rows and not remembers
         self._sizes: dict[int, int] = {}
         self._parts: dict[int, list[SubscriptionRecord]] = {}
         self._lock = threading.Lock()
@@ -58,9 +57,9 @@ class AskedPeople:
         if not self._ledger or not self._remembers:
             return {}
         keys = {_key(address): address for address in addresses}
-        known = self._ledger.look_up(list(keys))
+        known = self._ledger.asked.look_up(list(keys))
         return {
-            keys[key]: Asked(found.fingerprint, found.status is not Status.IN_DOUBT)
+            keys[key]: Asked(found.at, found.status is not Status.IN_DOUBT)
             for key, found in known.items()
             if found.status is not Status.FAILED
         }
@@ -68,35 +67,34 @@ class AskedPeople:
     def send(self, records: Sequence[Record]) -> int:
         """Before a request leaves: whom it asks is in doubt from now on. The ticket stands for them."""
         people = cast("Sequence[SubscriptionRecord]", records)
-        noted = _noted([row for _, row in _undivided(people)]) if self._rows_with_request else []
         if self._remembers:
-            at = int(self._now())
-            noted += [
-                Sent(_key(address), at, _person(address)) for record in people for address in record.addresses
-            ]
-        return self._note(noted)
+            return self._ask([address for record in people for address in record.addresses])
+        return self._note(_noted([row for _, row in _undivided(people)])) if self._rows_with_request else 0
 
     def start(self, ticket: int, job_id: str, kind: str) -> None:
         """Klaviyo has no jobs for this."""
 
     def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:
-        """Klaviyo took the request of a ticket."""
+        """What rows of a ticket ask for is so in Klaviyo."""
         if self._ledger and self._sizes.pop(ticket, 0):
             self._ledger.settle(ticket, failed, pending)
 
     def take(self, ticket: int, people: Sequence[SubscriptionRecord], in_part: Sequence[int]) -> None:
         """Klaviyo took the request of a ticket; people at the places ``in_part`` not whole, so they are tried again."""
-        if not self._rows_with_request:
-            self.settle(ticket)
-            return
-        rows = enumerate(_undivided(people))
-        self.settle(ticket, [number for number, (place, _) in rows if place in in_part])
-        whole = [record for place, record in enumerate(people) if place not in in_part]
-        self._acknowledge(self._completed(whole))
+        if self._remembers:
+            self._answer(ticket, is_taken=True)
+        elif self._rows_with_request:
+            rows = enumerate(_undivided(people))
+            self.settle(ticket, [number for number, (place, _) in rows if place in in_part])
+            whole = [record for place, record in enumerate(people) if place not in in_part]
+            self._acknowledge(self._completed(whole))
 
     def withdraw(self, ticket: int) -> None:
         """Klaviyo certainly did not take the request of a ticket."""
-        self.settle(ticket, range(self._sizes.get(ticket, 0)))
+        if self._remembers:
+            self._answer(ticket, is_taken=False)
+        else:
+            self.settle(ticket, range(self._sizes.get(ticket, 0)))
 
     def refuse(self, records: Sequence[Record]) -> None:
         """Klaviyo refused these: their rows are tried again. Their addresses were withdrawn with the request."""
@@ -134,7 +132,19 @@ class AskedPeople:
     def forget(self, addresses: Sequence[Address]) -> None:
         """The outcome of asking at these has shown: asking again is asking anew."""
         if self._ledger and self._remembers and addresses:
-            self._ledger.fail([_key(address) for address in addresses])
+            self._ledger.conclude([_key(address) for address in addresses])
+
+    def _ask(self, addresses: Sequence[Address]) -> int:
+        if not self._ledger or not addresses:
+            return 0
+        asked = {_key(address): _person(address) for address in addresses}
+        ticket = self._ledger.ask(asked, at=int(self._now()))
+        self._sizes[ticket] = len(asked)
+        return ticket
+
+    def _answer(self, ticket: int, *, is_taken: bool) -> None:
+        if self._ledger and self._sizes.pop(ticket, 0):
+            self._ledger.answer(ticket, is_taken=is_taken)
 
     def _note(self, noted: Sequence[Sent]) -> int:
         if not self._ledger or not noted:

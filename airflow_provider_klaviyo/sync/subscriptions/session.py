@@ -230,7 +230,6 @@ class SubscriptionsSession(Session):
             now=self._context.client.server_now,
             remembers=self._asks or leaves_list,
             keeps_rows=self._only_changes,
-            rows_with_request=not self._asks and not leaves_list,
         )
 
     def _body(self, batch: Sequence[Record]) -> bytes:
