@@ -26,6 +26,8 @@ _SINGLES = 50
 class ImportJobDelivery(JobDelivery):
     """Brings profiles into Klaviyo; those that are ``alone`` by a request of their own, which settles at once.
 
+    :param spool: keeps the records of open jobs.
+    :param state: is told before each request, after its answer, and of every verdict.
     :param waits: whether ``finish`` waits until Klaviyo has settled every job.
     :param poll_interval: seconds between two looks at the open jobs; the first looks come sooner.
     :param identifier: what identifies people; known once the query's columns are.

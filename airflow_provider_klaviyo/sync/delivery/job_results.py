@@ -111,6 +111,9 @@ def place_by_identity(records: Sequence[Record], identifier: str) -> PlaceOf:
 
     Of the fields that identify anybody in the job, the first that a person has is the one: somebody else may have
     the same value in a later one.
+
+    :param records: those of a job, in its order.
+    :param identifier: the field that an identity without one is a value of.
     """
     people = {record.named(identifier): place for place, record in enumerate(records)}
     used = {identity.field for identity in people}

@@ -42,6 +42,7 @@ class JobDelivery(MendingDelivery):
 
     :param kind: what jobs these are.
     :param spool: keeps the records of open jobs.
+    :param state: is told before each request, after its answer, and of every verdict.
     :param waits: whether ``finish`` waits until Klaviyo has settled every job.
     :param poll_interval: seconds between two looks at the open jobs; the first looks come sooner.
     :param identifier: what identifies people; known once the query's columns are.

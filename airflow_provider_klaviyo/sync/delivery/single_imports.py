@@ -11,14 +11,21 @@ from airflow_provider_klaviyo.records.record import Problem, Record
 
 
 def single_body(profile: bytes) -> bytes:
-    """The request that upserts one encoded profile."""
+    """The request that upserts one profile.
+
+    :param profile: encoded already, a resource of type ``profile``.
+    """
     return b'{"data":' + profile + b"}"
 
 
 def import_one(client: KlaviyoClient, record: Record) -> Sequence[Problem]:
     """Upsert one profile; what Klaviyo has left out of it, by its own account.
 
+    Klaviyo names the field in ``X-Klaviyo-Partial-Failure`` (its community forum, 2025; not in its OpenAPI file).
+
+    :returns: a problem for the field that it left out; empty when it took all.
     :raises KlaviyoRequestError: when Klaviyo refuses it.
+    :raises KlaviyoError: when Klaviyo stays unreachable.
     """
     dropped = client.send(IMPORT_PROFILE, body=single_body(record.body), read=_read_partial_failure)
     return [Problem(dropped, "Klaviyo took the profile without this field")] if dropped else []
