@@ -12,7 +12,7 @@ from enum import StrEnum
 from itertools import islice
 
 from airflow_provider_klaviyo.client.answers import Answer, Document, read_document, resources
-from airflow_provider_klaviyo.client.endpoints import Endpoint
+from airflow_provider_klaviyo.client.endpoints import Endpoint, scopes_of
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
 
@@ -175,7 +175,7 @@ class JobKind:
     @property
     def scopes(self) -> tuple[str, ...]:
         """Every scope that a key needs for jobs of this kind, sorted."""
-        return tuple(sorted({scope for endpoint in self.endpoints for scope in endpoint.scopes}))
+        return scopes_of(self.endpoints)
 
     def is_settled(self, job: Job, seconds: float) -> bool:
         """Whether a job will not change any more.

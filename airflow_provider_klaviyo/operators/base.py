@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
     from airflow_provider_klaviyo.sync.contracts import SyncType
     from airflow_provider_klaviyo.sync.options import SyncOptions
+    from airflow_provider_klaviyo.sync.outcomes import HandedOver
     from airflow_provider_klaviyo.sync.report import SyncSummary
     from airflow_provider_klaviyo.sync.run import SyncRun
 
@@ -227,15 +228,18 @@ class KlaviyoSyncOperator(BaseOperator):
         )
         return SyncRun(self.sync_type(options), options, environment)
 
-    def _defer(self, job_ids: Sequence[str]) -> None:
+    def _defer(self, jobs: Sequence[HandedOver]) -> None:
+        from airflow_provider_klaviyo.client.job_kinds import job_kind
         from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
 
-        self.log.info("%d import jobs are left to the triggerer.", len(job_ids))
+        kind = job_kind(jobs[0].kind)
+        self.log.info("%s left to the triggerer.", kind.counted(len(jobs)))
         trigger = KlaviyoImportJobTrigger(
-            job_ids=job_ids,
+            job_ids=[job.id for job in jobs],
             klaviyo_conn_id=self.klaviyo_conn_id,
             poll_interval=self.poll_interval,
             timeout=self.timeout,
+            kind=kind.name,
         )
         self.defer(trigger=trigger, method_name="execute_complete")
 

@@ -87,8 +87,8 @@ class Deferral:
         jobs: Iterable[tuple[HandedOver, Sequence[Record]]],
         deadline: float,
         dumped: bytes = b"",
-    ) -> list[str]:
-        """Write everything down; the note comes last, so that it is there only when all else is. Returns job ids.
+    ) -> list[HandedOver]:
+        """Write everything down; the note comes last, so that it is there only when all else is. Returns the jobs.
 
         :param dumped: what the sync type must know to go on.
         """
@@ -108,7 +108,7 @@ class Deferral:
             dumped=dumped,
         )
         self._write(self._files.deferred(), msgspec.json.encode(note))
-        return [job.id for job in kept]
+        return kept
 
     def load(self) -> Note:
         """The note.

@@ -39,12 +39,13 @@ from airflow_provider_klaviyo.sync.contracts import (
     Target,
 )
 from airflow_provider_klaviyo.sync.deferral import Deferral
-from airflow_provider_klaviyo.sync.delivery.resume import settle_open_imports
+from airflow_provider_klaviyo.sync.delivery.resume import settle_open_jobs
 from airflow_provider_klaviyo.sync.delivery.settling import settle
 from airflow_provider_klaviyo.sync.engine import Sync
 from airflow_provider_klaviyo.sync.judgement import judge, shortfall
 from airflow_provider_klaviyo.sync.opened_state import OpenState, opened_state, state_target
 from airflow_provider_klaviyo.sync.options import SyncOptions
+from airflow_provider_klaviyo.sync.outcomes import HandedOver
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport, SyncSummary
 from airflow_provider_klaviyo.sync.seen import SeenPeople
@@ -112,12 +113,13 @@ class Environment:
 class SyncRun:
     """Runs a sync; ``summary`` is set as soon as there is something to account for.
 
-    ``open_jobs`` are the ids of the jobs that somebody else is to wait for, before ``resume`` is called, on any worker.
+    ``open_jobs`` are the jobs that somebody else is to wait for, all of one kind, before ``resume`` is called, on any
+    worker.
     """
 
     def __init__(self, sync_type: SyncType, options: SyncOptions, environment: Environment) -> None:
         self.summary: SyncSummary | None = None
-        self.open_jobs: Sequence[str] = ()
+        self.open_jobs: Sequence[HandedOver] = ()
         self._sync_type = sync_type
         self._options = options
         self._environment = environment
@@ -208,7 +210,7 @@ class SyncRun:
         """Settle what earlier runs left, and make sure that this one is not older than the state."""
         self._check_age(state.ledger)
         if not self._options.is_preview:
-            settle_open_imports(client, state.ledger, self._options.poll_interval)
+            settle_open_jobs(client, state.ledger, self._options.poll_interval)
             state.ledger.compact_if_grown()
         if self._options.full_refresh:
             state.ledger.refresh(self._environment.run.run_id)

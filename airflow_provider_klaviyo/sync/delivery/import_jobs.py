@@ -16,7 +16,6 @@ from airflow_provider_klaviyo.sync.delivery.pool import Doubt
 from airflow_provider_klaviyo.sync.delivery.refusals import RefusalHandler
 from airflow_provider_klaviyo.sync.delivery.single_imports import import_one
 from airflow_provider_klaviyo.sync.delivery.spool import Spool
-from airflow_provider_klaviyo.sync.outcomes import HandedOver as HandedOver
 from airflow_provider_klaviyo.sync.outcomes import Settled
 
 _SINGLES = 50

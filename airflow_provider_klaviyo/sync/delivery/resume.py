@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 _FIRST_POLL = 0.5
 
 
-def settle_open_imports(client: KlaviyoClient, ledger: Ledger, poll_interval: float) -> None:
+def settle_open_jobs(client: KlaviyoClient, ledger: Ledger, poll_interval: float) -> None:
     """Wait for the jobs that the state knows as open, of whatever kind, and write their verdicts into it.
 
     Who was taken is unchanged in this run; everybody else is sent again.

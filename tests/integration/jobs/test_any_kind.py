@@ -27,7 +27,7 @@ from airflow_provider_klaviyo.sync.deferral import Deferral
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements, KeptState, NoState
 from airflow_provider_klaviyo.sync.delivery.jobs import JobDelivery
 from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
-from airflow_provider_klaviyo.sync.delivery.resume import settle_open_imports
+from airflow_provider_klaviyo.sync.delivery.resume import settle_open_jobs
 from airflow_provider_klaviyo.sync.delivery.spool import Spool
 from airflow_provider_klaviyo.sync.outcomes import HandedOver, Settled
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
@@ -263,7 +263,7 @@ def test_what_a_killed_worker_started_is_settled_by_the_next_whatever_it_is(
             SUPPRESSIONS.name,
             PROFILE_IMPORTS.name,
         ]
-        settle_open_imports(second.client(), ledger, 2)
+        settle_open_jobs(second.client(), ledger, 2)
         assert statuses(ledger, 1, 2, 3, 4, 5) == {
             1: "ACKNOWLEDGED",
             2: "ACKNOWLEDGED",
@@ -284,7 +284,7 @@ def test_jobs_of_several_kinds_that_do_not_end_are_named_together(
             sent(first.delivery(kind, KeptState(ledger), waits=False), people(*numbers))
         told = "while 1 suppression job and 2 import jobs of an earlier try have no result yet"
         with pytest.raises(KlaviyoTimeout, match=told):
-            settle_open_imports(first.client(seconds=30), ledger, 2)
+            settle_open_jobs(first.client(seconds=30), ledger, 2)
 
 
 def test_a_job_without_a_kind_in_the_state_is_a_profile_import(klaviyo: Emulator, worker: NewWorker) -> None:
@@ -293,7 +293,7 @@ def test_a_job_without_a_kind_in_the_state_is_a_profile_import(klaviyo: Emulator
         ticket = ledger.send([Sent(1, 10, 100)])
         job = start_job(first.client(), PROFILE_IMPORTS, PROFILE_IMPORTS.body([suppression("p1@shop.io")]))
         ledger.start(ticket, job.id)
-        settle_open_imports(first.client(), ledger, 2)
+        settle_open_jobs(first.client(), ledger, 2)
         assert statuses(ledger, 1) == {1: "ACKNOWLEDGED"}
 
 

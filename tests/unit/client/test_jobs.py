@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from airflow_provider_klaviyo.client.endpoints import scopes_of
 from airflow_provider_klaviyo.client.job_kinds import job_kind
 from airflow_provider_klaviyo.client.jobs import Job, JobStatus
 from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS
@@ -41,8 +40,3 @@ def test_a_job_is_of_the_kind_that_was_written_down_with_it() -> None:
     assert job_kind("") is PROFILE_IMPORTS, "a build that knew no other kind wrote none"
     with pytest.raises(KlaviyoConfigurationError, match="upgrade the package"):
         job_kind("profile-bulk-export-job")
-
-
-@pytest.mark.parametrize("sync_type", ["list", "profiles"])
-def test_a_sync_that_imports_profiles_asks_for_all_scopes_of_its_jobs(sync_type: str) -> None:
-    assert set(PROFILE_IMPORTS.scopes) <= set(scopes_of(sync_type))

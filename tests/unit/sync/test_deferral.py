@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.deferral import Deferral
-from airflow_provider_klaviyo.sync.delivery.import_jobs import HandedOver
+from airflow_provider_klaviyo.sync.outcomes import HandedOver
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
 
@@ -31,6 +31,7 @@ def test_records_come_back_with_all_that_it_takes_to_send_them_again(tmp_path: P
     ]
     report = SyncReport("profiles", "upsert", RejectsFile(tmp_path / "rejects"))
     deferral = Deferral(cast("Any", Files(tmp_path)))
-    assert deferral.save(report, iter([(HandedOver("j1", 2, 1, 2, 0, 0.0), records)]), 60.0) == ["j1"]
-    assert deferral.load().jobs == [HandedOver("j1", 2, 1, 2, 0, 0.0)]
+    job = HandedOver("j1", 2, 1, 2, 0, 0.0, kind="profile-suppression-bulk-create-job")
+    assert deferral.save(report, [(job, records)], 60.0) == [job]
+    assert deferral.load().jobs == [job]
     assert deferral.records(0) == records
