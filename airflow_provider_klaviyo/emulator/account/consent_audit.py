@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from airflow_provider_klaviyo.emulator.account.consent_store import MARKETING
+from airflow_provider_klaviyo.emulator.core.channels import MARKETING
 
 #: Incidents that are kept in full; all of them are counted.
 KEPT = 10_000

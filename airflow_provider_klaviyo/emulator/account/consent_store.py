@@ -6,28 +6,14 @@ Only people who ever said something take up room, and those of one request share
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Literal
 
 import msgspec
 
-Consent = Literal["SUBSCRIBED", "UNSUBSCRIBED"]
-
-#: Channels by their group; marketing goes by the group's name alone.
-CHANNELS: Mapping[str, tuple[str, ...]] = {
-    "email": ("email", "email.open_tracking"),
-    "sms": ("sms", "sms.transactional"),
-}
-#: The channels that opting out, opting in again and lists are about.
-MARKETING = tuple(CHANNELS)
+from airflow_provider_klaviyo.emulator.core.channels import CHANNELS, MARKETING, Consent
 
 REASONS = ("HARD_BOUNCE", "INVALID_EMAIL", "SPAM_COMPLAINT", "UNSUBSCRIBE", "USER_SUPPRESSED")
 #: What subscribing lifts (OpenAPI 2026-07-15, bulk_subscribe_profiles); addresses that do not exist stay suppressed.
 LIFTED = ("UNSUBSCRIBE", "SPAM_COMPLAINT", "USER_SUPPRESSED")
-
-
-def group_of(channel: str) -> str:
-    """`email` or `sms`."""
-    return channel.partition(".")[0]
 
 
 class Standing(msgspec.Struct, frozen=True, gc=False):

@@ -13,13 +13,9 @@ from msgspec import Struct, structs
 
 from airflow_provider_klaviyo.emulator.account.account import Account
 from airflow_provider_klaviyo.emulator.account.consent_audit import IncidentKind, Question
-from airflow_provider_klaviyo.emulator.account.consent_store import (
-    LIFTED,
-    MARKETING,
-    Standing,
-    group_of,
-)
+from airflow_provider_klaviyo.emulator.account.consent_store import LIFTED, Standing
 from airflow_provider_klaviyo.emulator.account.profile_store import Profile
+from airflow_provider_klaviyo.emulator.core.channels import MARKETING, group_of
 from airflow_provider_klaviyo.emulator.requests.profile_schema import Change
 from airflow_provider_klaviyo.emulator.requests.subscription_schema import FIELDS, Wish, Wishes
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from airflow_provider_klaviyo.emulator.account.account import Account
 from airflow_provider_klaviyo.emulator.account.consent_audit import IncidentKind
-from airflow_provider_klaviyo.emulator.account.consent_store import MARKETING, ListSuppression, Standing
+from airflow_provider_klaviyo.emulator.account.consent_store import ListSuppression, Standing
 from airflow_provider_klaviyo.emulator.account.subscription_rules import Part, created, identify, parts_of
+from airflow_provider_klaviyo.emulator.core.channels import MARKETING
 from airflow_provider_klaviyo.emulator.requests.subscription_schema import Wish, Wishes
 
 

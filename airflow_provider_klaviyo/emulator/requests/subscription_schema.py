@@ -14,7 +14,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from airflow_provider_klaviyo.emulator.account.consent_store import CHANNELS, Consent, group_of
+from airflow_provider_klaviyo.emulator.core.channels import CHANNELS, Consent, group_of
 from airflow_provider_klaviyo.emulator.core.errors import ApiError, Problem, pointer_to
 from airflow_provider_klaviyo.emulator.core.settings import Settings
 from airflow_provider_klaviyo.emulator.requests import documents, identifiers

@@ -6,16 +6,11 @@ from typing import Any, Literal
 
 from airflow_provider_klaviyo.emulator.account.account import Account
 from airflow_provider_klaviyo.emulator.account.consent_audit import Incident, IncidentKind
-from airflow_provider_klaviyo.emulator.account.consent_store import (
-    CHANNELS,
-    MARKETING,
-    REASONS,
-    ListSuppression,
-    Standing,
-)
+from airflow_provider_klaviyo.emulator.account.consent_store import REASONS, ListSuppression, Standing
 from airflow_provider_klaviyo.emulator.account.profile_store import Profile
 from airflow_provider_klaviyo.emulator.account.subscription_rules import confirm
 from airflow_provider_klaviyo.emulator.api.subscription_resources import consent_of, subscriptions
+from airflow_provider_klaviyo.emulator.core.channels import CHANNELS, MARKETING
 
 _ALL_CHANNELS = tuple(channel for channels in CHANNELS.values() for channel in channels)
 
