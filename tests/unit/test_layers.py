@@ -6,6 +6,8 @@ import ast
 import json
 import subprocess
 import sys
+from collections.abc import Collection, Iterable, Mapping
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -15,37 +17,171 @@ import airflow_provider_klaviyo
 PACKAGE = Path(airflow_provider_klaviyo.__file__).parent
 NAME = "airflow_provider_klaviyo"
 
-# A layer may import itself and what stands here.
-ALLOWED = {
-    "client": {"exceptions", "identity", "__init__"},
-    "records": {"exceptions", "identity"},
-    "sync": {"exceptions", "identity", "client", "records", "state"},
-    "state": {"exceptions", "identity", "records"},
-    "emulator": {"__init__"},
+LEAVES = {"__version__", "exceptions", "identity"}
+"""What everybody may import."""
+
+MAY_IMPORT: dict[str, set[str]] = {
+    # The middle: plain Python, which tests and programs use without Airflow.
+    "client": set(),
+    "records": set(),
+    "records.values": set(),
+    "records.contacts": {"records.values"},
+    "records.profiles": {"records", "records.values", "records.contacts"},
+    "records.events": {"records", "records.values", "records.profiles"},
+    "records.lists": {"records", "records.profiles"},
+    "records.subscriptions": {"records", "records.values", "records.contacts", "records.profiles"},
+    "state": {"records.values", "state.entries"},
+    "state.entries": {"state"},
+    "sync": {"client", "records", "records.values", "state", "sync.delivery", "sync.scratch", "sync.source"},
+    "sync.source": {"sync.source.drivers"},
+    "sync.source.drivers": {"records.values", "sync.source"},
+    "sync.scratch": set(),
+    "sync.delivery": {"client", "records", "RECORDS", "state", "sync", "sync.scratch"},
+    "sync.in_flight": {"client", "state", "sync"},
+    "sync.profiles": {"client", "records", "records.profiles", "SHARED"},
+    "sync.events": {"client", "records", "records.events", "SHARED"},
+    "sync.lists": {"client", "records", "records.contacts", "records.lists", "records.profiles", "SHARED"},
+    "sync.subscriptions": {"client", "records", "records.subscriptions", "records.values", "SHARED"},
+    # The rim: Airflow's names for it.
+    "_compat": set(),
+    "__main__": {"cli"},
+    "cli": {"client", "records.contacts", "state", "storage", "sync"},
+    "connection": {"client"},
+    "failures": {"_compat"},
+    "get_provider_info": {"connection"},
+    "hooks": {"client", "connection"},
+    "links": set(),
+    "operators": {
+        *("_compat", "failures", "hooks", "links", "parameters", "storage", "triggers"),
+        *("client", "RECORDS", "state", "sync", "SYNC_TYPES"),
+    },
+    "parameters": {"records.events", "records.values", "sync.source"},
+    "sensors": {"_compat", "client", "failures", "hooks", "parameters", "triggers"},
+    "storage": {"_compat"},
+    "triggers": {"client", "hooks"},
+    # The emulator shares nothing with the package, so that it cannot share a mistake with it.
+    "emulator": {"emulator.account", "emulator.core", "emulator.server"},
+    "emulator.core": set(),
+    "emulator.requests": {"emulator.core"},
+    "emulator.account": {"emulator.core", "emulator.requests"},
+    "emulator.api": {"emulator.core", "emulator.requests", "emulator.account"},
+    "emulator.server": {"emulator.core", "emulator.requests", "emulator.account", "emulator.api"},
+    "demo": {"emulator.core", "hooks"},
+}
+"""Every room of the package, and what it may import beside itself and the leaves. Types count, and late imports."""
+
+SEVERAL = {
+    "RECORDS": {"records.profiles", "records.events", "records.lists", "records.subscriptions"},
+    "SHARED": {"state", "sync", "sync.delivery", "sync.in_flight", "sync.scratch"},
+    "SYNC_TYPES": {"sync.profiles", "sync.events", "sync.lists", "sync.subscriptions"},
 }
 
+WITHOUT_AIRFLOW = ("client", "emulator", "exceptions", "identity", "parameters", "records", "state", "sync")
 
-def imported(file: Path) -> set[str]:
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
-            if node.module == NAME:
-                names.update(f"{NAME}.{alias.name}" for alias in node.names)
+
+def modules() -> dict[str, ast.Module]:
+    """Every module by its name below the package; that of a folder is its own."""
+    names = {}
+    for file in PACKAGE.rglob("*.py"):
+        *folders, name = file.relative_to(PACKAGE).with_suffix("").parts
+        names[".".join(folders if name == "__init__" else (*folders, name))] = ast.parse(file.read_text())
     return names
 
 
-@pytest.mark.parametrize("layer", sorted(ALLOWED))
-def test_the_middle_never_imports_airflow_and_nothing_points_back(layer: str) -> None:
-    for file in (PACKAGE / layer).rglob("*.py"):
-        for name in imported(file):
-            assert name.partition(".")[0] != "airflow", f"{file} imports {name}"
-            if name.startswith(f"{NAME}."):
-                part = name.split(".")[1]
-                part = "__init__" if part == "__version__" else part
-                assert part == layer or part in ALLOWED[layer], f"{file} imports {name}"
+def imports(module: ast.Module, known: Iterable[str]) -> set[str]:
+    """The modules that one imports, wherever it does: the package's by their names below it, others as they are."""
+    found: set[str] = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}".removeprefix(f"{NAME}.")
+                found.add(full if full in known else (node.module or "").removeprefix(f"{NAME}."))
+                if (node.module, alias.name) == (NAME, "__version__"):
+                    found.add("__version__")
+    return found - {NAME}
+
+
+def room(module: str, known: Collection[str]) -> str:
+    """The folder of a module; one that is in none is a room by itself."""
+    is_folder = any(each.startswith(f"{module}.") for each in known)
+    return module if is_folder or "." not in module else module.rpartition(".")[0]
+
+
+def trespasses(graph: Mapping[str, Collection[str]]) -> set[tuple[str, str]]:
+    """Modules with what they import and may not."""
+    found = set()
+    for module, imported in graph.items():
+        own = room(module, graph)
+        allowed = MAY_IMPORT.get(own, set())
+        allowed = allowed.union(*(SEVERAL[each] for each in allowed & SEVERAL.keys())) | LEAVES | {own}
+        for other in imported:
+            is_ours = other in graph or other == "__version__"
+            if is_ours and room(other, graph) not in allowed:
+                found.add((module, other))
+    return found
+
+
+def circle(graph: Mapping[str, Collection[str]]) -> list[str]:
+    """Modules each of which imports the next, the last one the first; none if there is no such circle."""
+    try:
+        TopologicalSorter(
+            {name: set(others) & graph.keys() - {name} for name, others in graph.items()}
+        ).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    parsed = modules()
+    return {name: imports(module, parsed) for name, module in parsed.items() if name}
+
+
+def test_every_room_is_on_the_plan(graph: Mapping[str, set[str]]) -> None:
+    assert {room(module, graph) for module in graph} - LEAVES == MAY_IMPORT.keys()
+
+
+def test_nobody_imports_across_a_wall(graph: Mapping[str, set[str]]) -> None:
+    assert trespasses(graph) == set()
+
+
+def test_nothing_points_back(graph: Mapping[str, set[str]]) -> None:
+    assert circle(graph) == []
+
+
+@pytest.mark.parametrize("layer", WITHOUT_AIRFLOW)
+def test_the_middle_never_imports_airflow(layer: str, graph: Mapping[str, set[str]]) -> None:
+    inside = {module: others for module, others in graph.items() if f"{module}.".startswith(f"{layer}.")}
+    assert inside
+    for module, others in inside.items():
+        assert not any(f"{other}.".startswith("airflow.") for other in others), module
+
+
+@pytest.mark.parametrize(
+    ("module", "imported"),
+    [
+        ("sync.profiles.sync_type", "sync.events.delivery"),  # a sync type another
+        ("records.lists.member", "records.subscriptions.mapper"),
+        ("client.lists", "sync.engine"),  # a layer one above it
+        ("sync.run", "operators.base"),  # the middle the rim
+        ("sync.delivery.pool", "sync.lists.adds"),  # what all share one that shares it
+        ("cli.state", "operators.base"),
+        ("sensors.jobs", "operators.base"),
+        ("emulator.core.settings", "client.endpoints"),  # the emulator the package
+        ("client.klaviyo", "emulator"),
+    ],
+)
+def test_a_wall_is_seen(module: str, imported: str, graph: Mapping[str, set[str]]) -> None:
+    assert imported in graph
+    assert trespasses({**graph, module: graph[module] | {imported}}) == {(module, imported)}
+
+
+def test_a_circle_is_seen(graph: Mapping[str, set[str]]) -> None:
+    back = {**graph, "sync.contracts": graph["sync.contracts"] | {"sync.engine"}}
+    assert {"sync.contracts", "sync.engine"} <= set(circle(back))
 
 
 HEAVY = ("requests", "phonenumbers", "email_validator", "tenacity", "airflow_provider_klaviyo.client.klaviyo")
