@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -80,6 +80,24 @@ class Record(msgspec.Struct, gc=False):
         self.body = without(self.body, fields)
         if self.meaning:
             self.meaning = without(self.meaning, fields)
+
+
+R = TypeVar("R", bound=Record)
+"""The kind of records that a sync is about."""
+
+
+def all_of(kind: type[R], records: Iterable[Record]) -> list[R]:
+    """Records of a sync, which are all of this kind.
+
+    :raises TypeError: when one is not: if it were left out, its row would have no verdict.
+    """
+    found: list[R] = []
+    for record in records:
+        if not isinstance(record, kind):
+            msg = f"A {type(record).__name__} came where each record is a {kind.__name__}."
+            raise TypeError(msg)
+        found.append(record)
+    return found
 
 
 class Flawed(NamedTuple):

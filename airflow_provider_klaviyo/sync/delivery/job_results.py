@@ -47,7 +47,7 @@ def verdicts_of(
     records: Sequence[Record],
     errors: Iterable[RecordError],
     place_of: PlaceOf,
-    mend: Mend = lambda record, objections: None,  # noqa: ARG005 - as the type says
+    mend: Mend[Record] = lambda record, objections: None,  # noqa: ARG005 - as the type says
 ) -> JobVerdict:
     """Who was taken and who was not.
 
@@ -86,7 +86,7 @@ def read_verdicts(
     size: int,
     load: Load,
     place_of: Callable[[], PlaceOf],
-    mend: Mend = lambda record, objections: None,  # noqa: ARG005 - as the type says
+    mend: Mend[Record] = lambda record, objections: None,  # noqa: ARG005 - as the type says
 ) -> JobVerdict:
     """The verdicts of a job of so many records. The errors of a complete one are read whatever it counts.
 

@@ -37,7 +37,7 @@ class _OpenJob:
     started: float
 
 
-class JobDelivery(MendingDelivery):
+class JobDelivery(MendingDelivery[Record]):
     """Brings records into Klaviyo by jobs of one kind, which settle later than they are answered.
 
     :param kind: what jobs these are.

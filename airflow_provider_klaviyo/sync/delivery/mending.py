@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.records.record import Problem, R, Record
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.pointers import FieldPath
 from airflow_provider_klaviyo.sync.delivery.pool import Doubt, PooledDelivery
@@ -13,7 +13,7 @@ from airflow_provider_klaviyo.sync.delivery.refusals import Objection
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 
 
-class MendingDelivery(PooledDelivery):
+class MendingDelivery(PooledDelivery[R]):
     """Sends records without fields that Klaviyo refuses, and tells of them when it has taken the rest.
 
     A field that comes again is no longer there, so that mending a record comes to an end. What the state is told stays
@@ -36,11 +36,11 @@ class MendingDelivery(PooledDelivery):
         self._drops_invalid = drops_invalid
         self._remarks: dict[int, tuple[Problem, ...]] = {}
 
-    def _leave_out(self, record: Record, paths: Sequence[FieldPath]) -> bool:
+    def _leave_out(self, record: R, paths: Sequence[FieldPath]) -> bool:
         """Take fields from a record; False, and nothing is taken, where it has not all of them or needs one."""
         raise NotImplementedError
 
-    def _mend(self, record: Record, objections: Sequence[Objection]) -> Record | None:
+    def _mend(self, record: R, objections: Sequence[Objection]) -> R | None:
         """What is left of a record without what Klaviyo refuses; None where it cannot go without that."""
         paths = [objection.path for objection in objections]
         if not self._drops_invalid or not self._leave_out(record, paths):
@@ -60,7 +60,7 @@ class MendingDelivery(PooledDelivery):
             if record.number in self._remarks
         ]
 
-    def _tell_refused(self, record: Record, problem: Problem, doubt: Doubt) -> None:
+    def _tell_refused(self, record: R, problem: Problem, doubt: Doubt) -> None:
         problems = (*self._remarks.pop(record.number, ()), problem)
         verdict = Verdict(record.number, record.row, Outcome.REJECTED, problems)
         self._tell(Settled(verdicts=[verdict]), [record], doubt)

@@ -11,16 +11,14 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Generic
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.records.record import Problem, R, Record
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
 from airflow_provider_klaviyo.sync.delivery.refusals import Refuse
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict, all_pending
-
-R = TypeVar("R", bound=Record)
 
 IN_FLIGHT = 4
 """Requests at once: a full body takes longer to send than the 0.4 s between two that Klaviyo allows."""
@@ -40,7 +38,7 @@ class Doubt:
             self.records.pop(record.number, None)
 
 
-class PooledDelivery(NoJobs):
+class PooledDelivery(NoJobs, Generic[R]):
     """Hands batches to Klaviyo from a few threads and tells what became of each record.
 
     :param state: is told before each request, after its answer, and of every verdict.
@@ -56,7 +54,7 @@ class PooledDelivery(NoJobs):
         self._handed_over: set[int] = set()
         self._was_answered = False
 
-    def send(self, batch: Sequence[Record]) -> None:
+    def send(self, batch: Sequence[R]) -> None:
         """Hand over a batch; blocks while enough requests are in flight.
 
         :raises KlaviyoError: when an earlier batch met an error that ends the run; this batch is then in doubt too.
@@ -100,11 +98,11 @@ class PooledDelivery(NoJobs):
 
     # --- for subclasses ---------------------------------------------------------------------------------------
 
-    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
+    def _deliver(self, batch: Sequence[R], doubt: Doubt) -> None:
         """Bring a batch to Klaviyo; runs in one of the threads."""
         raise NotImplementedError
 
-    def _tell_refused(self, record: Record, problem: Problem, doubt: Doubt) -> None:
+    def _tell_refused(self, record: R, problem: Problem, doubt: Doubt) -> None:
         verdict = Verdict(record.number, record.row, Outcome.REJECTED, (problem,))
         self._tell(Settled(verdicts=[verdict]), [record], doubt)
 
@@ -128,11 +126,11 @@ class PooledDelivery(NoJobs):
             self._was_answered = True
 
     @contextmanager
-    def _refusals_noted(self, doubt: Doubt) -> Iterator[Refuse]:
+    def _refusals_noted(self, doubt: Doubt) -> Iterator[Refuse[R]]:
         """Collects whom Klaviyo refuses, for the state."""
-        refused: list[Record] = []
+        refused: list[R] = []
 
-        def refuse(record: Record, problem: Problem) -> None:
+        def refuse(record: R, problem: Problem) -> None:
             refused.append(record)
             self._tell_refused(record, problem, doubt)
 
@@ -142,7 +140,7 @@ class PooledDelivery(NoJobs):
             if refused:
                 self._state.refuse(refused)
 
-    def _deliver_batch(self, batch: Sequence[Record], doubt: Doubt) -> None:
+    def _deliver_batch(self, batch: Sequence[R], doubt: Doubt) -> None:
         self._deliver(batch, doubt)
         self._doubts.pop(id(doubt), None)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Generic, NamedTuple
 
 from airflow_provider_klaviyo.exceptions import ApiError, KlaviyoRequestError
-from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.records.record import Problem, R
 from airflow_provider_klaviyo.sync.delivery.pointers import FieldPath, field_name, is_elsewhere, pointed_at
 
-Post = Callable[[Sequence[Record]], object]
+Post = Callable[[Sequence[R]], object]
 """Sends some records in one request; returns False when none of them was to be sent after all."""
 
-Refuse = Callable[[Record, Problem], None]
-Suspect = tuple[Record, KlaviyoRequestError]
+Refuse = Callable[[R, Problem], None]
+Suspect = tuple[R, KlaviyoRequestError]
 
 
 class Located(NamedTuple):
@@ -25,7 +25,7 @@ class Located(NamedTuple):
     path: FieldPath
 
 
-Locate = Callable[[Sequence[Record], str], Located]
+Locate = Callable[[Sequence[R], str], Located]
 """From the records of a request and a pointer into it to what it means."""
 
 
@@ -36,7 +36,7 @@ class Objection(NamedTuple):
     problem: Problem
 
 
-Mend = Callable[[Record, Sequence[Objection]], Record | None]
+Mend = Callable[[R, Sequence[Objection]], R | None]
 """What is left of a record without the fields that Klaviyo refused; None where the record is rejected for them."""
 
 ABOUT_RECORDS = (400, 409, 413, 422)
@@ -52,20 +52,20 @@ _MOST_REFUSALS = 200
 _MOST_REFUSALS_PER_RECORD = 0.5
 
 
-class Refused(Exception):
+class Refused(Exception, Generic[R]):
     """Klaviyo refused a request that held other records than those to be posted: these are they.
 
     ``parts`` are others that are still to be posted.
     """
 
-    def __init__(self, records: Sequence[Record], error: KlaviyoRequestError) -> None:
+    def __init__(self, records: Sequence[R], error: KlaviyoRequestError) -> None:
         super().__init__(str(error))
         self.records = records
         self.error = error
-        self.parts: Sequence[Sequence[Record]] = ()
+        self.parts: Sequence[Sequence[R]] = ()
 
 
-class Instead(Exception):
+class Instead(Exception, Generic[R]):
     """Of the records to be posted only these parts are left to be, for a reason that is no record's fault.
 
     That is not counted as a refusal: each has to bring the end nearer.
@@ -73,13 +73,13 @@ class Instead(Exception):
     :param was_taken: whether Klaviyo is known to have taken records of this run.
     """
 
-    def __init__(self, parts: Sequence[Sequence[Record]], *, was_taken: bool = False) -> None:
+    def __init__(self, parts: Sequence[Sequence[R]], *, was_taken: bool = False) -> None:
         super().__init__(f"{len(parts)} parts")
         self.parts = parts
         self.was_taken = was_taken
 
 
-class RefusalHandler:
+class RefusalHandler(Generic[R]):
     """Sends the records of a batch past their bad neighbours; shared by all batches of a run.
 
     Records that Klaviyo points at are mended or dropped, and the rest is sent again; without a pointer to a record the
@@ -99,11 +99,11 @@ class RefusalHandler:
     def __init__(
         self,
         records: str,
-        locate: Locate | None = None,
+        locate: Locate[R] | None = None,
         *,
         name: Callable[[FieldPath], str] = field_name,
         about_records: Sequence[int] = ABOUT_RECORDS,
-        mend: Mend = lambda record, objections: None,  # noqa: ARG005 - as the type says
+        mend: Mend[R] = lambda record, objections: None,  # noqa: ARG005 - as the type says
         has_history: Callable[[], bool] = lambda: False,
     ) -> None:
         prefix = records.strip("/").split("/")
@@ -117,7 +117,7 @@ class RefusalHandler:
         self._undecided = 0
         self._change = threading.Condition()
 
-    def deliver(self, batch: Sequence[Record], post: Post, refuse: Refuse) -> None:
+    def deliver(self, batch: Sequence[R], post: Post[R], refuse: Refuse[R]) -> None:
         """Post every record of the batch that Klaviyo takes, and name the others to ``refuse``.
 
         :param post: may raise ``Refused`` or ``Instead``.
@@ -125,12 +125,12 @@ class RefusalHandler:
         """
         self._deliver([batch], post, refuse)
 
-    def deliver_each(self, records: Sequence[Record], post: Post, refuse: Refuse) -> None:
+    def deliver_each(self, records: Sequence[R], post: Post[R], refuse: Refuse[R]) -> None:
         """The same for records of which each takes a request of its own."""
         self._deliver([[record] for record in reversed(records)], post, refuse)
 
-    def _deliver(self, waiting: list[Sequence[Record]], post: Post, refuse: Refuse) -> None:
-        suspects: list[Suspect] = []
+    def _deliver(self, waiting: list[Sequence[R]], post: Post[R], refuse: Refuse[R]) -> None:
+        suspects: list[Suspect[R]] = []
         left = max(_MOST_REFUSALS, int(sum(map(len, waiting)) * _MOST_REFUSALS_PER_RECORD))
         probed: int | None = None
         with self._counted():
@@ -150,7 +150,7 @@ class RefusalHandler:
                     raise suspects[0][1] from None
             self._blame(suspects, refuse)
 
-    def _post_next(self, waiting: list[Sequence[Record]], post: Post) -> Refused | None:
+    def _post_next(self, waiting: list[Sequence[R]], post: Post[R]) -> Refused[R] | None:
         """Post the last part that waits; what Klaviyo has against it, if anything."""
         part = waiting.pop()
         try:
@@ -185,8 +185,8 @@ class RefusalHandler:
                 self._change.notify_all()
 
     def _without_culprits(
-        self, part: Sequence[Record], error: KlaviyoRequestError, suspects: list[Suspect], refuse: Refuse
-    ) -> list[Sequence[Record]]:
+        self, part: Sequence[R], error: KlaviyoRequestError, suspects: list[Suspect[R]], refuse: Refuse[R]
+    ) -> list[Sequence[R]]:
         """What is to be sent instead of a refused part."""
         named = self._named(error.errors, part)
         if named:
@@ -205,7 +205,7 @@ class RefusalHandler:
         half = len(part) // 2
         return [part[half:], part[:half]]
 
-    def _named(self, errors: Sequence[ApiError], part: Sequence[Record]) -> dict[int, list[Objection]]:
+    def _named(self, errors: Sequence[ApiError], part: Sequence[R]) -> dict[int, list[Objection]]:
         """The records that the errors point at, with what is wrong with each."""
         named: dict[int, list[Objection]] = {}
         for error in errors:
@@ -217,11 +217,11 @@ class RefusalHandler:
                 named.setdefault(place, []).append(Objection(path, problem))
         return named
 
-    def _may_be_shared(self, suspects: Sequence[Suspect]) -> bool:
+    def _may_be_shared(self, suspects: Sequence[Suspect[R]]) -> bool:
         alike = len(suspects) >= _ENOUGH_SINGLES and len(set(_words(suspects))) == 1
         return alike and not self._was_taken and suspects[0][1].status != _SIZE
 
-    def _give_up(self, error: KlaviyoRequestError, suspects: Sequence[Suspect], refuse: Refuse) -> None:
+    def _give_up(self, error: KlaviyoRequestError, suspects: Sequence[Suspect[R]], refuse: Refuse[R]) -> None:
         if self._was_taken:
             for suspect in suspects:
                 _accuse(suspect, self._name(()), refuse)
@@ -230,7 +230,7 @@ class RefusalHandler:
         )
         raise error
 
-    def _blame(self, suspects: Sequence[Suspect], refuse: Refuse) -> None:
+    def _blame(self, suspects: Sequence[Suspect[R]], refuse: Refuse[R]) -> None:
         """Accuse those who were refused alone, once it is known that Klaviyo takes others."""
         if not suspects:
             return
@@ -253,12 +253,12 @@ class RefusalHandler:
                 self._undecided -= 1
 
 
-def _element(part: Sequence[Record], pointer: str, prefix: Sequence[str]) -> Located:
+def _element(part: Sequence[R], pointer: str, prefix: Sequence[str]) -> Located:
     place, path = pointed_at(pointer, prefix)
     return Located([] if place is None or place >= len(part) else [place], path)
 
 
-def _far_apart(waiting: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
+def _far_apart(waiting: Sequence[Sequence[R]]) -> list[Sequence[R]]:
     """What waits, with single records from its end and its middle to be tried next.
 
     Bad records often stand together, as under ORDER BY; what all share shows at the other end.
@@ -270,7 +270,7 @@ def _far_apart(waiting: Sequence[Sequence[Record]]) -> list[Sequence[Record]]:
     return [rest[middle + 1 : -1], rest[:middle], [rest[middle]], [rest[-1]]]
 
 
-def _accuse(suspect: Suspect, field: str, refuse: Refuse) -> None:
+def _accuse(suspect: Suspect[R], field: str, refuse: Refuse[R]) -> None:
     record, _ = suspect
     refuse(record, Problem(field, f"Klaviyo refused it: {_words([suspect])[0]}"))
 
@@ -284,5 +284,5 @@ def joined(objections: Sequence[Objection]) -> Problem:
     return Problem(fields, "; ".join(f"{problem.field}: {problem.reason}" for problem in problems))
 
 
-def _words(suspects: Sequence[Suspect]) -> list[str]:
+def _words(suspects: Sequence[Suspect[R]]) -> list[str]:
     return ["; ".join(entry.words for entry in error.errors) or str(error) for _, error in suspects]

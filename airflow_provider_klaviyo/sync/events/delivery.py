@@ -15,7 +15,7 @@ from airflow_provider_klaviyo.exceptions import ApiError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.events.bodies import EventRecord, group_body
 from airflow_provider_klaviyo.records.events.mapper import NEVER_DROPPED
 from airflow_provider_klaviyo.records.events.mapping import EVENT_FIELDS
-from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.records.record import Problem, Record, all_of
 from airflow_provider_klaviyo.records.resources import field_at
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.mending import MendingDelivery
@@ -46,7 +46,7 @@ _ALREADY_RECORDED = (
 )
 
 
-class EventDelivery(MendingDelivery):
+class EventDelivery(MendingDelivery[EventRecord]):
     """Brings events into Klaviyo; the answer to a request is the verdict on its events.
 
     Klaviyo may refuse a whole request because it knows an id in it. Since no request of ours holds an id twice, it
@@ -85,12 +85,19 @@ class EventDelivery(MendingDelivery):
         """How many events were taken that may start flows, and how many that may not."""
         return self._kinds[False], self._kinds[True]
 
-    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
+    def send(self, batch: Sequence[Record]) -> None:
+        """Hand over a batch of events; blocks while enough requests are in flight.
+
+        :raises KlaviyoError: when an earlier batch met an error that ends the run; this batch is then in doubt too.
+        """
+        super().send(all_of(EventRecord, batch))
+
+    def _deliver(self, batch: Sequence[EventRecord], doubt: Doubt) -> None:
         for record in batch:
             self._doubt_of[record.number] = doubt
         with self._refusals_noted(doubt) as refuse:
-            for part in _apart(_events(batch)):
-                self._refusals.deliver(part, lambda part: self._post(_events(part), doubt), refuse)
+            for part in _apart(batch):
+                self._refusals.deliver(part, lambda part: self._post(part, doubt), refuse)
         for record in batch:
             del self._doubt_of[record.number]
 
@@ -115,9 +122,8 @@ class EventDelivery(MendingDelivery):
             self._kinds.update(event.is_backfill for event in part)
         self._tell(Settled(accepted=len(part), verdicts=self._warnings(part)), part, doubt)
 
-    def _leave_out(self, record: Record, paths: Sequence[FieldPath]) -> bool:
+    def _leave_out(self, event: EventRecord, paths: Sequence[FieldPath]) -> bool:
         """Take fields from an event or its person, as long as it is the same event of the same person."""
-        (event,) = _events([record])
         found = [_field_at(event, path) for path in paths]
         of_person = {field for whose, field in found if whose == _PERSON}
         of_event = {field for whose, field in found if whose != _PERSON}
@@ -174,7 +180,7 @@ class EventDelivery(MendingDelivery):
 
 def events_body(events: Sequence[Record]) -> bytes:
     """The bulk request of some events, those of one person together."""
-    records = _events(events)
+    records = all_of(EventRecord, events)
     groups = (
         group_body(records[places[0]].profile, [records[place] for place in places])
         for places in _groups(records)
@@ -186,10 +192,6 @@ def events_body(events: Sequence[Record]) -> bytes:
             b"]}}}}",
         )
     )
-
-
-def _events(records: Sequence[Record]) -> list[EventRecord]:
-    return [record for record in records if isinstance(record, EventRecord)]
 
 
 def _groups(events: Sequence[EventRecord]) -> list[list[int]]:
@@ -213,9 +215,9 @@ def _apart(events: Sequence[EventRecord]) -> list[list[EventRecord]]:
     return parts
 
 
-def _located(part: Sequence[Record], pointer: str) -> Located:
+def _located(part: Sequence[EventRecord], pointer: str) -> Located:
     """The events that a pointer means, and the field."""
-    return _meant(_groups(_events(part)), pointer)
+    return _meant(_groups(part), pointer)
 
 
 def _meant(groups: Sequence[Sequence[int]], pointer: str) -> Located:
@@ -258,7 +260,7 @@ def _field_at(event: EventRecord, path: FieldPath) -> tuple[str, str]:
     return _PERSON, field_at(event.profile, path)
 
 
-def _halves(events: Sequence[Record]) -> list[Sequence[Record]]:
+def _halves(events: Sequence[EventRecord]) -> list[Sequence[EventRecord]]:
     half = len(events) // 2
     return [events[half:], events[:half]]
 

@@ -56,7 +56,7 @@ class ListAddDelivery(ImportJobDelivery):
         )
         self._in_flight = in_flight
         self._tracked = context.ledger.people if context.ledger and tracks else None
-        self._by_id = RefusalHandler(
+        self._by_id: RefusalHandler[Record] = RefusalHandler(
             ADD_TO_LIST.records, about_records=ABOUT_MEMBERS, has_history=self._state.has_history
         )
 

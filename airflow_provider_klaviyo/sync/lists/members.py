@@ -97,7 +97,9 @@ class MemberFinder:
         self._list_id = list_id
         # A refusal points at the filter and at no value of it, so there is no array to find one in; and one bad value
         # may be blamed though no other is taken.
-        self._refusals = RefusalHandler("", about_records=_ABOUT_VALUES, has_history=lambda: True)
+        self._refusals: RefusalHandler[Record] = RefusalHandler(
+            "", about_records=_ABOUT_VALUES, has_history=lambda: True
+        )
 
     def find(self, field: str, records: Sequence[Record]) -> Looked:
         """Who of the records is on the list; not those who are found as several people, or are to stay.

@@ -28,7 +28,7 @@ Remove = Callable[[Sequence[str]], Mapping[str, str]]
 """Takes the profiles of these ids off the list, but for those that it gives back, with why they are left for later."""
 
 
-class RemovalDelivery(PooledDelivery):
+class RemovalDelivery(PooledDelivery[Record]):
     """Takes people off a list; who is not on it is skipped.
 
     ``removed`` is how many profiles were taken off: two rows may name one. ``left_for_later`` counts people who stay
@@ -54,7 +54,7 @@ class RemovalDelivery(PooledDelivery):
         self._find_again = find_again or find
         self._remove = remove
         self._lock = threading.Lock()
-        self._refusals = RefusalHandler(
+        self._refusals: RefusalHandler[Record] = RefusalHandler(
             REMOVE_FROM_LIST.records, about_records=ABOUT_MEMBERS, has_history=state.has_history
         )
 
@@ -69,7 +69,9 @@ class RemovalDelivery(PooledDelivery):
             ticket, pending=[place for place, record in enumerate(batch) if record.number not in members.ids]
         )
 
-    def _looked_up(self, batch: Sequence[Record], doubt: Doubt, refuse: Refuse) -> dict[int, Sequence[str]]:
+    def _looked_up(
+        self, batch: Sequence[Record], doubt: Doubt, refuse: Refuse[Record]
+    ) -> dict[int, Sequence[str]]:
         """The ids of those who are on the list; all others get their verdict."""
         looked = self._find(batch)
         self._skip(looked.absent(batch), NOT_ON_LIST, doubt)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from airflow_provider_klaviyo.identity import Identity
-from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
+from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row, all_of
 from airflow_provider_klaviyo.records.subscriptions.consent_word import Word, spoken_of
 from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionMapper
 from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
@@ -99,7 +99,7 @@ class Objections:
 
     def judge(self, records: Sequence[Record]) -> Mapped:
         """The records without the channels that a row says no to."""
-        people = [record for record in records if isinstance(record, SubscriptionRecord)]
+        people = all_of(SubscriptionRecord, records)
         keys = {
             (record.number, channel): _keys(channel, spoken_of(record.names))
             for record in people
@@ -137,8 +137,7 @@ class FirstWords:
                 for key in each.own:
                     found.setdefault(key, word)
         self._notes.note(found)
-        records = [record for record in mapped.records if isinstance(record, SubscriptionRecord)]
-        left = without(records, against)
+        left = without(all_of(SubscriptionRecord, mapped.records), against)
         return mapped._replace(records=left.records, skipped=[*mapped.skipped, *left.skipped])
 
     def close(self) -> None:

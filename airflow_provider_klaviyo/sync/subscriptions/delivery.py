@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, replace
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.filters import MOST_VALUES
@@ -18,7 +18,7 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoRequestError,
     KlaviyoRetryableError,
 )
-from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.records.record import Problem, Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import BORN, SubscriptionRecord
 from airflow_provider_klaviyo.sync.delivery.pool import Doubt, PooledDelivery, in_parts
@@ -64,7 +64,7 @@ class Parts:
     drops_invalid: bool
 
 
-class ConsentDelivery(PooledDelivery):
+class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
     """Sends people past a check, in batches; subclasses say what the check is."""
 
     one_look: AbstractContextManager[object] = nullcontext()
@@ -93,10 +93,10 @@ class ConsentDelivery(PooledDelivery):
 
         Two people of a query may share a number: nobody gets two messages for that.
         """
-        people = cast("Sequence[SubscriptionRecord]", batch)
+        people = all_of(SubscriptionRecord, batch)
         repeated = self._repeated(people)
         if not repeated:
-            super().send(batch)
+            super().send(people)
             return
         self._handed_over.add(batch[0].number)
         if kept := [each for record in people if (each := self._without_repeated(record, repeated))]:
@@ -132,10 +132,9 @@ class ConsentDelivery(PooledDelivery):
         began = self._client.clock.monotonic()
         return Checked(self._check(people, doubt), (), began)
 
-    def _mend(self, record: Record, objections: Sequence[Objection]) -> Record | None:
+    def _mend(self, record: SubscriptionRecord, objections: Sequence[Objection]) -> SubscriptionRecord | None:
         """What is left of a person without what Klaviyo refuses; None where that is nothing."""
-        problems = [objection.problem for objection in objections]
-        return self._without_channels(cast("SubscriptionRecord", record), problems)
+        return self._without_channels(record, [objection.problem for objection in objections])
 
     def _announced(
         self,
@@ -186,8 +185,8 @@ class ConsentDelivery(PooledDelivery):
         told = [row for record in people for row in self._told(record, Outcome.ACCEPTED)]
         self._tell(_settled(told), people, doubt)
 
-    def _tell_refused(self, record: Record, problem: Problem, doubt: Doubt) -> None:
-        self._verdict(cast("SubscriptionRecord", record), Outcome.REJECTED, [problem], doubt)
+    def _tell_refused(self, record: SubscriptionRecord, problem: Problem, doubt: Doubt) -> None:
+        self._verdict(record, Outcome.REJECTED, [problem], doubt)
 
     def _told(
         self, record: SubscriptionRecord, outcome: Outcome, problems: tuple[Problem, ...] = ()
@@ -211,13 +210,9 @@ class ConsentDelivery(PooledDelivery):
 
     # --- the way of a batch -----------------------------------------------------------------------------------
 
-    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
+    def _deliver(self, batch: Sequence[SubscriptionRecord], doubt: Doubt) -> None:
         with self._refusals_noted(doubt) as refuse:
-            self._refusals.deliver(
-                batch,
-                post=lambda part: self._send(cast("Sequence[SubscriptionRecord]", part), doubt),
-                refuse=refuse,
-            )
+            self._refusals.deliver(batch, post=lambda part: self._send(part, doubt), refuse=refuse)
 
     def _send(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> bool:
         """Send those for whom there was time to be checked.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from airflow_provider_klaviyo.records.record import Mapped, Record
+from airflow_provider_klaviyo.records.record import Mapped, Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
 from airflow_provider_klaviyo.sync.scratch.chunk_file import ChunkFile
 from airflow_provider_klaviyo.sync.subscriptions.consent_words import Objections
@@ -20,14 +20,16 @@ class HeldForConsent:
     needs_every_row = True
 
     def __init__(self, folder: Path, objections: Objections) -> None:
-        self._records: ChunkFile[Sequence[Record]] = ChunkFile(folder / "held", list[SubscriptionRecord])
+        self._records: ChunkFile[list[SubscriptionRecord]] = ChunkFile(
+            folder / "held", list[SubscriptionRecord]
+        )
         self._objections = objections
         self._dropped = 0
 
     def keep(self, records: Sequence[Record]) -> None:
         """Write records down; they are kept when this has come to its end."""
         if records:
-            self._records.add(records)
+            self._records.add(all_of(SubscriptionRecord, records))
 
     def complete(self) -> None:
         """Every row was read."""

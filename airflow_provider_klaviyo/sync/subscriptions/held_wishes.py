@@ -10,9 +10,9 @@ import itertools
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, Protocol
 
-from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record
+from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord, body_of
 from airflow_provider_klaviyo.sync.scratch.chunk_file import ChunkFile
 from airflow_provider_klaviyo.sync.scratch.first_notes import FirstNotes, scratch_database
@@ -59,7 +59,7 @@ class HeldWishes:
     def keep(self, records: Sequence[Record]) -> None:
         """Write records down; they are kept when this has come to its end."""
         if records:
-            self._records.add(cast("list[SubscriptionRecord]", list(records)))
+            self._records.add(all_of(SubscriptionRecord, records))
 
     def complete(self) -> None:
         """Every row was read: divide them by whom they are about."""

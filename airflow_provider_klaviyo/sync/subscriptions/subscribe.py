@@ -6,9 +6,8 @@ import logging
 import threading
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import cast
 
-from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.records.record import Problem
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import Address, SubscriptionRecord
 from airflow_provider_klaviyo.sync.delivery.pool import Doubt
@@ -82,12 +81,11 @@ class SubscribeDelivery(ConsentDelivery):
             self._tell(Settled(unchanged=len(done)), done, doubt)
         return free
 
-    def _mend(self, record: Record, objections: Sequence[Objection]) -> Record | None:
+    def _mend(self, record: SubscriptionRecord, objections: Sequence[Objection]) -> SubscriptionRecord | None:
         """Also a person whose moment of consent Klaviyo refuses for one that it knows: they are looked at again."""
-        person = cast("SubscriptionRecord", record)
-        if dispute := Dispute.over(person, joined(objections)):
-            self._disputes[person.number] = dispute
-            return person
+        if dispute := Dispute.over(record, joined(objections)):
+            self._disputes[record.number] = dispute
+            return record
         return super()._mend(record, objections)
 
     def _undisputed(self, record: SubscriptionRecord, doubt: Doubt) -> list[SubscriptionRecord]:

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterator, Sequence
 
 from airflow_provider_klaviyo.exceptions import KlaviyoError
-from airflow_provider_klaviyo.records.record import Problem, Record
+from airflow_provider_klaviyo.records.record import Problem, Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import PROFILE, Address, SubscriptionRecord
 from airflow_provider_klaviyo.state.notes import Who
@@ -235,7 +235,7 @@ class UnsubscribeDelivery(ConsentDelivery):
     def _in_doubt(self) -> list[SubscriptionRecord]:
         with self._lock:
             waiting = list(self._waiting.records.values())
-        return [record for record in waiting if isinstance(record, SubscriptionRecord)]
+        return all_of(SubscriptionRecord, waiting)
 
     def _wait(self, most: int) -> None:
         """Look at the list until at most so many are in doubt; when time is up nobody is any longer."""
