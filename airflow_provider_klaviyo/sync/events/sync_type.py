@@ -11,7 +11,7 @@ from airflow_provider_klaviyo.client.endpoints import CREATE_EVENTS, MAX_REQUEST
 from airflow_provider_klaviyo.records.events.bodies import EventRecord
 from airflow_provider_klaviyo.records.events.mapper import EventMapper, EventOptions
 from airflow_provider_klaviyo.records.mapping import Columns
-from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.records.record import Record, all_of
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.contracts import Description, Session, SyncContext, Target
 from airflow_provider_klaviyo.sync.delivery.preview import PathOf, PreviewDelivery
@@ -29,7 +29,7 @@ class EventPreview(PreviewDelivery):
 
     def send(self, batch: Sequence[Record]) -> None:
         """Count a batch by whether its events would start flows."""
-        backfill = sum(isinstance(event, EventRecord) and event.is_backfill for event in batch)
+        backfill = sum(event.is_backfill for event in all_of(EventRecord, batch))
         self.kinds = (self.kinds[0] + len(batch) - backfill, self.kinds[1] + backfill)
         super().send(batch)
 

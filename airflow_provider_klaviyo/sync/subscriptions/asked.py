@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from airflow_provider_klaviyo.identity import Identity
-from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.records.record import Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import Address, SubscriptionRecord
 from airflow_provider_klaviyo.state.keys import asked_hash, person_hash
@@ -66,7 +66,7 @@ class AskedPeople:
 
     def send(self, records: Sequence[Record]) -> int:
         """Before a request leaves: whom it asks is in doubt from now on. The ticket stands for them."""
-        people = cast("Sequence[SubscriptionRecord]", records)
+        people = all_of(SubscriptionRecord, records)
         if self._remembers:
             return self._ask([address for record in people for address in record.addresses])
         return self._note(_noted([row for _, row in _undivided(people)])) if self._rows_with_request else 0
@@ -110,7 +110,7 @@ class AskedPeople:
 
     def acknowledge(self, records: Sequence[Record]) -> None:
         """What these rows ask for is so in Klaviyo."""
-        people = cast("Sequence[SubscriptionRecord]", records)
+        people = all_of(SubscriptionRecord, records)
         self._acknowledge([*(row for _, row in _undivided(people)), *self._completed(people)])
 
     def _acknowledge(self, rows: Sequence[SubscriptionRecord]) -> None:
