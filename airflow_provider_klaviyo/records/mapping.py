@@ -58,6 +58,7 @@ class Columns:
     def find(self, name: str) -> int:
         """The place of a column.
 
+        :param name: an exact one counts first, then one in other letter case.
         :raises LookupError: with a sentence that says why there is none.
         """
         if name in self._exact:
@@ -85,9 +86,11 @@ def bind(
 ) -> dict[str, int]:
     """The column of each Klaviyo field.
 
+    :param columns: of the query.
     :param mapping: ``{Klaviyo field: column}``; None maps by column name, unknown names to custom properties.
     :param known: the fields of the sync type besides ``properties.<name>``.
     :param permitted: fields that may begin with ``$`` although Klaviyo reserves such names.
+    :returns: the place of the column of each field.
     :raises MappingError: naming every unknown field and column at once.
     """
     bound = _by_name(columns, known) if mapping is None else _explicit(columns, mapping, known)
@@ -104,6 +107,7 @@ def bind(
 def refuse_nameless(columns: Columns) -> None:
     """For mappings by name, where a name that the database made up would become a property's.
 
+    :param columns: of the query.
     :raises MappingError: for such a column.
     """
     for place, name in enumerate(columns.names, 1):
@@ -120,7 +124,11 @@ def bind_only(
 ) -> dict[str, int]:
     """The column of each field, for a sync type without custom fields: it leaves other columns alone.
 
+    :param columns: of the query.
+    :param mapping: ``{Klaviyo field: column}``; None finds fields by the columns' names.
+    :param known: the fields of the sync type.
     :param elsewhere: what to say to somebody who maps another field.
+    :returns: the place of the column of each field.
     :raises MappingError: naming every field that is none of this sync type, and every unknown column.
     """
     if mapping is None:
@@ -133,7 +141,13 @@ def bind_only(
 
 
 def find_known(columns: Columns, known: Collection[str]) -> dict[str, int]:
-    """The column of each field that one is named after; other columns are left alone."""
+    """The column of each field that one is named after; other columns are left alone.
+
+    :param columns: of the query.
+    :param known: the fields of the sync type.
+    :returns: the place of the column of each field that was found.
+    :raises MappingError: when a field's name could be any of several columns.
+    """
     named = {name.casefold() for name in columns.names}
     found = [name for name in known if name in named]
     bound = dict(zip(found, find_all(columns, found, "By name"), strict=True))
@@ -143,13 +157,20 @@ def find_known(columns: Columns, known: Collection[str]) -> dict[str, int]:
 
 
 def json_fields(columns: Columns, mapping: Mapping[str, str] | None) -> frozenset[str]:
-    """The fields whose column the mapping declares to hold JSON as text."""
+    """The fields whose column the mapping declares to hold JSON as text.
+
+    :param columns: of the query; one whose own name ends in ``::json`` declares nothing.
+    :param mapping: ``{Klaviyo field: column}``, or None.
+    """
     return frozenset(field for field, column in (mapping or {}).items() if _is_json(columns, column))
 
 
 def find_all(columns: Columns, names: Sequence[str], purpose: str) -> tuple[int, ...]:
     """The places of several columns, such as those of ``primary_key``.
 
+    :param columns: of the query.
+    :param names: of the columns that are looked for.
+    :param purpose: what they are for, to be told.
     :raises MappingError: naming what is missing and what it is for.
     """
     try:
@@ -162,6 +183,8 @@ def find_all(columns: Columns, names: Sequence[str], purpose: str) -> tuple[int,
 def choose_identifier(fields: Collection[str], match_by: str | None) -> str:
     """The field that identifies a person in this sync.
 
+    :param fields: those that are mapped.
+    :param match_by: the operator's parameter; None takes the first of ``IDENTIFIERS`` that is mapped.
     :raises MappingError: when none is mapped, or ``match_by`` is not.
     """
     if match_by is not None and match_by not in IDENTIFIERS:

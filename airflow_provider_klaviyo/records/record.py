@@ -76,7 +76,10 @@ class Record(msgspec.Struct, gc=False):
         return [Identity.of(self.identity)]
 
     def leave_out(self, fields: Collection[str]) -> None:
-        """Send the person without these fields, named as in a mapping."""
+        """Send the person without some fields.
+
+        :param fields: named as in a mapping; those that the record has not change nothing.
+        """
         self.body = without(self.body, fields)
         if self.meaning:
             self.meaning = without(self.meaning, fields)
@@ -89,7 +92,9 @@ R = TypeVar("R", bound=Record)
 def all_of(kind: type[R], records: Iterable[Record]) -> list[R]:
     """Records of a sync, which are all of this kind.
 
-    :raises TypeError: when one is not: if it were left out, its row would have no verdict.
+    :param kind: the class that each of them is of.
+    :param records: in the order that they stay in.
+    :raises TypeError: when one is of another: if it were left out, its row would have no verdict.
     """
     found: list[R] = []
     for record in records:

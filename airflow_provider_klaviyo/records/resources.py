@@ -15,7 +15,11 @@ _encode = msgspec.json.Encoder(decimal_format="number").encode
 
 
 def with_nulls(profile: bytes, fields: Collection[str]) -> bytes:
-    """The profile with explicit nulls, which is how a single upsert clears standard fields."""
+    """The profile with explicit nulls, which is how a single upsert clears standard fields.
+
+    :param profile: the JSON of a profile.
+    :param fields: named as in a mapping, such as ``first_name`` or ``location.city``.
+    """
     document = _decode(profile)
     for field in fields:
         parent, _, key = field.rpartition(".")
@@ -25,8 +29,10 @@ def with_nulls(profile: bytes, fields: Collection[str]) -> bytes:
 
 
 def without(resource: bytes, fields: Collection[str], required: Collection[str] = ()) -> bytes:
-    """The resource without some fields, named as in a mapping; an object that is empty then goes, too.
+    """The resource without some fields; an object that is empty then goes, too.
 
+    :param resource: the JSON of a profile or an event.
+    :param fields: named as in a mapping; those that the resource has not change nothing.
     :param required: objects that stay when they are empty.
     """
     document = _decode(resource)
@@ -49,6 +55,9 @@ def field_at(resource: bytes, path: Sequence[str]) -> str:
     """The field that the steps of a pointer lead to, named as in a mapping; empty where the resource has none there.
 
     What is deeper inside a property is part of its value.
+
+    :param resource: the JSON of a profile or an event.
+    :param path: the steps from the resource, without ``attributes``.
     """
     document = _decode(resource)
     if tuple(path) == ("id",):

@@ -57,7 +57,11 @@ _is_ordinary = _ordinary().fullmatch
 def check_emails(values: Sequence[str | None]) -> tuple[list[str | None], dict[int, str]]:
     """The address of each value as Klaviyo keeps it, and why a value has none, by place.
 
-    None and blank values give None without a reason. No reason holds any part of the value.
+    No reason holds any part of the value. Longer addresses than ``MAX_LENGTH`` do not count as valid for Klaviyo
+    (its Events API overview).
+
+    :param values: of a column; None and blank ones give None without a reason.
+    :returns: as many addresses, in lower case, and the reasons.
     """
     texts = _lowered(values)
     addresses = [text if len(text) <= _LONGEST_ORDINARY and _is_ordinary(text) else None for text in texts]

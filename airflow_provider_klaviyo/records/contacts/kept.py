@@ -12,7 +12,12 @@ _NUMBERS = PhoneNumbers(None)
 
 
 def as_kept(field: str, values: Sequence[str | None]) -> list[str | None]:
-    """Values of an identifier as records have them; one that no record could have stays nearly as it is."""
+    """Values of an identifier as records have them; one that no record could have stays nearly as it is.
+
+    :param field: ``klaviyo_id``, ``email``, ``phone_number`` or ``external_id``.
+    :param values: in any spelling; numbers with their country code. None stays None.
+    :returns: as many values, in the same order.
+    """
     if field == "email":
         return [
             kept or (value and comparable(field, value))

@@ -83,10 +83,12 @@ class PhoneNumbers:
     ) -> tuple[list[str | None], dict[int, str]]:
         """The E.164 form of each value, and why a value has none, by place.
 
-        None and blank values give None without a reason. No reason holds any part of the value.
+        No reason holds any part of the value.
 
+        :param values: of a column; None and blank ones give None without a reason.
         :param regions: the country of each value; None or blank means the one of the constructor. It counts only
             for values without a country code of their own.
+        :returns: as many numbers, and the reasons.
         """
         values, reasons = _whole_numbers(values)
         texts = _without_punctuation(values)

@@ -59,14 +59,19 @@ _match_nothing = re.compile(_NOTHING).fullmatch
 
 
 def exit_codes(plan: PhoneMetadata) -> re.Pattern[str]:
-    """What stands for the ``+`` of a number that is dialled in the country."""
+    """What stands for the ``+`` of a number that is dialled in the country.
+
+    :param plan: the country's, from the metadata of ``phonenumbers``.
+    """
     return _compiled(plan.international_prefix or _NOTHING)
 
 
 def national_numbers(plan: PhoneMetadata) -> re.Pattern[str]:
     """Numbers without an exit code, as they are written in their country.
 
-    The group ``number`` is what follows the calling code in E.164.
+    :param plan: the country's, from the metadata of ``phonenumbers``.
+    :returns: an expression for text without punctuation; its group ``number`` is what follows the calling code in
+        E.164.
     """
     exit_code = plan.international_prefix or _NOTHING
     starts = _any([_trunk_prefix(plan), _own_calling_code(plan)])

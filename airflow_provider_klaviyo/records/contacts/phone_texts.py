@@ -29,7 +29,10 @@ _LONG_GROUP = 8
 
 
 def may_have_fraction(value: str) -> bool:
-    """Whether a value may be one with a fraction behind a dot; not for the common notations, and quick to tell."""
+    """Whether a value may be one with a fraction behind a dot; not for the common notations, and quick to tell.
+
+    :param value: the text of a phone number, with its punctuation.
+    """
     dot = value.rfind(".")
     return dot >= 0 and (len(value) - dot <= _LONGEST_ENDING or dot - value.rfind(".", 0, dot) > _LONG_GROUP)
 
@@ -37,6 +40,7 @@ def may_have_fraction(value: str) -> bool:
 def whole(value: str) -> str:
     """The value without a fraction of zeros.
 
+    :param value: the text of a phone number, with its punctuation.
     :raises Unsendable: when it has any other fraction, or an exponent.
     """
     if _EXPONENT.search(value):

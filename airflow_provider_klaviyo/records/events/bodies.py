@@ -58,11 +58,17 @@ class EventRecord(Record):
         return [Identity(name, named[name]) for name in IDENTIFIERS if named.get(name)]
 
     def leave_out(self, fields: Collection[str]) -> None:
-        """Send the person without these fields; what happened stays as it is."""
+        """Send the person without these fields; what happened stays as it is.
+
+        :param fields: named as in a mapping of profiles.
+        """
         self.profile = without(self.profile, fields)
 
     def leave_out_of_event(self, fields: Collection[str]) -> None:
-        """Send what happened without these fields; without some it would be another event."""
+        """Send what happened without these fields; without some it would be another event.
+
+        :param fields: named as in a mapping, such as ``value`` or ``properties.Size``.
+        """
         self.body = without(self.body, fields, required=("properties",))
 
 
@@ -86,7 +92,13 @@ class EventBodies:
         self._make_properties = object_maker(names)
 
     def encode(self, fields: Mapping[str, Values], properties: Sequence[Values], size: int) -> list[bytes]:
-        """One event a row; a value that is None is left out."""
+        """One event a row; a value that is None is left out.
+
+        :param fields: the values of ``metric``, ``time``, ``value``, ``value_currency`` and ``unique_id``.
+        :param properties: the values of each property, in the order of the names.
+        :param size: how many rows there are; each column has as many values.
+        :returns: the JSON of each event.
+        """
         make = self._make_properties
         made: Any = map(make, *properties) if properties else [make()] * size
         metrics = {name: _metric(name) for name in set(fields["metric"])}
@@ -102,7 +114,12 @@ def _metric(name: str | None) -> msgspec.Raw:
 def group_body(profile: bytes, events: Sequence[EventRecord]) -> bytes:
     """One entry of a bulk request: a person and what happened to that person, all of it history or none.
 
-    The flag stands at the group and at each event, since Klaviyo takes it at both and does not say which counts.
+    The flag stands at the group and at each event, since Klaviyo takes it at both and does not say which counts
+    (schema of ``bulk_create_events``).
+
+    :param profile: the person, as the JSON of a profile.
+    :param events: at least one, all of this person and with the same flag.
+    :returns: the entry's JSON.
     """
     head, person, middle, tail = _GROUP
     is_backfill = events[0].is_backfill

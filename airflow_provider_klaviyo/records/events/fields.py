@@ -39,7 +39,11 @@ _LONG_LIST = f"a list of more than {MAX_LIST:,} values, which Klaviyo does not t
 
 
 def read_values(column: Sequence[object], timezone: tzinfo) -> Read:
-    """Amounts; text that is a plain number is one."""
+    """Amounts; text that is a plain number is one.
+
+    :param column: as the driver gives it; blank text is no amount, without a reason.
+    :param timezone: of timestamps that have none, which are refused here.
+    """
     column = [_amount(value) if isinstance(value, str) else value for value in column]
     values, reasons = to_numbers_or_strings(column, timezone=timezone)
     texts = {place: _NO_NUMBER for place, value in enumerate(values) if isinstance(value, str)}
@@ -53,7 +57,11 @@ def _amount(text: str) -> object:
 
 
 def read_currencies(column: Sequence[object], timezone: tzinfo) -> Read:
-    """ISO 4217 codes, in any letter case."""
+    """Currency codes of ISO 4217, in any letter case; Klaviyo names no other (description of ``value_currency``).
+
+    :param column: as the driver gives it; blank text is no code, without a reason.
+    :param timezone: of timestamps that have none; their text is no code.
+    """
     values, reasons = to_strings(column, timezone=timezone)
     codes = [value.strip().upper() if isinstance(value, str) else None for value in values]
     bad = {place: _NO_CURRENCY for place, code in enumerate(codes) if code and code not in CURRENCIES}
@@ -61,12 +69,20 @@ def read_currencies(column: Sequence[object], timezone: tzinfo) -> Read:
 
 
 def read_metrics(column: Sequence[object], timezone: tzinfo) -> Read:
-    """Names of metrics; each event needs one."""
+    """Names of metrics; each event needs one, of fewer than 128 characters (description of ``bulk_create_events``).
+
+    :param column: as the driver gives it; NULL and blank text have a reason, too.
+    :param timezone: of timestamps that have none, where a column holds any.
+    """
     return _required(to_strings(column, timezone=timezone), _EMPTY_METRIC, METRIC_LIMIT - 1, _LONG_METRIC)
 
 
 def read_ids(column: Sequence[object], timezone: tzinfo) -> Read:
-    """Ids of events; each event needs one."""
+    """Ids of events; each event needs one, of at most 255 characters (Klaviyo's guide to events).
+
+    :param column: as the driver gives it; NULL and blank text have a reason, too.
+    :param timezone: of timestamps that have none, where a column holds any.
+    """
     return _required(to_strings(column, timezone=timezone), _EMPTY_ID, MAX_ID, _LONG_ID)
 
 
@@ -84,7 +100,10 @@ def _required(read: Read, empty: str, longest: int, too_long: str) -> Read:
 
 
 def properties_beyond_limits(properties: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The properties that Klaviyo would refuse the event for, and why."""
+    """The properties that Klaviyo would refuse the event for, and why (its guide to events, Limitations).
+
+    :param properties: by name, as they are read back from the event's JSON.
+    """
     for name, value in properties.items():
         if reason := _beyond_limits(value):
             yield name, reason

@@ -29,7 +29,10 @@ class DerivedIds:
     def of(self, metric: str, key: Sequence[object]) -> str:
         """The id of one event.
 
+        :param metric: the metric's name.
         :param key: the values, in the order of ``names``, none of them None.
+        :returns: the recipe's version and 40 hexadecimal digits.
+        :raises Unsendable: for a value without a text that stays the same.
         """
         values = joined(value_text(key[place]) for place in self._order)
         text = joined((metric, self._names, values))

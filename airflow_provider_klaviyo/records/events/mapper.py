@@ -147,7 +147,11 @@ class EventMapper:
         self._meanings = _event_bodies(sorted(self._properties))
 
     def map(self, rows: Sequence[Row], first: int) -> Mapped:
-        """Map rows, the first of which is number ``first`` of the result."""
+        """Map rows.
+
+        :param rows: a chunk, at least one.
+        :param first: the number of its first row in the query's result, from 1.
+        """
         people = self._profiles.map(rows, first)
         chunk = _Chunk(
             rows,

@@ -29,7 +29,11 @@ _OF_THE_PERSON = (*IDENTIFIERS, PHONE_REGION)
 
 
 def split(mapping: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
-    """What is said of the person, without its prefix, and what of the event."""
+    """What is said of the person, without its prefix, and what of the event.
+
+    :param mapping: ``{field: column}``, as the operator takes it.
+    :raises MappingError: when a field of the person is mapped with and without the prefix.
+    """
     about_person: dict[str, str] = {}
     about_event: dict[str, str] = {}
     for field, column in mapping.items():
@@ -47,7 +51,9 @@ def split(mapping: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:
 def by_name(columns: Columns, *, has_metric: bool) -> dict[str, str]:
     """A mapping of every column, by its name: Klaviyo's own fields, and properties of the event.
 
+    :param columns: of the query.
     :param has_metric: whether the metric is known already, so that a column of that name is a property.
+    :raises MappingError: when two columns mean one field, or one has no name.
     """
     refuse_nameless(columns)
     known = [name for name in FIELDS if name != "metric" or not has_metric]

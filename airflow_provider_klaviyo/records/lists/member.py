@@ -72,7 +72,11 @@ class ListMemberMapper(ProfileMapper):
         """Nothing to do: an identifier has one spelling, and nothing else is sent of a member."""
 
     def map(self, rows: Sequence[Row], first: int) -> Mapped:
-        """Map rows, the first of which is number ``first`` of the result."""
+        """Map rows.
+
+        :param rows: a chunk, at least one.
+        :param first: the number of its first row in the query's result, from 1.
+        """
         mapped = super().map(rows, first)
         if self.identifier == "klaviyo_id":
             for record in mapped.records:
@@ -138,7 +142,12 @@ def _invalid(flaw: Flawed) -> tuple[Problem, ...]:
 
 
 def by_field(records: Sequence[Record], identifier: str) -> dict[str, list[Record]]:
-    """Records by what identifies them."""
+    """Records by what identifies them.
+
+    :param records: in the order that each group keeps.
+    :param identifier: the sync's own, which most of them are known by.
+    :returns: the records of each field that identifies any.
+    """
     fields: dict[str, list[Record]] = {}
     for record in records:
         fields.setdefault(record.named(identifier).field, []).append(record)

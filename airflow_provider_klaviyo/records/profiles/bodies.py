@@ -42,8 +42,10 @@ class ProfileBodies:
         """One record a row; a value that is None is left out.
 
         :param values: those of every mapped field, ``size`` of each.
+        :param size: how many rows there are.
         :param unset: the custom properties to remove, by row: bulk imports ignore nulls.
         :param nulls: the standard fields to send as null, by row.
+        :returns: the JSON of each profile.
         """
         parts = dict(values)
         if self._location:

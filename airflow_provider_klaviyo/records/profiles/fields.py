@@ -50,6 +50,7 @@ _LONG = f"more than {MAX_EXTERNAL_ID} characters, which Klaviyo does not take as
 def reader(name: str, timezone: tzinfo, *, is_json: bool = False) -> Reader:
     """What reads the column of a field; a phone number is only read here, not checked.
 
+    :param name: the field's, as a mapping has it.
     :param timezone: of timestamps that have none.
     :param is_json: whether text of the column is JSON.
     """

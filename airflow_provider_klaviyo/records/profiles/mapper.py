@@ -119,7 +119,11 @@ class ProfileMapper:
         self._meanings = ProfileBodies(sorted(self._fields))
 
     def map(self, rows: Sequence[Row], first: int) -> Mapped:
-        """Map rows, the first of which is number ``first`` of the result."""
+        """Map rows.
+
+        :param rows: a chunk, at least one.
+        :param first: the number of its first row in the query's result, from 1.
+        """
         chunk = _Chunk(list(zip(*rows, strict=True)), len(rows))
         values = self._read(chunk)
         identities = self._identities(chunk, values)

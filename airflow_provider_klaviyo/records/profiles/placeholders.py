@@ -24,7 +24,9 @@ _PLACEHOLDERS = frozenset(
 def without_placeholders(ids: Sequence[str | None]) -> tuple[list[str | None], dict[int, str]]:
     """Ids without blanks around them and without placeholders, and why a value is none, by place.
 
-    Empty and blank ids name nobody, as NULL; padding, as of a CHAR column, is not part of an id.
+    :param ids: of a column. Empty and blank ones name nobody, as NULL; padding, as of a CHAR column, is not part of
+        an id.
+    :returns: as many ids, and the reasons.
     """
     trimmed = [value.strip() or None if value else None for value in ids]
     if _PLACEHOLDERS.isdisjoint(map(str.lower, filter(None, trimmed))):

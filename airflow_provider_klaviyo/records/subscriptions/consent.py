@@ -43,7 +43,10 @@ class Objection(NamedTuple):
     stays: bool = False
 
     def is_older_than(self, consented_at: datetime | None) -> bool:
-        """Whether consent of that moment overrules it."""
+        """Whether consent of a moment overrules it.
+
+        :param consented_at: that moment; None overrules nothing.
+        """
         return (
             self.is_a_wish
             and self.since is not None
@@ -77,7 +80,10 @@ class Consent(NamedTuple):
         return self.word in (SUBSCRIBED, UNSUBSCRIBED, NEVER_SUBSCRIBED)
 
     def was_withdrawn_after(self, consented_at: datetime) -> bool:
-        """Whether Klaviyo refuses consent of that moment, since it was withdrawn later."""
+        """Whether it was withdrawn later than a moment, for which Klaviyo refuses consent.
+
+        :param consented_at: that moment.
+        """
         return self.word == UNSUBSCRIBED and self.since is not None and consented_at < self.since
 
 
@@ -85,6 +91,7 @@ def read_consent(profile: Mapping[str, object], channel: str, list_id: str | Non
     """Somebody's consent to marketing on a channel.
 
     :param profile: the attributes of a profile.
+    :param channel: ``email`` or ``sms``.
     :param list_id: the list whose suppressions count besides.
     :raises ConsentUnreadable: when anything is missing or not shaped as the schema says.
     """

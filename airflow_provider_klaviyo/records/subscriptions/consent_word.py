@@ -35,11 +35,16 @@ class Word(NamedTuple):
 
         Ids, what people are matched by, and the channel's own address name the person. The address of another channel
         does not: a household's number beside two addresses is no reason to take two people for one.
+
+        :param channel: ``email`` or ``sms``.
         """
         own = (*_IDS, self.matched_by, CHANNELS[channel])
         return [each for each in spoken_of(self.names) if each.field in own]
 
 
 def spoken_of(names: Mapping[str, str]) -> list[Identity]:
-    """Under which names a word on somebody is looked for."""
+    """Under which names a word on somebody is looked for.
+
+    :param names: identifiers and their values, as Klaviyo keeps them.
+    """
     return list(starmap(Identity, names.items()))

@@ -108,11 +108,20 @@ class SubscriptionMapper:
         self._tells_meanings = True
 
     def map(self, rows: Sequence[Row], first: int) -> Mapped:
-        """Map rows, the first of which is number ``first`` of the result."""
+        """Map rows.
+
+        :param rows: a chunk, at least one.
+        :param first: the number of its first row in the query's result, from 1.
+        """
         return self.heard(rows, first)[0]
 
     def heard(self, rows: Sequence[Row], first: int) -> tuple[Mapped, list[Word]]:
-        """Map rows, and hear what each says of its person's consent, be it sent or not."""
+        """Map rows, and hear what each says of its person's consent, be it sent or not.
+
+        :param rows: a chunk, at least one.
+        :param first: the number of its first row in the query's result, from 1.
+        :returns: what became of the rows, and one word of each; none where no channel has a boolean.
+        """
         chunk = self._read(list(zip(*rows, strict=True)), len(rows))
         mapped = Mapped([], [], [])
         skipped: list[Flawed] = []

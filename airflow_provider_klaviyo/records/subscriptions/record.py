@@ -101,21 +101,30 @@ class SubscriptionRecord(Record, gc=False):
         return (self.matched_by,) if self.mode == SUBSCRIBE else ()
 
     def lookups(self, field: str) -> Sequence[str]:
-        """What the person is looked up by: an address in every spelling that Klaviyo may have stored."""
+        """What the person is looked up by: an address in every spelling that Klaviyo may have stored.
+
+        :param field: an identifier; nothing where the person has none of it.
+        """
         value = self.identifiers.get(field)
         if value is None:
             return ()
         return self.spellings if field == "email" else (value,)
 
     def narrowed(self, channels: Sequence[str]) -> SubscriptionRecord:
-        """The same person with fewer channels; what is acknowledged of it is not the row as it is."""
+        """The same person with fewer channels; what is acknowledged of it is not the row as it is.
+
+        :param channels: those that are left.
+        """
         needed = {self.matched_by, "klaviyo_id", *(CHANNELS[channel] for channel in channels)}
         fewer = {name: value for name, value in self.identifiers.items() if name in needed}
         born = self.born if "sms" in channels else None
         return self._with(channels=tuple(channels), identifiers=fewer, born=born, fingerprint=0)
 
     def asking(self, channels: Sequence[str]) -> SubscriptionRecord:
-        """The part of the row that is about some of its channels."""
+        """The part of the row that is about some of its channels.
+
+        :param channels: some of the record's, or all.
+        """
         if len(channels) == len(self.channels):
             return self
         part = self.narrowed(channels)
@@ -123,14 +132,20 @@ class SubscriptionRecord(Record, gc=False):
         return part
 
     def matched_as(self, field: str) -> SubscriptionRecord:
-        """The same person, identified by one of the addresses only."""
+        """The same person, identified by one of the addresses only.
+
+        :param field: the address's, which the record has.
+        """
         if field == self.matched_by:
             return self
         named = {name: value for name, value in self.identifiers.items() if name != self.matched_by}
         return self._with(matched_by=field, identifiers=named)
 
     def without(self, problems: Mapping[str, Problem]) -> SubscriptionRecord:
-        """The same person without some channels, and why."""
+        """The same person without some channels, and why.
+
+        :param problems: what is wrong with each channel that is left out.
+        """
         kept = [channel for channel in self.channels if channel not in problems]
         narrowed = self.narrowed(kept)
         narrowed.remarks = (*self.remarks, *problems.values())
@@ -142,11 +157,17 @@ class SubscriptionRecord(Record, gc=False):
         return self._with(identifiers={**self.identifiers, "klaviyo_id": klaviyo_id})
 
     def dated(self, dates: Mapping[str, datetime]) -> SubscriptionRecord:
-        """The same person in history, with other moments of consent than the row's for some channels."""
+        """The same person in history, with other moments of consent than the row's for some channels.
+
+        :param dates: the moments by channel.
+        """
         return self if dates == self.dates else self._with(dates=dates)
 
     def date_of(self, channel: str) -> datetime | None:
-        """The moment of consent to a channel, as exactly as it is sent."""
+        """The moment of consent to a channel, as exactly as it is sent: in UTC, to the second.
+
+        :param channel: one of the record's.
+        """
         moment = self.dates.get(channel, self.consented_at)
         return moment and moment.astimezone(UTC).replace(microsecond=0)
 
@@ -157,7 +178,11 @@ class SubscriptionRecord(Record, gc=False):
 
 
 def meaning_of(record: SubscriptionRecord) -> bytes:
-    """Who is to be asked for what: another row with the same is no change, while newer consent is one."""
+    """Who is to be asked for what: another row with the same is no change, while newer consent is one.
+
+    :param record: a whole row, or what is left of one.
+    :returns: JSON with what is sent in its one spelling.
+    """
     consented_at = record.consented_at and record.consented_at.astimezone(UTC).isoformat()
     return _encode(
         {
@@ -175,6 +200,9 @@ def body_of(record: SubscriptionRecord) -> bytes:
 
     Who is unsubscribed is named by the addresses of the channels alone: Klaviyo takes a number that comes with an
     address for that person's, and would put it in the place of the one that it has.
+
+    :param record: with an identifier for each of its channels.
+    :returns: the JSON of a profile for ``bulk_subscribe_profiles`` or ``bulk_unsubscribe_profiles``.
     """
     named = [CHANNELS[channel] for channel in record.channels]
     attributes: dict[str, object] = {

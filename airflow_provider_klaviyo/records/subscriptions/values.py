@@ -23,18 +23,26 @@ _NO_CONSENTED_AT = "empty, and a historical import needs the moment of consent f
 
 
 def read_wishes(column: Sequence[object]) -> Read:
-    """Whether rows consent, as true or false; NULL and blank text are None, without a reason."""
+    """Whether rows consent, as true or false.
+
+    :param column: booleans, 0 and 1, or words for them; NULL and blank text are None, without a reason.
+    """
     return _each(column, _boolean)
 
 
 def read_births(column: Sequence[object], today: date) -> Read:
-    """Dates of birth as Klaviyo takes them, ``YYYY-MM-DD``; they lie before today."""
+    """Dates of birth as Klaviyo takes them: ``YYYY-MM-DD`` (schema of ``bulk_subscribe_profiles``).
+
+    :param column: dates, timestamps or text; NULL and blank text are None, without a reason.
+    :param today: every date of birth lies before it.
+    """
     return _each(column, partial(_born, today=today))
 
 
 def read_moments(column: Sequence[object], timezone: tzinfo, now: datetime, *, is_required: bool) -> Times:
     """Moments of consent, with reasons for those that are none.
 
+    :param column: what ``EventTimes`` reads; NULL and blank text are None.
     :param timezone: of those without an offset, and of dates.
     :param now: Klaviyo takes none that is not in the past (description of ``bulk_subscribe_profiles``).
     :param is_required: whether an empty one has a reason, too.

@@ -54,6 +54,7 @@ _KEYS_NOT_TEXT = "an object whose keys are not text cannot be sent; cast them to
 def to_json_values(values: Sequence[object], *, timezone: dt.tzinfo) -> Column:
     """Convert a column for a custom property, which takes any JSON value.
 
+    :param values: as the driver gives them.
     :param timezone: of timestamps that have none.
     """
     return _convert_column(values, _JSON, timezone)
@@ -66,13 +67,18 @@ def to_strings(values: Sequence[object], *, timezone: dt.tzinfo) -> Column:
     ``123``, since ids are often kept that way. Other numbers are written out without an exponent, a NUMERIC
     with the decimal places of its column. A double from 2**53 on is refused: an id may have lost digits in it.
 
+    :param values: as the driver gives them.
     :param timezone: of timestamps that have none.
     """
     return _convert_column(values, _TEXT, timezone)
 
 
 def to_numbers_or_strings(values: Sequence[object], *, timezone: dt.tzinfo) -> Column:
-    """Convert a column for a field that takes a number or text, such as ``location.latitude``."""
+    """Convert a column for a field that takes a number or text, such as ``location.latitude``.
+
+    :param values: as the driver gives them.
+    :param timezone: of timestamps that have none, which such a field does not take.
+    """
     return _convert_column(values, _NUMBER_OR_TEXT, timezone)
 
 

@@ -13,7 +13,10 @@ _encode = msgspec.json.encode
 
 
 def object_maker(keys: Sequence[str]) -> MakeObject:
-    """What makes objects of these keys."""
+    """What makes objects of some keys.
+
+    :param keys: in the order in which the values are given; may be none.
+    """
     return _dictionary(keys) if any(map(_has_escapes, keys)) else _struct(keys)
 
 

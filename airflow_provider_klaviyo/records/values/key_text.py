@@ -34,8 +34,9 @@ _WITH_RANGES = frozenset(("psycopg", "psycopg2"))
 
 
 def key_text(key: Sequence[object]) -> str:
-    """The text of a key of one or several parts, none of which is None; ("a", "bc") is not ("ab", "c").
+    """The text of a key of one or several parts; ("a", "bc") is not ("ab", "c").
 
+    :param key: its parts, none of which is None.
     :raises Unsendable: as ``value_text`` does.
     """
     if len(key) == 1:
@@ -44,13 +45,17 @@ def key_text(key: Sequence[object]) -> str:
 
 
 def joined(parts: Iterable[str]) -> str:
-    """Several texts in one, each with its length before it, so that none can pass for two."""
+    """Several texts in one, each with its length before it, so that none can pass for two.
+
+    :param parts: may be empty texts, too.
+    """
     return "".join(f"{len(part)}:{part}" for part in parts)
 
 
 def value_text(value: object) -> str:
     """The text of one part of a key.
 
+    :param value: not None.
     :raises Unsendable: for a value without a text that stays the same; ``keyless_in`` tells of it beforehand.
     """
     kind = type(value)
@@ -72,9 +77,11 @@ def value_text(value: object) -> str:
 
 
 def keyless_in(values: Sequence[object]) -> dict[int, str]:
-    """Why values of a key column cannot be part of a key, by their places; NULL is for the caller to judge.
+    """Why values of a key column cannot be part of a key, by their places.
 
     Either the driver could not read the value, or it has no text that stays the same.
+
+    :param values: as the driver gives them; what NULL means is for the caller to judge.
     """
     if _USUAL.issuperset(map(type, values)):
         return {}

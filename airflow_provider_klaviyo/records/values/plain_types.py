@@ -45,6 +45,7 @@ _REFUSED: tuple[tuple[tuple[type, ...], str], ...] = (
 def plain(value: object) -> object:
     """Return None or the same value in a type that is converted.
 
+    :param value: of any type that a driver gives.
     :raises Unsendable: when there is no such value.
     """
     kind = type(value)

@@ -68,7 +68,11 @@ class EventTimes:
         }
 
     def read(self, column: Sequence[object]) -> Times:
-        """The times of a column."""
+        """The times of a column; Klaviyo takes them from 1990 to a year ahead (description of ``bulk_create_events``).
+
+        :param column: as the driver gives it; NULL and blank text have a reason, too.
+        :returns: as many times, each with an offset, and the reasons.
+        """
         times: list[dt.datetime | None] = []
         reasons: dict[int, str] = {}
         for place, value in enumerate(column):
@@ -122,7 +126,10 @@ class EventTimes:
 
 
 def iso(time: dt.datetime | None) -> str | None:
-    """As Klaviyo reads it; in UTC where the offset has seconds (local mean times), which RFC 3339 does not know."""
+    """As Klaviyo reads it; in UTC where the offset has seconds (local mean times), which RFC 3339 does not know.
+
+    :param time: with an offset; None stays None.
+    """
     if time is None:
         return None
     offset = time.utcoffset() or dt.timedelta()
