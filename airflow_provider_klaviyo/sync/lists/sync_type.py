@@ -11,9 +11,6 @@ from typing import ClassVar
 from airflow_provider_klaviyo.client.endpoints import (
     ADD_TO_LIST,
     CREATE_LIST,
-    GET_IMPORT_ERRORS,
-    GET_IMPORT_JOB,
-    GET_IMPORT_JOBS,
     GET_LIST,
     GET_LIST_PROFILES,
     GET_LISTS,
@@ -24,6 +21,7 @@ from airflow_provider_klaviyo.client.endpoints import (
 )
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import membership_body, profile_reference
+from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.records.lists.member import ListMemberMapper, by_field
 from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
@@ -61,10 +59,7 @@ class ListSync(Description):
         GET_LISTS,
         GET_LIST,
         CREATE_LIST,
-        IMPORT_PROFILES,
-        GET_IMPORT_JOB,
-        GET_IMPORT_JOBS,
-        GET_IMPORT_ERRORS,
+        *PROFILE_IMPORTS.endpoints,
         GET_PROFILES,
         GET_LIST_PROFILES,
         ADD_TO_LIST,

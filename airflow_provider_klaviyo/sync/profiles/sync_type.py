@@ -7,15 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from airflow_provider_klaviyo.client.endpoints import (
-    GET_IMPORT_ERRORS,
-    GET_IMPORT_JOB,
-    GET_IMPORT_JOBS,
-    IMPORT_PROFILE,
-    IMPORT_PROFILES,
-    MAX_REQUEST_BYTES,
-)
-from airflow_provider_klaviyo.client.profile_imports import import_body
+from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILE, IMPORT_PROFILES, MAX_REQUEST_BYTES
+from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS, import_body
 from airflow_provider_klaviyo.records.mapping import Columns, bind, json_fields
 from airflow_provider_klaviyo.records.profiles.mapper import FIELDS, ProfileMapper, ProfileOptions
 from airflow_provider_klaviyo.records.record import Record
@@ -41,13 +34,7 @@ class ProfilesSync(Description):
     name: ClassVar = "profiles"
     mode: ClassVar = "upsert"
     limits: ClassVar = BatchLimits(IMPORT_PROFILES.max_records, int(MAX_REQUEST_BYTES * (1 - MARGIN)))
-    endpoints: ClassVar = (
-        IMPORT_PROFILES,
-        IMPORT_PROFILE,
-        GET_IMPORT_JOB,
-        GET_IMPORT_JOBS,
-        GET_IMPORT_ERRORS,
-    )
+    endpoints: ClassVar = (*PROFILE_IMPORTS.endpoints, IMPORT_PROFILE)
 
     def open(self, context: SyncContext) -> ProfilesSession:
         """Begin a run."""
