@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from airflow_provider_klaviyo.client.answers import Answer, read_document
 from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, Endpoint
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.responses import Response, read_document
 from airflow_provider_klaviyo.exceptions import KlaviyoAccountError
 
 REMEMBERED_SECONDS = 3_600
@@ -61,8 +61,8 @@ def check_account(client: KlaviyoClient, memory: Path) -> None:
         raise KlaviyoAccountError(msg)
 
 
-def _read(endpoint: Endpoint, answer: Answer) -> Account:
-    resources = read_document(endpoint, answer)["data"]
+def _read(endpoint: Endpoint, response: Response) -> Account:
+    resources = read_document(endpoint, response)["data"]
     resource = resources[0]  # type: ignore[index]  # a list of exactly one; anything else is a KlaviyoResponseError
     attributes: Mapping[str, object] = resource["attributes"]
     contact = attributes.get("contact_information")

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from airflow_provider_klaviyo.client.answers import Answer, Document, error_of, resources
 from airflow_provider_klaviyo.client.endpoints import ENDPOINTS, GET_PROFILES, MIN_RATES, Endpoint
 from airflow_provider_klaviyo.client.filters import MOST_VALUES, any_of, in_filters
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.responses import Document, Response, error_of, resources
 
 
 def get_profiles(
@@ -48,7 +48,7 @@ def _endpoint(method: str, path: str) -> Endpoint:
     return Endpoint(name, method, path, (), MIN_RATES, is_repeatable=method == "GET")
 
 
-def _read_any(endpoint: Endpoint, answer: Answer) -> Document:
-    if not answer.is_success:
-        raise error_of(endpoint, answer)
-    return answer.document() or {}
+def _read_any(endpoint: Endpoint, response: Response) -> Document:
+    if not response.is_success:
+        raise error_of(endpoint, response)
+    return response.document() or {}

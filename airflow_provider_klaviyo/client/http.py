@@ -14,9 +14,9 @@ from requests.auth import AuthBase
 from urllib3.exceptions import HTTPError, NewConnectionError
 
 from airflow_provider_klaviyo import __version__
-from airflow_provider_klaviyo.client.answers import Answer
 from airflow_provider_klaviyo.client.config import BASE_URL, KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import Endpoint
+from airflow_provider_klaviyo.client.responses import Response
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoConnectionError, mask
 
 CONNECT_TIMEOUT = 10.0
@@ -67,7 +67,9 @@ class HttpTransport:
         self._sessions: list[requests.Session] = []
         self._lock = threading.Lock()
 
-    def exchange(self, endpoint: Endpoint, path: str, query: Mapping[str, str], body: bytes | None) -> Answer:
+    def exchange(
+        self, endpoint: Endpoint, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> Response:
         """Send one request and read its answer, whatever its status.
 
         :raises KlaviyoConnectionError: without an answer; ``sent`` says whether Klaviyo may have got the request.
@@ -85,7 +87,7 @@ class HttpTransport:
             ) as response:
                 content = self._read(response, started + self._config.timeout)
                 headers = {name.lower(): value for name, value in response.headers.items()}
-                return Answer(response.status_code, headers, content)
+                return Response(response.status_code, headers, content)
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidProxyURL) as error:
             msg = f"The connection's host or a proxy setting is not a usable URL: {mask(str(error))}"
             raise KlaviyoConfigurationError(msg, endpoint=endpoint.name) from None

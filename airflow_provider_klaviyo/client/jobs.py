@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
-from airflow_provider_klaviyo.client.answers import Answer, Document, read_document, resources
 from airflow_provider_klaviyo.client.endpoints import Endpoint, scopes_of
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.responses import Document, Response, read_document, resources
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
 
 _NOT_FOUND = (400, 404)  # Klaviyo answers 400 to an id that is not shaped as it expects
@@ -200,7 +200,7 @@ def start_job(client: KlaviyoClient, kind: JobKind, body: bytes) -> Job:
     :param body: the request, as ``kind.body`` makes it.
     :raises KlaviyoError: when Klaviyo refuses the request or stays unreachable.
     """
-    return client.send(kind.start, body=body, read=lambda *answer: _read(kind, *answer))
+    return client.send(kind.start, body=body, read=lambda *response: _read(kind, *response))
 
 
 def get_job(client: KlaviyoClient, kind: JobKind, job_id: str) -> Job:
@@ -209,7 +209,7 @@ def get_job(client: KlaviyoClient, kind: JobKind, job_id: str) -> Job:
     :raises KlaviyoError: when Klaviyo refuses to tell, or stays unreachable.
     """
     try:
-        return client.send(kind.one, resource_id=job_id, read=lambda *answer: _read(kind, *answer))
+        return client.send(kind.one, resource_id=job_id, read=lambda *response: _read(kind, *response))
     except KlaviyoRequestError as error:
         if error.status not in _NOT_FOUND:
             raise
@@ -271,5 +271,5 @@ def _listed(client: KlaviyoClient, kind: JobKind, wanted: Collection[str]) -> It
         yield [kind.read(resource) for resource in ours if "status" in mapping(resource.get("attributes"))]
 
 
-def _read(kind: JobKind, endpoint: Endpoint, answer: Answer) -> Job:
-    return kind.read(mapping(read_document(endpoint, answer)["data"]))
+def _read(kind: JobKind, endpoint: Endpoint, response: Response) -> Job:
+    return kind.read(mapping(read_document(endpoint, response)["data"]))

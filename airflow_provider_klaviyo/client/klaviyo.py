@@ -11,13 +11,6 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import tenacity
 
-from airflow_provider_klaviyo.client.answers import (
-    Answer,
-    Document,
-    read_collection,
-    read_document,
-    unreadable,
-)
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.http import CONNECT_TIMEOUT, HttpTransport
@@ -27,6 +20,13 @@ from airflow_provider_klaviyo.client.rate_limit import (
     RateLimiter,
     SystemClock,
     WaitStopped,
+)
+from airflow_provider_klaviyo.client.responses import (
+    Document,
+    Response,
+    read_collection,
+    read_document,
+    unreadable,
 )
 from airflow_provider_klaviyo.client.retry import is_hopeless, is_repeatable, wait_before, was_not_processed
 from airflow_provider_klaviyo.client.server_clock import ServerClock
@@ -42,7 +42,7 @@ from airflow_provider_klaviyo.exceptions import (
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Read = Callable[[Endpoint, Answer], T]
+Read = Callable[[Endpoint, Response], T]
 Turn = Callable[[bytes, Read[str]], str]
 """Sends one request with a body, at once and once, and reads the answer."""
 
@@ -123,11 +123,11 @@ class KlaviyoClient:
         """
         asked: list[Mapping[str, str]] = []
 
-        def read_page(endpoint: Endpoint, answer: Answer) -> tuple[Document, Mapping[str, str]]:
-            document = read(endpoint, answer)
+        def read_page(endpoint: Endpoint, response: Response) -> tuple[Document, Mapping[str, str]]:
+            document = read(endpoint, response)
             following = _next_query(document)
             if following is None or (following and following in asked):
-                raise unreadable(endpoint, answer, "has more pages and does not say where")
+                raise unreadable(endpoint, response, "has more pages and does not say where")
             return document, following
 
         following: Mapping[str, str] = query or {}
@@ -271,17 +271,17 @@ class KlaviyoClient:
     ) -> T:
         with self._lock:
             self.requests_sent += 1
-        answer = self._transport.exchange(endpoint, path, query, body)
+        response = self._transport.exchange(endpoint, path, query, body)
         self._was_reached = True
-        self._server_clock.hear(answer)
+        self._server_clock.hear(response)
         try:
-            return read(endpoint, answer)
+            return read(endpoint, response)
         except KlaviyoRateLimitError as error:
             self._limiter.pause(endpoint.name, wait_before(error, 1))
             raise
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             msg = f"The answer of {endpoint.name} is not shaped as Klaviyo documents it ({type(error).__name__})."
-            raise KlaviyoResponseError(msg, status=answer.status, endpoint=endpoint.name) from None
+            raise KlaviyoResponseError(msg, status=response.status, endpoint=endpoint.name) from None
 
     @contextmanager
     def _place(self, endpoint: Endpoint, hold: float = 0.0) -> Iterator[None]:

@@ -10,16 +10,6 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from airflow_provider_klaviyo.client.answers import (
-    Answer,
-    Document,
-    attributes_of,
-    read_accepted,
-    read_document,
-    read_resource,
-    read_resources,
-    resources,
-)
 from airflow_provider_klaviyo.client.endpoints import (
     ADD_TO_LIST,
     CREATE_LIST,
@@ -34,6 +24,16 @@ from airflow_provider_klaviyo.client.endpoints import (
 from airflow_provider_klaviyo.client.filters import MOST_VALUES, any_of, equals, in_filters
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.people import read_profiles
+from airflow_provider_klaviyo.client.responses import (
+    Document,
+    Response,
+    attributes_of,
+    read_accepted,
+    read_document,
+    read_resource,
+    read_resources,
+    resources,
+)
 from airflow_provider_klaviyo.client.retry import was_not_processed
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoConfigurationError,
@@ -311,11 +311,11 @@ def member_of(resource: Document) -> Member:
     )
 
 
-def _read_id(endpoint: Endpoint, answer: Answer) -> str:
-    created = read_document(endpoint, answer)["data"]
+def _read_id(endpoint: Endpoint, response: Response) -> str:
+    created = read_document(endpoint, response)["data"]
     return str(created["id"])  # type: ignore[index]  # another shape is a KlaviyoResponseError
 
 
-def _read_count(endpoint: Endpoint, answer: Answer) -> int:
-    counted = read_document(endpoint, answer)["data"]
+def _read_count(endpoint: Endpoint, response: Response) -> int:
+    counted = read_document(endpoint, response)["data"]
     return int(counted["attributes"]["profile_count"])  # type: ignore[index]  # as above

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 
-from airflow_provider_klaviyo.client.answers import (
-    Answer,
+from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES, Endpoint
+from airflow_provider_klaviyo.client.filters import MOST_VALUES, any_of, in_filters
+from airflow_provider_klaviyo.client.klaviyo import During, KlaviyoClient
+from airflow_provider_klaviyo.client.responses import (
     Document,
+    Response,
     attributes_of,
     read_resources,
     resources,
     unreadable,
 )
-from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES, Endpoint
-from airflow_provider_klaviyo.client.filters import MOST_VALUES, any_of, in_filters
-from airflow_provider_klaviyo.client.klaviyo import During, KlaviyoClient
 from airflow_provider_klaviyo.identity import comparable
 
 Found = dict[str, list[Document]]
@@ -115,14 +115,14 @@ class _Search:
         return list(found.values())
 
 
-def read_profiles(endpoint: Endpoint, answer: Answer) -> Document:
+def read_profiles(endpoint: Endpoint, response: Response) -> Document:
     """The JSON of a page of profiles, each with an id and with identifiers that are text or null.
 
     :raises KlaviyoError: as ``read_resources`` does.
     """
-    page = read_resources(endpoint, answer)
+    page = read_resources(endpoint, response)
     for profile in resources(page):
         attributes = attributes_of(profile)
         if not all(isinstance(attributes.get(name), (str, type(None))) for name in _FIELDS):
-            raise unreadable(endpoint, answer)
+            raise unreadable(endpoint, response)
     return page

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from airflow_provider_klaviyo.client.answers import Answer
 from airflow_provider_klaviyo.client.rate_limit import Clock
+from airflow_provider_klaviyo.client.responses import Response
 
 
 class ServerClock:
@@ -16,9 +16,9 @@ class ServerClock:
         self._clock = clock
         self._ahead_of_monotonic: float | None = None
 
-    def hear(self, answer: Answer) -> None:
+    def hear(self, response: Response) -> None:
         """Take the time from an answer that just arrived."""
-        if answer.is_success and (moment := answer.date):
+        if response.is_success and (moment := response.date):
             self._ahead_of_monotonic = moment.timestamp() - self._clock.monotonic()
 
     def now(self) -> float:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from airflow_provider_klaviyo.client.answers import Answer, read_document
 from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILE, Endpoint
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.responses import Response, read_document
 from airflow_provider_klaviyo.records.record import Problem, Record
 
 
@@ -31,6 +31,6 @@ def import_one(client: KlaviyoClient, record: Record) -> Sequence[Problem]:
     return [Problem(dropped, "Klaviyo took the profile without this field")] if dropped else []
 
 
-def _read_partial_failure(endpoint: Endpoint, answer: Answer) -> str:
+def _read_partial_failure(endpoint: Endpoint, answer: Response) -> str:
     read_document(endpoint, answer)
     return answer.partial_failure

@@ -8,9 +8,9 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from airflow_provider_klaviyo.client.answers import read_accepted
 from airflow_provider_klaviyo.client.endpoints import CREATE_EVENTS
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.responses import read_accepted
 from airflow_provider_klaviyo.exceptions import ApiError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.events.bodies import EventRecord, group_body
 from airflow_provider_klaviyo.records.events.mapper import NEVER_DROPPED

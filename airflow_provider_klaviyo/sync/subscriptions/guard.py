@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from airflow_provider_klaviyo.client.answers import attributes_of
 from airflow_provider_klaviyo.client.endpoints import SUBSCRIBE
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.people import Found, find_on_list, find_people
+from airflow_provider_klaviyo.client.responses import attributes_of
 from airflow_provider_klaviyo.identity import comparable
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, ExitStack, closing, contextmanage
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from airflow_provider_klaviyo.client.answers import read_accepted
+from airflow_provider_klaviyo.client.responses import read_accepted
 from airflow_provider_klaviyo.records.mapping import Columns, MappingError, bind_only
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS

@@ -7,7 +7,7 @@ from datetime import datetime
 from enum import Enum, auto
 from typing import NamedTuple
 
-from airflow_provider_klaviyo.client.answers import Document, attributes_of
+from airflow_provider_klaviyo.client.responses import Document, attributes_of
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.records.subscriptions.consent import (
     CHANNELS,

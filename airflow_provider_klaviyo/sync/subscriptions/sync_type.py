@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from airflow_provider_klaviyo.client.answers import attributes_of, read_resource
 from airflow_provider_klaviyo.client.endpoints import (
     GET_LIST,
     GET_LIST_PROFILES,
@@ -19,6 +18,7 @@ from airflow_provider_klaviyo.client.endpoints import (
 )
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import NOT_FOUND, find_list
+from airflow_provider_klaviyo.client.responses import attributes_of, read_resource
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionOptions
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_klaviyo.client.answers import Answer
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimiter
+from airflow_provider_klaviyo.client.responses import Response
 from airflow_provider_klaviyo.exceptions import KlaviyoConnectionError, KlaviyoRequestError
 from airflow_provider_klaviyo.records.events.bodies import EventRecord
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import NoState
@@ -103,13 +103,15 @@ class Klaviyo:
         self.flags: dict[Event, object] = {}
         self._lock = threading.Lock()
 
-    def exchange(self, endpoint: Endpoint, path: str, query: Mapping[str, str], body: bytes | None) -> Answer:
+    def exchange(
+        self, endpoint: Endpoint, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> Response:
         """As the client's transport."""
         with self._lock:
             lost = self.lost.get(len(self.requests), "")
             asked = list(read(body or b""))
             self.requests.append([name for _, name, _ in asked])
-            answer = Answer(503, {}, b"") if lost == "before" else self._answer(asked)
+            answer = Response(503, {}, b"") if lost == "before" else self._answer(asked)
         if lost:
             error = KlaviyoConnectionError("No answer.")
             error.sent = True
@@ -119,7 +121,7 @@ class Klaviyo:
     def close(self) -> None:
         """As the client's transport."""
 
-    def _answer(self, asked: Sequence[tuple[str, Event, object]]) -> Answer:
+    def _answer(self, asked: Sequence[tuple[str, Event, object]]) -> Response:
         names = [name for _, name, _ in asked]
         found: dict[str, str] = {}
         for pointer, name, _ in asked:
@@ -137,13 +139,13 @@ class Klaviyo:
                 | {"source": {"pointer": pointer}}
                 for pointer, words in self.tell(found).items()
             ]
-            return Answer(400, {}, json.dumps({"errors": errors}).encode())
+            return Response(400, {}, json.dumps({"errors": errors}).encode())
         for _, name, flag in asked:
             if name not in self.known:
                 self.stored[name] += 1
                 self.flags[name] = flag
                 self.known.add(name)
-        return Answer(202, {}, b"")
+        return Response(202, {}, b"")
 
 
 def read(body: bytes) -> Iterable[tuple[str, Event, object]]:

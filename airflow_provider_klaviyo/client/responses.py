@@ -39,7 +39,7 @@ _NO_MORE_TOLD = re.compile(r"You do not have permission to perform this action\.
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """A raw HTTP answer; header names in lower case."""
 
     status: int
@@ -75,21 +75,21 @@ class Answer:
         return decoded if isinstance(decoded, dict) else None
 
 
-def read_document(endpoint: Endpoint, answer: Answer) -> Document:
+def read_document(endpoint: Endpoint, response: Response) -> Document:
     """The JSON of a success.
 
     :raises KlaviyoError: the error that the status stands for, or ``KlaviyoResponseError`` when a success
         does not hold what Klaviyo's schema promises.
     """
-    if not answer.is_success:
-        raise error_of(endpoint, answer)
-    document = answer.document()
+    if not response.is_success:
+        raise error_of(endpoint, response)
+    document = response.document()
     if document is None or document.get("data") is None:
-        raise unreadable(endpoint, answer)
+        raise unreadable(endpoint, response)
     return document
 
 
-def read_collection(endpoint: Endpoint, answer: Answer) -> Document:
+def read_collection(endpoint: Endpoint, response: Response) -> Document:
     """The JSON of a page whose ``data`` is a list of objects.
 
     A page of another shape is never taken for an empty one: Klaviyo was seen to answer a long scan with 200 and
@@ -97,29 +97,29 @@ def read_collection(endpoint: Endpoint, answer: Answer) -> Document:
 
     :raises KlaviyoError: as ``read_document`` does.
     """
-    document = read_document(endpoint, answer)
+    document = read_document(endpoint, response)
     listed = document["data"]
     if not isinstance(listed, list) or not all(isinstance(each, Mapping) for each in listed):
-        raise unreadable(endpoint, answer)
+        raise unreadable(endpoint, response)
     return document
 
 
-def read_resources(endpoint: Endpoint, answer: Answer) -> Document:
+def read_resources(endpoint: Endpoint, response: Response) -> Document:
     """The same where every one of them must have an id and attributes."""
-    document = read_collection(endpoint, answer)
+    document = read_collection(endpoint, response)
     if not all(map(_is_resource, resources(document))):
-        raise unreadable(endpoint, answer)
+        raise unreadable(endpoint, response)
     return document
 
 
-def read_resource(endpoint: Endpoint, answer: Answer) -> Document:
+def read_resource(endpoint: Endpoint, response: Response) -> Document:
     """One resource, with its id and attributes.
 
     :raises KlaviyoError: as ``read_document`` does.
     """
-    resource = read_document(endpoint, answer)["data"]
+    resource = read_document(endpoint, response)["data"]
     if not isinstance(resource, Mapping) or not _is_resource(resource):
-        raise unreadable(endpoint, answer)
+        raise unreadable(endpoint, response)
     return resource
 
 
@@ -140,36 +140,36 @@ def attributes_of(resource: Document) -> Document:
     return attributes if isinstance(attributes, Mapping) else {}
 
 
-def read_accepted(endpoint: Endpoint, answer: Answer) -> str:
+def read_accepted(endpoint: Endpoint, response: Response) -> str:
     """Make sure of a success whose body is empty (202, 204); returns the field that Klaviyo left out, if it did.
 
     :raises KlaviyoError: as ``read_document`` does; a page of a proxy is no success.
     """
-    if not answer.is_success:
-        raise error_of(endpoint, answer)
-    if answer.body.strip() and answer.document() is None:
-        raise unreadable(endpoint, answer)
-    return answer.partial_failure
+    if not response.is_success:
+        raise error_of(endpoint, response)
+    if response.body.strip() and response.document() is None:
+        raise unreadable(endpoint, response)
+    return response.partial_failure
 
 
-def error_of(endpoint: Endpoint, answer: Answer) -> KlaviyoError:
+def error_of(endpoint: Endpoint, response: Response) -> KlaviyoError:
     """The typed error for a status that is not a success."""
-    errors = api_errors(answer)
-    refused = _Refused(endpoint, answer, errors)
+    errors = api_errors(response)
+    refused = _Refused(endpoint, response, errors)
     if any(error.code in _AUTHENTICATION_CODES for error in errors):
         return _bad_key(refused)
-    if answer.status in _BY_STATUS:
-        return _BY_STATUS[answer.status](refused)
-    if answer.status >= 500:
+    if response.status in _BY_STATUS:
+        return _BY_STATUS[response.status](refused)
+    if response.status >= 500:
         return _failed(refused)
-    if answer.status >= 400 and errors:
+    if response.status >= 400 and errors:
         return _not_taken(refused)
     return _not_klaviyo(refused)
 
 
-def api_errors(answer: Answer) -> tuple[ApiError, ...]:
+def api_errors(response: Response) -> tuple[ApiError, ...]:
     """The ``errors`` of the body; Klaviyo may leave out or empty any part of them."""
-    document = answer.document() or {}
+    document = response.document() or {}
     listed = document.get("errors")
     return (
         tuple(_api_error(entry) for entry in listed if isinstance(entry, dict))
@@ -191,15 +191,15 @@ def _api_error(entry: Document) -> ApiError:
     )
 
 
-def retry_after(answer: Answer) -> float | None:
+def retry_after(response: Response) -> float | None:
     """Seconds that the server asks to wait (``Retry-After``, as seconds or as a date), if it says so."""
-    value = answer.headers.get("retry-after", "").strip()
+    value = response.headers.get("retry-after", "").strip()
     if not value:
         return None
     try:
         seconds = float(value)
     except ValueError:
-        return _seconds_until(_http_date(value), answer.date)
+        return _seconds_until(_http_date(value), response.date)
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
@@ -221,7 +221,7 @@ def _http_date(value: str) -> datetime | None:
 @dataclass(frozen=True, slots=True)
 class _Refused:
     endpoint: Endpoint
-    answer: Answer
+    response: Response
     errors: tuple[ApiError, ...]
 
     @property
@@ -230,27 +230,27 @@ class _Refused:
 
     @property
     def said(self) -> str:
-        return _said(self.answer, self.errors)
+        return _said(self.response, self.errors)
 
     def make(self, kind: type[E], message: str) -> E:
         return kind(
             message,
-            status=self.answer.status,
+            status=self.response.status,
             endpoint=self.endpoint.name,
             errors=self.errors,
-            request_id=self.answer.request_id,
+            request_id=self.response.request_id,
         )
 
 
 def _throttled(refused: _Refused) -> KlaviyoError:
     error = refused.make(KlaviyoRateLimitError, f"Klaviyo throttled {refused.place}: {refused.said}.")
-    error.retry_after = retry_after(refused.answer)
+    error.retry_after = retry_after(refused.response)
     return error
 
 
 def _failed(refused: _Refused) -> KlaviyoError:
     error = refused.make(KlaviyoServerError, f"Klaviyo failed at {refused.place}: {refused.said}.")
-    error.retry_after = retry_after(refused.answer)
+    error.retry_after = retry_after(refused.response)
     return error
 
 
@@ -298,11 +298,11 @@ def _retired(refused: _Refused) -> KlaviyoError:
 
 
 def unreadable(
-    endpoint: Endpoint, answer: Answer, problem: str = "is not shaped as Klaviyo documents it"
+    endpoint: Endpoint, response: Response, problem: str = "is not shaped as Klaviyo documents it"
 ) -> KlaviyoError:
     """The error for a success that does not hold what Klaviyo's schema promises."""
-    refused = _Refused(endpoint, answer, ())
-    if answer.document() is None:
+    refused = _Refused(endpoint, response, ())
+    if response.document() is None:
         msg = f"{refused.place} answered {refused.said}. Is the connection's host right?"
     else:
         msg = f"The answer of {refused.place} {problem}."
@@ -333,13 +333,13 @@ def _place(endpoint: Endpoint) -> str:
     return f"{endpoint.name} ({endpoint.method} {endpoint.path})"
 
 
-def _said(answer: Answer, errors: tuple[ApiError, ...]) -> str:
+def _said(response: Response, errors: tuple[ApiError, ...]) -> str:
     words = mask("; ".join(dict.fromkeys(_words(error) for error in errors[:5]))).rstrip(".")
     if not words:
-        kind = answer.headers.get("content-type", "no content type").partition(";")[0]
-        words = f"with {len(answer.body):,} bytes of {kind} instead of Klaviyo's JSON"
-    request_id = f" [request {answer.request_id}]" if answer.request_id else ""
-    return f"{answer.status} {words}{request_id}"
+        kind = response.headers.get("content-type", "no content type").partition(";")[0]
+        words = f"with {len(response.body):,} bytes of {kind} instead of Klaviyo's JSON"
+    request_id = f" [request {response.request_id}]" if response.request_id else ""
+    return f"{response.status} {words}{request_id}"
 
 
 def _words(error: ApiError) -> str:
