@@ -51,8 +51,8 @@ class ApiError:
     meta: Mapping[str, object]
 
     @property
-    def words(self) -> str:
-        """What Klaviyo said, in full: it may hold an address, so it belongs into the rejects file only."""
+    def message(self) -> str:
+        """Klaviyo's message, in full: it may hold an address, so it belongs into the rejects file only."""
         return self.detail or self.title or self.code
 
 

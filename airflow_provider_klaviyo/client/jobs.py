@@ -86,11 +86,11 @@ class RecordError:
     """One entry of a job's errors; ``payload`` is the record as it was sent, if Klaviyo repeats it.
 
     :param pointer: where in the request the record stands, as Klaviyo writes it; may be empty.
-    :param words: what Klaviyo has against it.
+    :param message: what Klaviyo has against it.
     """
 
     pointer: str
-    words: str
+    message: str
     payload: Mapping[str, object]
 
 
@@ -115,7 +115,7 @@ def read_error(attributes: Document) -> RecordError:
     source, payload = attributes.get("source"), attributes.get("original_payload")
     return RecordError(
         pointer=str(mapping(source).get("pointer") or ""),
-        words=str(
+        message=str(
             attributes.get("detail") or attributes.get("title") or attributes.get("code") or "no reason given"
         ),
         payload=mapping(payload),

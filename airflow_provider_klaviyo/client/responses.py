@@ -229,8 +229,8 @@ class _Refused:
         return _place(self.endpoint)
 
     @property
-    def said(self) -> str:
-        return _said(self.response, self.errors)
+    def message(self) -> str:
+        return _message(self.response, self.errors)
 
     def make(self, kind: type[E], message: str) -> E:
         return kind(
@@ -243,20 +243,20 @@ class _Refused:
 
 
 def _throttled(refused: _Refused) -> KlaviyoError:
-    error = refused.make(KlaviyoRateLimitError, f"Klaviyo throttled {refused.place}: {refused.said}.")
+    error = refused.make(KlaviyoRateLimitError, f"Klaviyo throttled {refused.place}: {refused.message}.")
     error.retry_after = retry_after(refused.response)
     return error
 
 
 def _failed(refused: _Refused) -> KlaviyoError:
-    error = refused.make(KlaviyoServerError, f"Klaviyo failed at {refused.place}: {refused.said}.")
+    error = refused.make(KlaviyoServerError, f"Klaviyo failed at {refused.place}: {refused.message}.")
     error.retry_after = retry_after(refused.response)
     return error
 
 
 def _bad_key(refused: _Refused) -> KlaviyoError:
     msg = (
-        f"Klaviyo does not accept the private API key of the connection ({refused.place}: {refused.said}). "
+        f"Klaviyo does not accept the private API key of the connection ({refused.place}: {refused.message}). "
         "Check the connection's password field."
     )
     return refused.make(KlaviyoAuthenticationError, msg)
@@ -265,18 +265,18 @@ def _bad_key(refused: _Refused) -> KlaviyoError:
 def _forbidden(refused: _Refused) -> KlaviyoError:
     if not refused.errors:
         msg = (
-            f"{refused.place} was blocked before it reached Klaviyo's API ({refused.said}): "
+            f"{refused.place} was blocked before it reached Klaviyo's API ({refused.message}): "
             "by a firewall or proxy, not because of the key."
         )
         return refused.make(KlaviyoForbiddenError, msg)
     if not any(map(_may_be_about_scopes, refused.errors)):
         msg = (
-            f"Klaviyo does not permit {refused.place}: {refused.said}. That is about the account (its plan, or a limit "
+            f"Klaviyo does not permit {refused.place}: {refused.message}. That is about the account (its plan, or a limit "
             "of its own), not about the scopes of the key: look there, or ask Klaviyo's support."
         )
         return refused.make(KlaviyoForbiddenError, msg)
     msg = (
-        f"The key of the connection may not use {refused.place}: {refused.said}. "
+        f"The key of the connection may not use {refused.place}: {refused.message}. "
         f"It needs the scopes {', '.join(refused.endpoint.scopes) or 'of that endpoint'}; "
         "scopes of a key cannot be changed, so create a new key."
     )
@@ -286,12 +286,12 @@ def _forbidden(refused: _Refused) -> KlaviyoError:
 def _may_be_about_scopes(error: ApiError) -> bool:
     if error.code == "forbidden":  # seen where the account lacks an entitlement
         return False
-    return bool(_ABOUT_SCOPES.search(error.words) or _NO_MORE_TOLD.fullmatch(error.words.strip()))
+    return bool(_ABOUT_SCOPES.search(error.message) or _NO_MORE_TOLD.fullmatch(error.message.strip()))
 
 
 def _retired(refused: _Refused) -> KlaviyoError:
     msg = (
-        f"{refused.place} is gone: {refused.said}. "
+        f"{refused.place} is gone: {refused.message}. "
         "The API revision of the connection is retired; set a newer one, or none for the package's own."
     )
     return refused.make(KlaviyoRevisionError, msg)
@@ -303,19 +303,19 @@ def unreadable(
     """The error for a success that does not hold what Klaviyo's schema promises."""
     refused = _Refused(endpoint, response, ())
     if response.document() is None:
-        msg = f"{refused.place} answered {refused.said}. Is the connection's host right?"
+        msg = f"{refused.place} answered {refused.message}. Is the connection's host right?"
     else:
         msg = f"The answer of {refused.place} {problem}."
     return refused.make(KlaviyoResponseError, msg)
 
 
 def _not_taken(refused: _Refused) -> KlaviyoError:
-    return refused.make(KlaviyoRequestError, f"Klaviyo refused {refused.place}: {refused.said}.")
+    return refused.make(KlaviyoRequestError, f"Klaviyo refused {refused.place}: {refused.message}.")
 
 
 def _not_klaviyo(refused: _Refused) -> KlaviyoError:
     """A redirect, or a refusal in another form than Klaviyo's: something else answers under this address."""
-    msg = f"{refused.place} answered {refused.said}, so it is not Klaviyo. Is the connection's host right?"
+    msg = f"{refused.place} answered {refused.message}, so it is not Klaviyo. Is the connection's host right?"
     return refused.make(KlaviyoConfigurationError, msg)
 
 
@@ -333,15 +333,15 @@ def _place(endpoint: Endpoint) -> str:
     return f"{endpoint.name} ({endpoint.method} {endpoint.path})"
 
 
-def _said(response: Response, errors: tuple[ApiError, ...]) -> str:
-    words = mask("; ".join(dict.fromkeys(_words(error) for error in errors[:5]))).rstrip(".")
-    if not words:
+def _message(response: Response, errors: tuple[ApiError, ...]) -> str:
+    message = mask("; ".join(dict.fromkeys(_described(error) for error in errors[:5]))).rstrip(".")
+    if not message:
         kind = response.headers.get("content-type", "no content type").partition(";")[0]
-        words = f"with {len(response.body):,} bytes of {kind} instead of Klaviyo's JSON"
+        message = f"with {len(response.body):,} bytes of {kind} instead of Klaviyo's JSON"
     request_id = f" [request {response.request_id}]" if response.request_id else ""
-    return f"{response.status} {words}{request_id}"
+    return f"{response.status} {message}{request_id}"
 
 
-def _words(error: ApiError) -> str:
+def _described(error: ApiError) -> str:
     where = f" at {error.pointer}" if error.pointer.strip("/") not in ("", "data") else ""
-    return f"{error.words}{where}"
+    return f"{error.message}{where}"

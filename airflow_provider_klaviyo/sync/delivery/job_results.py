@@ -148,9 +148,9 @@ class _Found:
 
     def is_everybody(self) -> None:
         """Give everybody a reason: the own one, or what the errors say that name nobody."""
-        words = "; ".join(sorted(self.unplaced)[:_SHOWN]) or "no reason given"
+        message = "; ".join(sorted(self.unplaced)[:_SHOWN]) or "no reason given"
         for place in range(self.size):
-            self.objections.setdefault(place, [Objection((), Problem("", f"Klaviyo rejected it: {words}"))])
+            self.objections.setdefault(place, [Objection((), Problem("", f"Klaviyo rejected it: {message}"))])
         self.unplaced.clear()
 
     @property
@@ -165,13 +165,13 @@ class _Found:
         named = {place for place in (pointed, repeated) if place is not None}
         places = [place for place in named if 0 <= place < self.size]
         if not places:
-            self.unplaced.add(mask(error.words))
+            self.unplaced.add(mask(error.message))
         elif len(named) > 1:
             told = f"an error of the {self._kind.noun} points at one {self._kind.record} and repeats another"
-            dispute = f"{told}: {mask(error.words)}"
+            dispute = f"{told}: {mask(error.message)}"
             self.disputed.update(dict.fromkeys(places, dispute))
         else:
-            problem = Problem(field_name(path), f"Klaviyo rejected it: {error.words}")
+            problem = Problem(field_name(path), f"Klaviyo rejected it: {error.message}")
             self.objections.setdefault(places[0], []).append(Objection(path, problem))
 
 

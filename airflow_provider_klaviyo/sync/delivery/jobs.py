@@ -23,7 +23,7 @@ from airflow_provider_klaviyo.sync.outcomes import HandedOver, OpenJob, Settled,
 log = logging.getLogger(__name__)
 
 _FIRST_POLL = 0.5
-_SAY_INTERVAL = 30.0
+_LOG_INTERVAL = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class JobDelivery(MendingDelivery[Record]):
         self._sent_again: set[int] = set()
         self._next_poll = 0.0
         self._poll_pause = _FIRST_POLL
-        self._said = client.clock.now()
+        self._last_logged = client.clock.now()
 
     def handed_over(self) -> Iterator[tuple[HandedOver, Sequence[Record]]]:
         """The open jobs with their records, for another worker to settle, who does not know what identifies people."""
@@ -176,11 +176,11 @@ class JobDelivery(MendingDelivery[Record]):
             self._settling[job.id] = self._jobs.pop(job.id)
             self._submit(self._settle, job)
         self._next_poll = self._client.clock.now() + self._poll_pause
-        self._say_what_is_open(now)
+        self._log_open_jobs(now)
 
-    def _say_what_is_open(self, now: float) -> None:
-        if self._jobs and now - self._said >= _SAY_INTERVAL:
-            self._said = now
+    def _log_open_jobs(self, now: float) -> None:
+        if self._jobs and now - self._last_logged >= _LOG_INTERVAL:
+            self._last_logged = now
             people = sum(job.size for job in list(self._jobs.values()))
             log.info(
                 "Waiting for Klaviyo to settle %s of %s: %s.",

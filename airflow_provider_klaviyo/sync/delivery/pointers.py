@@ -83,7 +83,7 @@ def is_elsewhere(error: ApiError) -> bool:
     steps = _STEP.findall(error.pointer)
     first = steps[1:2] if steps[:1] == ["data"] else steps[:1]
     is_of_request = not _ELSEWHERE.isdisjoint(first) or steps == ["data", "type"]
-    return is_of_request or (steps in ([], ["data"]) and bool(_ABOUT_THE_LIST.search(error.words)))
+    return is_of_request or (steps in ([], ["data"]) and bool(_ABOUT_THE_LIST.search(error.message)))
 
 
 def _path(pointer: str, start: int) -> FieldPath:

@@ -212,13 +212,13 @@ class RefusalHandler(Generic[R]):
             places, path = self._locate(part, error.pointer)
             if not places and len(part) == 1 and path:
                 places = [0]
-            problem = Problem(self._name(path), f"Klaviyo refused it: {error.words}")
+            problem = Problem(self._name(path), f"Klaviyo refused it: {error.message}")
             for place in places:
                 named.setdefault(place, []).append(Objection(path, problem))
         return named
 
     def _may_be_shared(self, suspects: Sequence[Suspect[R]]) -> bool:
-        alike = len(suspects) >= _ENOUGH_SINGLES and len(set(_words(suspects))) == 1
+        alike = len(suspects) >= _ENOUGH_SINGLES and len(set(_messages(suspects))) == 1
         return alike and not self._was_taken and suspects[0][1].status != _SIZE
 
     def _give_up(self, error: KlaviyoRequestError, suspects: Sequence[Suspect[R]], refuse: Refuse[R]) -> None:
@@ -272,7 +272,7 @@ def _far_apart(waiting: Sequence[Sequence[R]]) -> list[Sequence[R]]:
 
 def _accuse(suspect: Suspect[R], field: str, refuse: Refuse[R]) -> None:
     record, _ = suspect
-    refuse(record, Problem(field, f"Klaviyo refused it: {_words([suspect])[0]}"))
+    refuse(record, Problem(field, f"Klaviyo refused it: {_messages([suspect])[0]}"))
 
 
 def joined(objections: Sequence[Objection]) -> Problem:
@@ -284,5 +284,5 @@ def joined(objections: Sequence[Objection]) -> Problem:
     return Problem(fields, "; ".join(f"{problem.field}: {problem.reason}" for problem in problems))
 
 
-def _words(suspects: Sequence[Suspect[R]]) -> list[str]:
-    return ["; ".join(entry.words for entry in error.errors) or str(error) for _, error in suspects]
+def _messages(suspects: Sequence[Suspect[R]]) -> list[str]:
+    return ["; ".join(entry.message for entry in error.errors) or str(error) for _, error in suspects]

@@ -267,9 +267,9 @@ def _halves(events: Sequence[EventRecord]) -> list[Sequence[EventRecord]]:
 
 def _is_repeated(error: ApiError, path: FieldPath) -> bool:
     """Whether an error says that Klaviyo has an event of this id; its words for that are not documented."""
-    if path != ("unique_id",) and not _ABOUT_IDS.search(error.words):
+    if path != ("unique_id",) and not _ABOUT_IDS.search(error.message):
         return False
-    return bool(_REPEATED.search(error.words)) or not _MALFORMED.search(error.words)
+    return bool(_REPEATED.search(error.message)) or not _MALFORMED.search(error.message)
 
 
 def _field_name(path: FieldPath) -> str:

@@ -22,12 +22,12 @@ class Dispute(NamedTuple):
     """What Klaviyo refused of a person, whose consent has to be looked at again.
 
     :param body: the person as it was sent: so it is not to be sent again.
-    :param words: Klaviyo's.
+    :param message: Klaviyo's.
     """
 
     body: bytes
     channels: tuple[str, ...]
-    words: str
+    message: str
 
     @classmethod
     def over(cls, record: SubscriptionRecord, problem: Problem) -> Self | None:
@@ -41,11 +41,11 @@ class Dispute(NamedTuple):
     @property
     def outcome(self) -> Outcome:
         """What becomes of the person when a new look shows nothing new."""
-        return Outcome.SKIPPED if _WITHDRAWN.search(self.words) else Outcome.PENDING
+        return Outcome.SKIPPED if _WITHDRAWN.search(self.message) else Outcome.PENDING
 
     @property
     def reason(self) -> str:
         """Why the channels are not sent."""
         if self.outcome is Outcome.SKIPPED:
-            return f"opted_out: {self.words}"
-        return f"not sent, since Klaviyo does not show the consent that it knows of: {self.words}"
+            return f"opted_out: {self.message}"
+        return f"not sent, since Klaviyo does not show the consent that it knows of: {self.message}"

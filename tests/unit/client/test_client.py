@@ -382,7 +382,7 @@ def test_all_pages_of_errors_are_read_however_sparse(world: MakeWorld) -> None:
     )
     made = world(first, second)
     errors = list(job_errors(made.client, PROFILE_IMPORTS, "j1"))
-    assert [error.words for error in errors] == ["taken", "bad"]
+    assert [error.message for error in errors] == ["taken", "bad"]
 
 
 @pytest.mark.parametrize(
