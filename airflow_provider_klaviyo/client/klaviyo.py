@@ -173,7 +173,7 @@ class KlaviyoClient:
         def attempt() -> T:
             nonlocal doubtful
             try:
-                with self._place(endpoint, hold):
+                with self._slot(endpoint, hold):
                     made = body() if callable(body) else body
                     with during():
                         return self._try(endpoint, path, query or {}, made, read)
@@ -194,7 +194,7 @@ class KlaviyoClient:
 
         :param hold: seconds that it may take before the request leaves.
         """
-        with self._place(endpoint, hold):
+        with self._slot(endpoint, hold):
             yield lambda body, read: self._try(endpoint, endpoint.path, {}, body, read)
 
     def wait_to_repeat(self, endpoint: Endpoint, error: KlaviyoError, tries: int, started: float) -> None:
@@ -284,8 +284,8 @@ class KlaviyoClient:
             raise KlaviyoResponseError(msg, status=response.status, endpoint=endpoint.name) from None
 
     @contextmanager
-    def _place(self, endpoint: Endpoint, hold: float = 0.0) -> Iterator[None]:
-        """Wait for a place in the endpoint's windows; it is kept for so many seconds longer than a request takes."""
+    def _slot(self, endpoint: Endpoint, hold: float = 0.0) -> Iterator[None]:
+        """Wait for a slot in the endpoint's windows; it is kept for so many seconds longer than a request takes."""
         self.check_stop()
         try:
             with self._limiter.permit(

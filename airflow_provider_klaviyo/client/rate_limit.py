@@ -2,12 +2,12 @@
 
 Klaviyo counts the requests of an account and endpoint in fixed windows of a second, a minute and sometimes a
 day (https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling). Nobody outside knows where those
-windows begin, nor when between its sending and its answer a request is counted. So a request takes a place in
+windows begin, nor when between its sending and its answer a request is counted. So a request takes a slot in
 each window from the moment it may be sent until its answer came *and* the length of the window has passed.
-When one more is let in, everything that could be counted in the same window still has its place: no window can
+When one more is let in, everything that could be counted in the same window still has its slot: no window can
 hold too many, wherever it begins and however slow the network is.
 
-The places are kept by a ``WindowStore``: for one process (here), for all processes of a host
+The slots are kept by a ``WindowStore``: for one process (here), for all processes of a host
 (``rate_limit_files``), or for all hosts (``rate_limit_redis``).
 """
 
@@ -105,24 +105,24 @@ class WindowStore(Protocol):
     its work. Durations alone cross this interface, since a store may keep another time than its caller.
     """
 
-    def take(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:
-        """Take a place in all windows and return 0.0, or take none and return the seconds to wait at least.
+    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:
+        """Take a slot in all windows and return 0.0, or take none and return the seconds to wait at least.
 
-        :param token: names the place; below 2**52 and never used before.
+        :param token: names the slot; below 2**52 and never used before.
         :param hold: seconds until the request is over, answered or not.
         """
 
-    def give_back(self, key: str, token: int, clock: Clock) -> None:
-        """The request of that place is over: from now on its windows run out."""
+    def release(self, key: str, token: int, clock: Clock) -> None:
+        """The request of that slot is over: from now on its windows run out."""
 
     def pause(self, key: str, seconds: float, clock: Clock) -> None:
-        """Let nobody take a place for so long; an earlier pause that ends later stays."""
+        """Let nobody take a slot for so long; an earlier pause that ends later stays."""
 
 
-def seconds_until_place(ends: Sequence[float], rates: Sequence[Rate], now: float) -> float:
-    """Seconds until every window can have a free place; 0.0 when all have one.
+def seconds_until_slot(ends: Sequence[float], rates: Sequence[Rate], now: float) -> float:
+    """Seconds until every window can have a free slot; 0.0 when all have one.
 
-    A window is full as long as the request that is ``limit`` from the end has a place in it. One in flight may
+    A window is full as long as the request that is ``limit`` from the end has a slot in it. One in flight may
     be over any moment, but not before now, so that is waited for: too short at worst, never too long.
 
     :param ends: when the requests were, or will at the latest be, over; the last one first.
@@ -132,8 +132,8 @@ def seconds_until_place(ends: Sequence[float], rates: Sequence[Rate], now: float
 
 
 @dataclass(slots=True)
-class _Places:
-    """The places of one key: when each request was, or will at the latest be, over."""
+class _Slots:
+    """The slots of one key: when each request was, or will at the latest be, over."""
 
     ends: dict[int, float] = field(default_factory=dict)
     paused_until: float = -math.inf
@@ -148,31 +148,31 @@ class MemoryWindows:
     """Windows for the threads of one process."""
 
     def __init__(self) -> None:
-        self._places: defaultdict[str, _Places] = defaultdict(_Places)
+        self._slots: defaultdict[str, _Slots] = defaultdict(_Slots)
         self._lock = threading.Lock()
 
-    def take(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:
+    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:
         """See ``WindowStore``."""
         with self._lock:
-            now, places = clock.monotonic(), self._places[key]
-            places.longest = max(places.longest, longest_window(rates))
-            places.forget(now)
-            ends = sorted(places.ends.values(), reverse=True)
-            wait = max(places.paused_until - now, seconds_until_place(ends, rates, now))
+            now, slots = clock.monotonic(), self._slots[key]
+            slots.longest = max(slots.longest, longest_window(rates))
+            slots.forget(now)
+            ends = sorted(slots.ends.values(), reverse=True)
+            wait = max(slots.paused_until - now, seconds_until_slot(ends, rates, now))
             if not wait:
-                places.ends[token] = now + hold
+                slots.ends[token] = now + hold
             return wait
 
-    def give_back(self, key: str, token: int, clock: Clock) -> None:
+    def release(self, key: str, token: int, clock: Clock) -> None:
         """See ``WindowStore``."""
         with self._lock:
-            self._places[key].ends[token] = clock.monotonic()
+            self._slots[key].ends[token] = clock.monotonic()
 
     def pause(self, key: str, seconds: float, clock: Clock) -> None:
         """See ``WindowStore``."""
         with self._lock:
-            places = self._places[key]
-            places.paused_until = max(places.paused_until, clock.monotonic() + seconds)
+            slots = self._slots[key]
+            slots.paused_until = max(slots.paused_until, clock.monotonic() + seconds)
 
 
 def longest_window(rates: Sequence[Rate]) -> float:
@@ -226,7 +226,7 @@ class RateLimiter:
 
         :param endpoint: Klaviyo's operation id; each has windows of its own.
         :param rates: the windows that Klaviyo counts the operation in, at their full limits.
-        :param hold: seconds after which the request is certainly over, a day at most; the place of a caller
+        :param hold: seconds after which the request is certainly over, a day at most; the slot of a caller
             that died is kept for so long.
         :param deadline: seconds since the epoch by the limiter's clock.
         :param stop: asked at least each second while waiting; True ends the wait.
@@ -239,11 +239,11 @@ class RateLimiter:
             raise ValueError(msg)
         key, token = self._key(endpoint), secrets.randbits(52)
         wait = _Wait(endpoint, self._clock, deadline, stop)
-        waited = self._take(key, token, self._shared(rates), hold, wait)
+        waited = self._acquire(key, token, self._shared(rates), hold, wait)
         try:
             yield Permit(endpoint, waited)
         finally:
-            self._give_back(key, token)
+            self._release(key, token)
 
     def pause(self, endpoint: str, seconds: float) -> None:
         """Let no sharer send to the endpoint for so many seconds, a day at most: Klaviyo asked for it (429).
@@ -262,22 +262,22 @@ class RateLimiter:
         # The millionth keeps 0.29 of 100 from becoming 28.
         return max(1, math.floor(limit * self._share + 1e-6))
 
-    def _take(self, key: str, token: int, rates: Sequence[Rate], hold: float, wait: _Wait) -> float:
+    def _acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, wait: _Wait) -> float:
         wait.check(0.0)
         began = self._clock.monotonic()
         has_waited = False
-        while seconds := self._store.take(key, token, rates, hold, self._clock):
+        while seconds := self._store.acquire(key, token, rates, hold, self._clock):
             wait.check(seconds)
             wait.sleep(seconds)
             has_waited = True
         return self._clock.monotonic() - began if has_waited else 0.0
 
-    def _give_back(self, key: str, token: int) -> None:
+    def _release(self, key: str, token: int) -> None:
         try:
-            self._store.give_back(key, token, self._clock)
+            self._store.release(key, token, self._clock)
         except RateLimitStoreError as error:
-            # The answer in the caller's hands is worth more than the place, which runs out by itself.
-            log.warning("A place in the rate limits stays taken until its time is up: %s", error)
+            # The answer in the caller's hands is worth more than the slot, which runs out by itself.
+            log.warning("A slot in the rate limits stays taken until its time is up: %s", error)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,8 @@
 """Rate-limit windows that all processes of a host share: one small file for each account and endpoint.
 
-A file is a header and a table of places, each a token and the time when its request was, or will at the
+A file is a header and a table of slots, each a token and the time when its request was, or will at the
 latest be, over. Every change is one write of a few bytes under a lock that the kernel frees when its holder
-dies, and writes follow in an order that errs towards too many places taken, so a process may be killed at any
+dies, and writes follow in an order that errs towards too many slots taken, so a process may be killed at any
 moment.
 """
 
@@ -30,7 +30,7 @@ from airflow_provider_klaviyo.client.rate_limit import (
     Rate,
     RateLimitStoreError,
     longest_window,
-    seconds_until_place,
+    seconds_until_slot,
 )
 
 log = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ _MAGIC = b"klvrate1"
 _HEADER = struct.Struct("=8s16sdddddQ56x")
 _PLACE = struct.Struct("=dd")
 _TABLE = _HEADER.size
-"""Where the table begins; a multiple of a place's size, so that no place lies across two pages."""
+"""Where the table begins; a multiple of a slot's size, so that no slot lies across two pages."""
 
 
 class FileWindows:
@@ -68,16 +68,16 @@ class FileWindows:
         except OSError as error:
             raise _store_error(directory, error) from error
 
-    def take(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:
+    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:
         """See ``WindowStore``."""
         with self._open(key, clock) as file:
             file.remember_for(longest_window(rates))
-            wait = file.seconds_until_place(rates)
+            wait = file.seconds_until_slot(rates)
             if not wait:
                 file.add(token, file.now + hold)
             return wait
 
-    def give_back(self, key: str, token: int, clock: Clock) -> None:
+    def release(self, key: str, token: int, clock: Clock) -> None:
         """See ``WindowStore``."""
         with self._open(key, clock) as file:
             file.move(token, file.now)
@@ -150,14 +150,14 @@ def _create_private(path: str, flags: int) -> int:
 
 
 class _Header(NamedTuple):
-    """What a file knows beside its places; times are the file's own unless said otherwise.
+    """What a file knows beside its slots; times are the file's own unless said otherwise.
 
     :param scale: names the monotonic clock that ``offset`` was made for.
     :param offset: the file's time minus that clock's.
     :param wall: the time of day at ``seen``.
     :param seen: when the file was last used.
     :param longest: seconds of the longest window asked for.
-    :param places: the length of the table, so that a shortened file is noticed.
+    :param slots: the length of the table, so that a shortened file is noticed.
     """
 
     magic: bytes
@@ -167,7 +167,7 @@ class _Header(NamedTuple):
     seen: float
     paused_until: float
     longest: float
-    places: int
+    slots: int
 
 
 class _Content(NamedTuple):
@@ -204,7 +204,7 @@ def _parse(raw: bytes) -> _Content | None:
 
 def _is_sound(content: _Content) -> bool:
     header, ends = content.header, content.latest_first
-    if header.magic != _MAGIC or len(ends) < header.places:
+    if header.magic != _MAGIC or len(ends) < header.slots:
         return False
     numbers = (header.offset, header.wall, header.seen, header.paused_until, header.longest, sum(ends))
     latest = max((header.paused_until, *ends[:1]))
@@ -237,18 +237,18 @@ class _WindowFile:
     def now(self) -> float:
         return self._header.seen
 
-    def seconds_until_place(self, rates: Sequence[Rate]) -> float:
-        wait = seconds_until_place(self._latest_first, rates, self.now)
+    def seconds_until_slot(self, rates: Sequence[Rate]) -> float:
+        wait = seconds_until_slot(self._latest_first, rates, self.now)
         return max(self._header.paused_until - self.now, wait)
 
     def add(self, token: int, end: float) -> None:
-        """Write a place over the oldest one, or below all if some window still reaches back to that."""
+        """Write a slot over the oldest one, or below all if some window still reaches back to that."""
         oldest = self._latest_first[-1] if self._latest_first else math.inf
         is_over = oldest + self._header.longest <= self.now
         self._write(self._ends.index(oldest) if is_over else len(self._ends), token, end)
 
     def move(self, token: int, end: float) -> None:
-        """Give a place another end; one whose time had run out is added again."""
+        """Give a slot another end; one whose time had run out is added again."""
         try:
             position = self._tokens.index(token)
         except ValueError:
@@ -263,9 +263,9 @@ class _WindowFile:
         self._header = self._header._replace(longest=max(self._header.longest, seconds))
 
     def save(self) -> None:
-        """Write the header, always after the places that it counts."""
+        """Write the header, always after the slots that it counts."""
         os.pwrite(self._descriptor, _HEADER.pack(*self._header), 0)
 
     def _write(self, position: int, token: int, end: float) -> None:
         os.pwrite(self._descriptor, _PLACE.pack(token, end), _TABLE + position * _PLACE.size)
-        self._header = self._header._replace(places=max(self._header.places, position + 1))
+        self._header = self._header._replace(slots=max(self._header.slots, position + 1))

@@ -8,9 +8,9 @@ from typing import Protocol
 from airflow_provider_klaviyo.client.rate_limit import Clock, Rate, RateLimitStoreError
 
 _SCRIPT = """
--- A sorted set of places, scored with the time when the request was, or will at the latest be, over;
+-- A sorted set of slots, scored with the time when the request was, or will at the latest be, over;
 -- a hash of notes: "seen" (when last used), "paused" (until when), "longest" (seconds of the longest window).
-local places, notes, command = KEYS[1], KEYS[2], ARGV[1]
+local slots, notes, command = KEYS[1], KEYS[2], ARGV[1]
 local function text(number) return string.format('%.6f', number) end
 local function note(name) return tonumber(redis.call('HGET', notes, name) or '0') end
 
@@ -21,29 +21,29 @@ local paused, longest, keep, wait = note('paused'), note('longest'), 0, 0
 -- Redis has no clock that cannot be set. When it was set back, all that is known moves with it.
 local back = note('seen') - now
 if back > 0 then
-  for _, token in ipairs(redis.call('ZRANGE', places, 0, -1)) do
-    redis.call('ZINCRBY', places, text(-back), token)
+  for _, token in ipairs(redis.call('ZRANGE', slots, 0, -1)) do
+    redis.call('ZINCRBY', slots, text(-back), token)
   end
   paused = paused - back
 end
 
-if command == 'take' then
+if command == 'acquire' then
   local token, hold = ARGV[2], tonumber(ARGV[3])
   for i = 4, #ARGV, 2 do longest = math.max(longest, tonumber(ARGV[i + 1])) end
-  redis.call('ZREMRANGEBYSCORE', places, '-inf', text(now - longest))
+  redis.call('ZREMRANGEBYSCORE', slots, '-inf', text(now - longest))
   -- A token that is there already was sent twice by a client that lost the first answer.
-  if not redis.call('ZSCORE', places, token) then
+  if not redis.call('ZSCORE', slots, token) then
     wait = math.max(0, paused - now)
     for i = 4, #ARGV, 2 do
       local rank, seconds = tonumber(ARGV[i]) - 1, tonumber(ARGV[i + 1])
-      local last = redis.call('ZREVRANGE', places, rank, rank, 'WITHSCORES')
+      local last = redis.call('ZREVRANGE', slots, rank, rank, 'WITHSCORES')
       if last[2] then wait = math.max(wait, math.min(tonumber(last[2]), now) + seconds - now) end
     end
-    if wait == 0 then redis.call('ZADD', places, text(now + hold), token) end
+    if wait == 0 then redis.call('ZADD', slots, text(now + hold), token) end
   end
   keep = hold
-elseif command == 'give_back' then
-  redis.call('ZADD', places, text(now), ARGV[2])
+elseif command == 'release' then
+  redis.call('ZADD', slots, text(now), ARGV[2])
 elseif command == 'pause' then
   paused = math.max(paused, now + tonumber(ARGV[2]))
 end
@@ -80,14 +80,14 @@ class RedisWindows:
         self._prefix = prefix
         self._script = client.register_script(_SCRIPT)
 
-    def take(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:  # noqa: ARG002
+    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:  # noqa: ARG002
         """See ``WindowStore``."""
         windows = [number for rate in rates for number in (str(rate.limit), repr(rate.seconds))]
-        return self._run(key, "take", str(token), repr(hold), *windows)
+        return self._run(key, "acquire", str(token), repr(hold), *windows)
 
-    def give_back(self, key: str, token: int, clock: Clock) -> None:  # noqa: ARG002
+    def release(self, key: str, token: int, clock: Clock) -> None:  # noqa: ARG002
         """See ``WindowStore``."""
-        self._run(key, "give_back", str(token))
+        self._run(key, "release", str(token))
 
     def pause(self, key: str, seconds: float, clock: Clock) -> None:  # noqa: ARG002
         """See ``WindowStore``."""

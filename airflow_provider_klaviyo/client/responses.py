@@ -180,13 +180,13 @@ def api_errors(response: Response) -> tuple[ApiError, ...]:
 
 def _api_error(entry: Document) -> ApiError:
     source, meta, status = entry.get("source"), entry.get("meta"), entry.get("status")
-    place = source if isinstance(source, dict) else {}
+    source_object = source if isinstance(source, dict) else {}
     return ApiError(
         status=status if isinstance(status, int) else 0,
         code=str(entry.get("code") or ""),
         title=str(entry.get("title") or ""),
         detail=str(entry.get("detail") or ""),
-        pointer=str(place.get("pointer") or place.get("parameter") or ""),
+        pointer=str(source_object.get("pointer") or source_object.get("parameter") or ""),
         meta=meta if isinstance(meta, dict) else {},
     )
 
@@ -225,8 +225,8 @@ class _Refused:
     errors: tuple[ApiError, ...]
 
     @property
-    def place(self) -> str:
-        return _place(self.endpoint)
+    def request(self) -> str:
+        return _request(self.endpoint)
 
     @property
     def message(self) -> str:
@@ -243,20 +243,20 @@ class _Refused:
 
 
 def _throttled(refused: _Refused) -> KlaviyoError:
-    error = refused.make(KlaviyoRateLimitError, f"Klaviyo throttled {refused.place}: {refused.message}.")
+    error = refused.make(KlaviyoRateLimitError, f"Klaviyo throttled {refused.request}: {refused.message}.")
     error.retry_after = retry_after(refused.response)
     return error
 
 
 def _failed(refused: _Refused) -> KlaviyoError:
-    error = refused.make(KlaviyoServerError, f"Klaviyo failed at {refused.place}: {refused.message}.")
+    error = refused.make(KlaviyoServerError, f"Klaviyo failed at {refused.request}: {refused.message}.")
     error.retry_after = retry_after(refused.response)
     return error
 
 
 def _bad_key(refused: _Refused) -> KlaviyoError:
     msg = (
-        f"Klaviyo does not accept the private API key of the connection ({refused.place}: {refused.message}). "
+        f"Klaviyo does not accept the private API key of the connection ({refused.request}: {refused.message}). "
         "Check the connection's password field."
     )
     return refused.make(KlaviyoAuthenticationError, msg)
@@ -265,18 +265,18 @@ def _bad_key(refused: _Refused) -> KlaviyoError:
 def _forbidden(refused: _Refused) -> KlaviyoError:
     if not refused.errors:
         msg = (
-            f"{refused.place} was blocked before it reached Klaviyo's API ({refused.message}): "
+            f"{refused.request} was blocked before it reached Klaviyo's API ({refused.message}): "
             "by a firewall or proxy, not because of the key."
         )
         return refused.make(KlaviyoForbiddenError, msg)
     if not any(map(_may_be_about_scopes, refused.errors)):
         msg = (
-            f"Klaviyo does not permit {refused.place}: {refused.message}. That is about the account (its plan, or a limit "
-            "of its own), not about the scopes of the key: look there, or ask Klaviyo's support."
+            f"Klaviyo does not permit {refused.request}: {refused.message}. That is about the account (its plan, or a "
+            "limit of its own), not about the scopes of the key: look there, or ask Klaviyo's support."
         )
         return refused.make(KlaviyoForbiddenError, msg)
     msg = (
-        f"The key of the connection may not use {refused.place}: {refused.message}. "
+        f"The key of the connection may not use {refused.request}: {refused.message}. "
         f"It needs the scopes {', '.join(refused.endpoint.scopes) or 'of that endpoint'}; "
         "scopes of a key cannot be changed, so create a new key."
     )
@@ -291,7 +291,7 @@ def _may_be_about_scopes(error: ApiError) -> bool:
 
 def _retired(refused: _Refused) -> KlaviyoError:
     msg = (
-        f"{refused.place} is gone: {refused.message}. "
+        f"{refused.request} is gone: {refused.message}. "
         "The API revision of the connection is retired; set a newer one, or none for the package's own."
     )
     return refused.make(KlaviyoRevisionError, msg)
@@ -303,19 +303,21 @@ def unreadable(
     """The error for a success that does not hold what Klaviyo's schema promises."""
     refused = _Refused(endpoint, response, ())
     if response.document() is None:
-        msg = f"{refused.place} answered {refused.message}. Is the connection's host right?"
+        msg = f"{refused.request} answered {refused.message}. Is the connection's host right?"
     else:
-        msg = f"The answer of {refused.place} {problem}."
+        msg = f"The answer of {refused.request} {problem}."
     return refused.make(KlaviyoResponseError, msg)
 
 
 def _not_taken(refused: _Refused) -> KlaviyoError:
-    return refused.make(KlaviyoRequestError, f"Klaviyo refused {refused.place}: {refused.message}.")
+    return refused.make(KlaviyoRequestError, f"Klaviyo refused {refused.request}: {refused.message}.")
 
 
 def _not_klaviyo(refused: _Refused) -> KlaviyoError:
     """A redirect, or a refusal in another form than Klaviyo's: something else answers under this address."""
-    msg = f"{refused.place} answered {refused.message}, so it is not Klaviyo. Is the connection's host right?"
+    msg = (
+        f"{refused.request} answered {refused.message}, so it is not Klaviyo. Is the connection's host right?"
+    )
     return refused.make(KlaviyoConfigurationError, msg)
 
 
@@ -329,7 +331,7 @@ _BY_STATUS = {
 }
 
 
-def _place(endpoint: Endpoint) -> str:
+def _request(endpoint: Endpoint) -> str:
     return f"{endpoint.name} ({endpoint.method} {endpoint.path})"
 
 

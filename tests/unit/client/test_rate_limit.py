@@ -21,7 +21,7 @@ from airflow_provider_klaviyo.client.rate_limit import (
     RateLimiter,
     WaitStopped,
     WindowStore,
-    seconds_until_place,
+    seconds_until_slot,
 )
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
 
@@ -321,7 +321,7 @@ def test_memory_does_not_grow_with_the_number_of_requests() -> None:
     for _ in range(1_000):
         with limiter.permit("e", BULK_IMPORT, hold=HOLD):
             pass
-    assert sum(len(places.ends) for places in windows._places.values()) <= 151
+    assert sum(len(slots.ends) for slots in windows._slots.values()) <= 151
 
 
 @pytest.mark.parametrize(
@@ -336,4 +336,4 @@ def test_memory_does_not_grow_with_the_number_of_requests() -> None:
     ],
 )
 def test_the_wait_is_the_shortest_that_can_help(ends: list[float], wait: float) -> None:
-    assert seconds_until_place(ends, [Rate(2, 10.0)], now=100.0) == wait
+    assert seconds_until_slot(ends, [Rate(2, 10.0)], now=100.0) == wait

@@ -191,7 +191,7 @@ def test_who_waits_for_the_lock_of_a_file_that_is_deleted_uses_the_new_one(machi
     windows = FileWindows(machine.folder)
     with ThreadPoolExecutor() as pool:
         with windows._open("key", machine):
-            waiter = pool.submit(windows.take, "key", 1, MINUTE, 10.0, machine)
+            waiter = pool.submit(windows.acquire, "key", 1, MINUTE, 10.0, machine)
             while not re.search(rf"-> FLOCK .*:{machine.file.stat().st_ino} ", LOCKS.read_text()):
                 time.sleep(0.001)
             machine.file.unlink()
@@ -332,7 +332,7 @@ with windows._open("key", clock):
         os.close(writer)
         os.read(reader, 1)  # lives until the parent is done
         os._exit(0)
-print(windows.take("key", 1, [], 1.0, clock))
+print(windows.acquire("key", 1, [], 1.0, clock))
 """
 
 
