@@ -210,7 +210,7 @@ def max_rejected(value: object) -> float:
     return value  # type: ignore[return-value]
 
 
-def most_removals(value: object) -> float | None:
+def max_removals(value: object) -> float | None:
     """A number of people, a share of them, or None for no limit."""
     if value is None:
         return None

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import msgspec
 
 from airflow_provider_klaviyo.client.endpoints import ENDPOINTS, GET_PROFILES, MIN_RATES, Endpoint
-from airflow_provider_klaviyo.client.filters import MOST_VALUES, any_of, in_filters
+from airflow_provider_klaviyo.client.filters import MAX_VALUES, any_of, in_filters
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.responses import Document, Response, error_of, resources
 
@@ -17,7 +17,7 @@ def get_profiles(
 ) -> Iterator[Document]:
     """The profiles whose ``field`` (``id``, ``email``, ``phone_number``, ``external_id``) is any of the values."""
     for part in in_filters(values):
-        query = {"filter": any_of(field, part), "page[size]": str(MOST_VALUES)}
+        query = {"filter": any_of(field, part), "page[size]": str(MAX_VALUES)}
         if additional_fields:
             query["additional-fields[profile]"] = ",".join(additional_fields)
         for page in client.pages(GET_PROFILES, query=query):

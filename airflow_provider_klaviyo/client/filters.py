@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from urllib.parse import quote
 
-MOST_VALUES = 100
+MAX_VALUES = 100
 """Values in one filter: as many as a page holds. Klaviyo names no limit."""
 
-_MOST_BYTES = 6_000
+_MAX_BYTES = 6_000
 """Of a filter as it stands in the URL, of which servers commonly take 8 KB."""
 
 
@@ -28,7 +28,7 @@ def in_filters(values: Sequence[str]) -> Iterator[list[str]]:
     size = 0
     for value in values:
         grown = size + len(quote(f"{_quoted(value)},", safe=""))
-        if part and (len(part) >= MOST_VALUES or grown > _MOST_BYTES):
+        if part and (len(part) >= MAX_VALUES or grown > _MAX_BYTES):
             yield part
             part, grown = [], grown - size
         part.append(value)

@@ -21,7 +21,7 @@ from airflow_provider_klaviyo.client.endpoints import (
     REMOVE_FROM_LIST,
     Endpoint,
 )
-from airflow_provider_klaviyo.client.filters import MOST_VALUES, any_of, equals, in_filters
+from airflow_provider_klaviyo.client.filters import MAX_VALUES, any_of, equals, in_filters
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.people import read_profiles
 from airflow_provider_klaviyo.client.responses import (
@@ -56,7 +56,7 @@ _PAUSES = (1.0, 2.0, 4.0)
 
 _CREATIONS = next(rate.limit for rate in CREATE_LIST.rates if rate.seconds > 60)
 
-_MOST_CREATIONS = 3
+_MAX_CREATIONS = 3
 
 
 class Member(NamedTuple):
@@ -74,10 +74,10 @@ class Creation(Protocol):
     def held(self) -> AbstractContextManager[object]:
         """From the look for the name to the answer to the creation nobody else does the same."""
 
-    def recall(self) -> str | None:
+    def noted(self) -> str | None:
         """The id, if the list was created a moment ago, and Klaviyo's listing does not show it yet."""
 
-    def remember(self, list_id: str) -> None:
+    def note(self, list_id: str) -> None:
         """Note a creation for the others."""
 
 
@@ -88,10 +88,10 @@ class CreationAlone:
         """Nobody to wait for."""
         return nullcontext()
 
-    def recall(self) -> str | None:
+    def noted(self) -> str | None:
         """Nobody has created anything."""
 
-    def remember(self, list_id: str) -> None:
+    def note(self, list_id: str) -> None:
         """Nobody to tell."""
 
 
@@ -179,17 +179,17 @@ def create_list(
     :raises KlaviyoTimeout: when Klaviyo's 150 creations a day are used up.
     :raises KlaviyoServerError: when the answer was lost again and again: each creation counts among the 150.
     """
-    for _ in range(_MOST_CREATIONS):
+    for _ in range(_MAX_CREATIONS):
         with creation.held():
-            found = find_list(client, name) or creation.recall()
+            found = find_list(client, name) or creation.noted()
             if not found:
                 refuse_alike(client, name)
                 if found := _create(client, name, opt_in_process):
-                    creation.remember(found)
+                    creation.note(found)
         if found or (found := _appears(client, name)):
             return found
     msg = (
-        f"Klaviyo was asked {_MOST_CREATIONS} times to create the list {name!r}, and the answer was lost each time. "
+        f"Klaviyo was asked {_MAX_CREATIONS} times to create the list {name!r}, and the answer was lost each time. "
         "A retry looks for the list before it asks again."
     )
     raise KlaviyoServerError(msg)
@@ -241,14 +241,14 @@ def _appears(client: KlaviyoClient, name: str) -> str | None:
 
 def all_members(client: KlaviyoClient, list_id: str) -> Iterator[list[Member]]:
     """Everybody on a list, a page at a time."""
-    query = {"fields[profile]": "email,phone_number,external_id", "page[size]": str(MOST_VALUES)}
+    query = {"fields[profile]": "email,phone_number,external_id", "page[size]": str(MAX_VALUES)}
     for page in client.pages(GET_LIST_PROFILES, resource_id=list_id, query=query, read=read_profiles):
         yield list(map(member_of, resources(page)))
 
 
 def profiles_now(client: KlaviyoClient, ids: Sequence[str]) -> dict[str, Member]:
     """Profiles by id as they are now, whatever a list shows of them."""
-    query = {"fields[profile]": "email,phone_number,external_id", "page[size]": str(MOST_VALUES)}
+    query = {"fields[profile]": "email,phone_number,external_id", "page[size]": str(MAX_VALUES)}
     found: dict[str, Member] = {}
     for part in in_filters(ids):
         asked = query | {"filter": any_of("id", part)}

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 
 from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES, Endpoint
-from airflow_provider_klaviyo.client.filters import MOST_VALUES, any_of, in_filters
+from airflow_provider_klaviyo.client.filters import MAX_VALUES, any_of, in_filters
 from airflow_provider_klaviyo.client.klaviyo import During, KlaviyoClient
 from airflow_provider_klaviyo.client.responses import (
     Document,
@@ -67,7 +67,7 @@ class _Search:
         self._client = client
         self._field = field
         self._is_thorough = field == "email" and not list_id
-        self._query = {**query, "page[size]": str(MOST_VALUES)}
+        self._query = {**query, "page[size]": str(MAX_VALUES)}
         self._list_id = list_id
 
     def of(self, values: Sequence[str]) -> Found:

@@ -93,7 +93,7 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
 
     def _mirror(self, options: SyncOptions, *, strict: bool) -> SyncType:
         from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-        from airflow_provider_klaviyo.parameters import flag, most_removals
+        from airflow_provider_klaviyo.parameters import flag, max_removals
         from airflow_provider_klaviyo.sync.lists.leaving import MirrorRules
         from airflow_provider_klaviyo.sync.lists.mirror import MirrorList
 
@@ -107,7 +107,7 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
             )
             raise KlaviyoConfigurationError(msg)
         rules = MirrorRules(
-            max_removals=most_removals(self.max_removals),
+            max_removals=max_removals(self.max_removals),
             allow_empty=flag("allow_empty", self.allow_empty),
             full_refresh=options.full_refresh,
             allows=options.allows,

@@ -62,7 +62,7 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
     def _defer(self) -> None:
         from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
 
-        self._most_failed()  # a wrong one is told before the wait, not after it
+        self._max_failed()  # a wrong one is told before the wait, not after it
         trigger = KlaviyoImportJobTrigger(
             job_ids=self._ids(),
             klaviyo_conn_id=self.klaviyo_conn_id,
@@ -75,7 +75,7 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
         from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
         from airflow_provider_klaviyo.triggers.jobs import look_at_jobs
 
-        self._most_failed()  # as above
+        self._max_failed()  # as above
         return look_at_jobs(
             KlaviyoHook(self.klaviyo_conn_id),
             self._ids(),
@@ -100,7 +100,7 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
 
         return list(names("job_ids", self.job_ids))
 
-    def _most_failed(self) -> int:
+    def _max_failed(self) -> int:
         from airflow_provider_klaviyo.parameters import whole_number
 
         return whole_number("max_failed", self.max_failed)
@@ -111,10 +111,10 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
             told = ", ".join(f"{job_id} is {status}" for job_id, status in look["lost"].items())
             msg = f"Not all {kind.noun}s were completed: {told}. Run the sync again."
             raise AirflowFailException(msg)
-        if look["failed"] > self._most_failed():
+        if look["failed"] > self._max_failed():
             msg = (
                 f"{look['failed']:,} of {kind.records(look['total'])} failed in {kind.counted(jobs)}, "
-                f"and max_failed allows {self._most_failed():,}."
+                f"and max_failed allows {self._max_failed():,}."
             )
             raise AirflowFailException(msg)
         are = "is" if jobs == 1 else "are"

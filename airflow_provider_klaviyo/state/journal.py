@@ -18,9 +18,9 @@ from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
 from airflow_provider_klaviyo.state.replica import Replica, Snapshot, table_in
 from airflow_provider_klaviyo.state.target import differing_parts, of_another_target
 
-_MOST_ENTRIES = 300
-_MOST_BYTES = 16_000_000
-_MOST_OF_SNAPSHOT = 0.2
+_MAX_ENTRIES = 300
+_MAX_BYTES = 16_000_000
+_MAX_OF_SNAPSHOT = 0.2
 """A log is compacted beyond so many entries, or so many bytes of payload, or that share of the snapshot before them."""
 
 _ASKED_APART = 3
@@ -131,8 +131,8 @@ class Journal:
 
         :raises StateConflict: when another run wrote to the log meanwhile.
         """
-        most = max(_MOST_BYTES, _MOST_OF_SNAPSHOT * self._snapshot_bytes)
-        has_grown = self._entries > _MOST_ENTRIES or self._bytes > most
+        most = max(_MAX_BYTES, _MAX_OF_SNAPSHOT * self._snapshot_bytes)
+        has_grown = self._entries > _MAX_ENTRIES or self._bytes > most
         if has_grown and not self.replica.jobs:
             self.compact()
 

@@ -31,13 +31,13 @@ class Claims:
     def __init__(self, path: Path, *, quick: int = QUICK, places: int = PLACES) -> None:
         self._path = path
         self._quick: dict[int, int] = {}
-        self._most_quick = quick
+        self._max_quick = quick
         self._places = places
         self._table: _Table | None = None
 
     def claim(self, values: Sequence[int], claimants: Sequence[int]) -> dict[int, int]:
         """Claim each value for its claimant; returns the places of those that somebody else has, and who."""
-        if len(self._quick) + len(values) <= self._most_quick:
+        if len(self._quick) + len(values) <= self._max_quick:
             holders = list(map(self._quick.setdefault, values, claimants))
         else:
             holders = self._claim_behind(values, claimants)
@@ -53,7 +53,7 @@ class Claims:
 
     def _claim_behind(self, values: Sequence[int], claimants: Sequence[int]) -> list[int]:
         """Look for values in the dictionary, which takes no more of them, and claim the others behind it."""
-        self._most_quick = 0
+        self._max_quick = 0
         table = self._table = self._table or _Table(self._path, self._places)
         holders = list(map(self._quick.get, values))
         left = [place for place, holder in enumerate(holders) if holder is None]

@@ -35,7 +35,7 @@ def shortfall(report: SyncReport, options: SyncOptions) -> KlaviyoError | None:
     others = "would be" if options.is_preview else "were"
     msg = (
         f"{report.rejected:,} of {report.rows_read:,} rows were rejected, and max_rejected={options.max_rejected} "
-        f"allows {options.most_rejected(report.rows_read):,}. All other rows {others} sent. Most: {worst}. "
+        f"allows {options.max_rejected_rows(report.rows_read):,}. All other rows {others} sent. Most: {worst}. "
         f"The rejected rows and their reasons are in {report.rejects.written_to}."
     )
     return KlaviyoSyncFailed(msg, report.as_dict())

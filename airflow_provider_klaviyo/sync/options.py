@@ -41,9 +41,9 @@ class SyncOptions:
 
     def allows(self, rejected: int, rows_read: int) -> bool:
         """Whether so many rejected rows are within ``max_rejected``."""
-        return rejected <= self.most_rejected(rows_read)
+        return rejected <= self.max_rejected_rows(rows_read)
 
-    def most_rejected(self, rows_read: int) -> int:
+    def max_rejected_rows(self, rows_read: int) -> int:
         """How many rows may be rejected: a float is a share of the rows, an int a number."""
         if isinstance(self.max_rejected, int):
             return self.max_rejected

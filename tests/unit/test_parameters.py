@@ -112,7 +112,7 @@ def test_no_job_ids_are_none() -> None:
     ("max_rejected", "allowed"), [(0, 0), (5, 5), (0.01, 10), (0.0, 0), (1.0, 1_000), (1, 1)]
 )
 def test_a_float_is_a_share_and_an_int_a_number(max_rejected: float, allowed: int) -> None:
-    assert options(max_rejected=max_rejected).most_rejected(1_000) == allowed
+    assert options(max_rejected=max_rejected).max_rejected_rows(1_000) == allowed
 
 
 def test_a_source_of_consent_that_a_template_rendered_to_nothing_is_told() -> None:

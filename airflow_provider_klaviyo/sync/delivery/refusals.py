@@ -48,8 +48,8 @@ _ENOUGH_SINGLES = 3
 _PROBES = 2
 """Then so many more, from the middle and the end of the batch, answer it."""
 
-_MOST_REFUSALS = 200
-_MOST_REFUSALS_PER_RECORD = 0.5
+_MAX_REFUSALS = 200
+_MAX_REFUSALS_PER_RECORD = 0.5
 
 
 class Refused(Exception, Generic[R]):
@@ -131,7 +131,7 @@ class RefusalHandler(Generic[R]):
 
     def _deliver(self, waiting: list[Sequence[R]], post: Post[R], refuse: Refuse[R]) -> None:
         suspects: list[Suspect[R]] = []
-        left = max(_MOST_REFUSALS, int(sum(map(len, waiting)) * _MOST_REFUSALS_PER_RECORD))
+        left = max(_MAX_REFUSALS, int(sum(map(len, waiting)) * _MAX_REFUSALS_PER_RECORD))
         probed: int | None = None
         with self._counted():
             while waiting:

@@ -75,14 +75,14 @@ class ListCreation:
         finally:
             self._release(number)
 
-    def recall(self) -> str | None:
+    def noted(self) -> str | None:
         """The id of the list, if it was created a moment ago and still has the name; waits until Klaviyo knows it."""
         created = _read(self._folder / f"{self._prefix}{_NOTE}")
         if created and _name_of_new(self._client, created) == self.name:
             return created.list_id
         return None
 
-    def remember(self, list_id: str) -> None:
+    def note(self, list_id: str) -> None:
         """Note a creation, and forget those of long ago; the list is there, so a failure to do so is only logged."""
         try:
             with (self._folder / f"{self._prefix}{_NOTE}").open("wb") as file:

@@ -35,7 +35,7 @@ class ListTarget:
         :raises KlaviyoConfigurationError: when the id is nobody's, several lists have the name, or one nearly has it.
         """
         if self.id is None:
-            found = find_list(client, self.name or "") or self._creation(client).recall()
+            found = find_list(client, self.name or "") or self._creation(client).noted()
             if found is None and self.creates:
                 refuse_alike(client, self.name or "")
             return found

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from airflow_provider_klaviyo.client.endpoints import Endpoint
-from airflow_provider_klaviyo.client.filters import MOST_VALUES
+from airflow_provider_klaviyo.client.filters import MAX_VALUES
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.retry import may_be_done
 from airflow_provider_klaviyo.exceptions import (
@@ -283,7 +283,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
             age,
             CHECKED_FOR,
         )
-        raise Instead(in_parts(free, max(MOST_VALUES, len(free) // 2 + 1)))
+        raise Instead(in_parts(free, max(MAX_VALUES, len(free) // 2 + 1)))
 
     def _take(self, people: Sequence[SubscriptionRecord], ticket: int, left_out: str, doubt: Doubt) -> None:
         without = [place for place, record in enumerate(people) if left_out in record.identifiers]

@@ -14,7 +14,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
-from airflow_provider_klaviyo.client.filters import MOST_VALUES
+from airflow_provider_klaviyo.client.filters import MAX_VALUES
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.rate_limit import Clock
 from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
@@ -38,7 +38,7 @@ _SIDE_BY_SIDE = 10
 _FEWEST = 10
 """People of a look, however slow Klaviyo is."""
 
-_MOST_IN_VAIN = 12
+_MAX_IN_VAIN = 12
 """Looks in a row that show nobody in time, before that ends the run."""
 
 _POLL = 0.5
@@ -132,7 +132,7 @@ class Looks(Generic[P, S]):
         """
         now, later = people[: self._at_once], people[self._at_once :]
         look = Look(self._client.clock)
-        parts = in_parts(now, MOST_VALUES)
+        parts = in_parts(now, MAX_VALUES)
         results = self._results(parts, look)
         shown = [each for result in results if result is not None for each in result]
         left = [each for part, result in zip(parts, results, strict=True) if result is None for each in part]
@@ -181,7 +181,7 @@ class Looks(Generic[P, S]):
             else "The account's rate limits are used up, or rate_limit_share is small."
         )
         msg = f"Looking at {people:,} people takes longer than the {CHECKED_FOR:.0f} s for which a look counts. {why}"
-        if self._in_vain >= _MOST_IN_VAIN:
+        if self._in_vain >= _MAX_IN_VAIN:
             raise KlaviyoTimeout(msg)
         log.warning("%s They are looked at again, %d at a time.", msg, self._at_once)
 

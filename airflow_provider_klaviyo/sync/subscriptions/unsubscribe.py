@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 PATIENCE = 900.0
 """Seconds to look for the outcome of requests; Klaviyo was seen to take one to three minutes."""
 
-_MOST_WAITING = 20_000
+_MAX_WAITING = 20_000
 """People whose outcome is waited for before more are sent: they are in memory."""
 
 _FIRST_POLL = 0.5
@@ -80,8 +80,8 @@ class UnsubscribeDelivery(ConsentDelivery):
     def send(self, batch: Sequence[Record]) -> None:
         """Hand over a batch; blocks while the outcome is open for too many."""
         super().send(batch)
-        if len(self._waiting.records) > _MOST_WAITING:
-            self._wait(_MOST_WAITING // 2)
+        if len(self._waiting.records) > _MAX_WAITING:
+            self._wait(_MAX_WAITING // 2)
 
     def finish(self) -> Iterator[Settled]:
         """Every verdict that is still to come; who is in doubt has none when the list does not show it in time."""

@@ -226,7 +226,7 @@ def test_of_very_many_some_are_waited_for_before_the_others_are_sent(
     """People whose outcome is open are in memory."""
     monkeypatch.setattr(subscriptions, "PATIENCE", 30.0)
     monkeypatch.setattr(terms, "UNSUBSCRIBE", _one_by_one())
-    monkeypatch.setattr(unsubscribe, "_MOST_WAITING", 2)
+    monkeypatch.setattr(unsubscribe, "_MAX_WAITING", 2)
     monkeypatch.setattr(delivery, "IN_FLIGHT", 1)
     klaviyo.set(subscription_seconds=1.5)
     assert club.unsubscribe().counts() == {"rows_read": COUNT, "accepted": COUNT}
