@@ -27,6 +27,7 @@ from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.notes import forget_in_notes
 from airflow_provider_klaviyo.state.owner import ANYBODY, BELONGS_TO
 from airflow_provider_klaviyo.state.rows import Status
+from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import storage_path
 from airflow_provider_klaviyo.sync.age import shown_progress
 from airflow_provider_klaviyo.sync.storage import Storage
@@ -110,9 +111,10 @@ def _reset(options: argparse.Namespace, ask: Ask) -> int:
         if not options.yes and ask("Type the state key to go on: ").strip() != options.state_key:
             print("Nothing was deleted.")
             return 1
-        for file in list(folder.iterdir()):
-            if file.name != LOCK:
-                file.unlink()
+        store = store_of(folder)
+        for name in store.names():
+            if name != LOCK:
+                store.delete(name)
     print("Deleted.")
     return 0
 
@@ -179,7 +181,7 @@ def _state_keys() -> Iterator[str]:
     if not root.exists():
         return
     for folder in root.iterdir():
-        entries = StateLog(folder, writer=_writer(), now=time.time).entries
+        entries = StateLog(store_of(folder), writer=_writer(), now=time.time).entries
         if entries:
             yield str(entries[0].facts["target"]["state_key"])
 
@@ -197,7 +199,7 @@ def _opened(state_key: str, *, is_read_only: bool = True) -> Iterator[Ledger]:
     folder = _folder(state_key)
     with tempfile.TemporaryDirectory(prefix="klaviyo-") as scratch:
         ledger = Ledger.open(
-            folder, Path(scratch), None, writer=_writer(), now=time.time, is_read_only=is_read_only
+            store_of(folder), Path(scratch), None, writer=_writer(), now=time.time, is_read_only=is_read_only
         )
         try:
             yield ledger
@@ -208,7 +210,7 @@ def _opened(state_key: str, *, is_read_only: bool = True) -> Iterator[Ledger]:
 @contextmanager
 def _locked(folder: Any) -> Iterator[None]:
     holder = Holder("command line", "state", "by hand", -1, 0, socket.gethostname(), os.getpid())
-    lock = StateLock(folder / LOCK, holder, now=time.time)
+    lock = StateLock(store_of(folder), holder, now=time.time)
     lock.acquire()
     try:
         yield

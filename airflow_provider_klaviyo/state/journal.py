@@ -173,10 +173,10 @@ class Journal:
                 among_rows = False
             if stored.kind == "snapshot":
                 self.replica.restore(msgspec.convert(stored.facts, Snapshot))
-                self._snapshot_bytes = stored.payload_bytes
+                self._snapshot_bytes = stored.header.payload_bytes
             elif stored.kind != "begin":
                 written = Written(stored.kind, stored.facts, self._log.payload(stored))
-                self._count_in(read_entry(written), stored.number, stored.payload_bytes)
+                self._count_in(read_entry(written), stored.number, stored.header.payload_bytes)
         if among_rows:
             asked.take_from_rows()
 
@@ -184,7 +184,7 @@ class Journal:
         """Whether the log was begun while who was asked was written as rows, by a sync that asks."""
         begun = self._log.entries[:1]
         return self._target.get("sync type") == _ASKING_SYNC and any(
-            stored.format < _ASKED_APART for stored in begun
+            each.format < _ASKED_APART for each in begun
         )
 
     def _count_in(self, entry: Entry, number: int, payload_bytes: int) -> None:

@@ -20,7 +20,7 @@ from airflow_provider_klaviyo.state.owner import Claim
 from airflow_provider_klaviyo.state.replica import UnsettledJob, table_in
 from airflow_provider_klaviyo.state.rows import Known, Sent, Status
 from airflow_provider_klaviyo.state.shared import SharedIdentifiers
-from airflow_provider_klaviyo.state.storage import StateFolder
+from airflow_provider_klaviyo.state.stores import Store
 from airflow_provider_klaviyo.state.table import Met
 from airflow_provider_klaviyo.state.tracked import TrackedPeople
 
@@ -50,7 +50,7 @@ class Ledger:
     @classmethod
     def open(
         cls,
-        folder: StateFolder,
+        store: Store,
         scratch: Path,
         target: Mapping[str, str] | None,
         *,
@@ -63,7 +63,7 @@ class Ledger:
     ) -> Self:
         """The state as the last acknowledged change left it.
 
-        :param folder: where the log is.
+        :param store: where the log is.
         :param scratch: a private folder of this run, for the table.
         :param target: what this is to be a state of: base URL, account, sync type and so on; None takes what is there.
         :param writer: who writes, for those who must find out.
@@ -78,7 +78,7 @@ class Ledger:
         :raises StateUnreadable: when it was written by a release that this one does not know.
         """
         try:
-            chain = StateLog(folder, writer=writer, now=now)
+            chain = StateLog(store, writer=writer, now=now)
             journal = Journal(chain, scratch, target, is_read_only=is_read_only)
             with ExitStack() as unless_ours:
                 unless_ours.callback(journal.close)
@@ -94,7 +94,7 @@ class Ledger:
         else:
             return cls(journal)
         table_in(scratch).unlink(missing_ok=True)
-        chain = StateLog(folder, writer=writer, now=now, anew=True)
+        chain = StateLog(store, writer=writer, now=now, anew=True)
         return cls(Journal(chain, scratch, target, is_read_only=is_read_only))
 
     # --- what is known ----------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ import uuid
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from typing import Any
 
 import msgspec
 
 from airflow_provider_klaviyo.state.errors import StateLocked
+from airflow_provider_klaviyo.state.stores import Store, blocks_of
 
 log = logging.getLogger(__name__)
 
@@ -63,12 +63,13 @@ class _Note(msgspec.Struct):
 class StateLock:
     """A file that names who writes a state, until when.
 
-    :param path: the file, on any storage.
+    :param store: where the state is.
+    :param holder: who is to hold the lock.
     :param now: seconds since the epoch.
     """
 
-    def __init__(self, path: Any, holder: Holder, *, now: Callable[[], float]) -> None:
-        self._path = path
+    def __init__(self, store: Store, holder: Holder, *, now: Callable[[], float]) -> None:
+        self._store = store
         self._holder = holder
         self._now = now
         self._note = _Note(holder, uuid.uuid4().hex, now(), 0.0)
@@ -82,7 +83,7 @@ class StateLock:
         """
         found = self._read()
         if found and found.until > self._now() and not self._may_take_from(found):
-            raise StateLocked(_told(found, self._path))
+            raise StateLocked(_told(found, self._store.path(LOCK)))
         if found:
             log.info("The lock of %s is taken over.", found.holder)
         self.renew()
@@ -90,12 +91,18 @@ class StateLock:
         self._thread.start()
 
     def renew(self) -> None:
-        """Let the lock last for its lifetime from now."""
+        """Let the lock last for its lifetime from now.
+
+        :raises OSError: when it cannot be written, or what else the store raises.
+        """
         self._note.until = self._now() + LIFETIME
         self._write()
 
     def hold_until(self, moment: float) -> None:
-        """Keep the lock for a deferred task, whose process ends; the same task takes it over when it comes back."""
+        """Keep the lock for a deferred task, whose process ends; the same task takes it over when it comes back.
+
+        :param moment: when it ends at the latest, in seconds since the epoch.
+        """
         self._stop_renewing()
         self._note.until, self._note.is_deferred = moment, True
         self._write()
@@ -106,7 +113,7 @@ class StateLock:
         found = self._read()
         if found and found.token == self._note.token and not self._note.is_deferred:
             with suppress(OSError):
-                self._path.unlink()
+                self._store.delete(LOCK)
 
     def _may_take_from(self, found: _Note) -> bool:
         holder = found.holder
@@ -135,18 +142,15 @@ class StateLock:
     def _read(self) -> _Note | None:
         """The note in the file; None when there is none, or one that nobody can read."""
         try:
-            with self._path.open("rb") as file:
-                return msgspec.json.decode(file.read(), type=_Note)
+            return msgspec.json.decode(b"".join(blocks_of(self._store, LOCK)), type=_Note)
         except (OSError, msgspec.DecodeError):
             return None
 
     def _write(self) -> None:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with self._path.open("wb") as file:
-            file.write(msgspec.json.encode(self._note))
+        self._store.put(LOCK, msgspec.json.encode(self._note))
 
 
-def _told(found: _Note, path: Any) -> str:
+def _told(found: _Note, path: str) -> str:
     since, until = (
         datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for moment in (found.since, found.until)

@@ -10,14 +10,14 @@ import logging
 import math
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import suppress
 from itertools import count
 from typing import Any, NamedTuple
 
 import msgspec
 
 from airflow_provider_klaviyo.state.errors import StateUnreadable
-from airflow_provider_klaviyo.state.storage import create, listed, usable
+from airflow_provider_klaviyo.state.storage import usable
+from airflow_provider_klaviyo.state.stores import Store, blocks_of, folders_in, store_of
 
 log = logging.getLogger(__name__)
 
@@ -53,16 +53,19 @@ class Found(NamedTuple):
 
 
 class NoteFolder:
-    """The notes about one list."""
+    """The notes about one list.
 
-    def __init__(self, folder: Any) -> None:
-        self._folder = folder
+    :param store: has these notes; other files in it are left alone.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
         self._writer = uuid.uuid4().hex
         self._numbers = count()
 
     def __iter__(self) -> Iterator[Found]:
         """The notes there are now."""
-        return iter([found for file in listed(self._folder) if (found := _found(file.name))])
+        return iter([found for name in self._store.names() if (found := _found(name))])
 
     def write(self, note: Note) -> str:
         """Leave a note; it is stored when this returns. Returns its name.
@@ -73,8 +76,8 @@ class NoteFolder:
         head = msgspec.structs.replace(note, people=())
         line = b"%d " % FORMAT + msgspec.json.encode((name, len(note.people), head)) + b"\n"
         payload = msgspec.msgpack.encode(note.people)
-        with usable(self._folder, "Notes for other syncs cannot be left in", "the ids of Dag and task"):
-            create(self._folder, name, line, lambda: iter((payload,)))
+        with usable(self._store, "Notes for other syncs cannot be left in", "the ids of Dag and task"):
+            self._store.create(name, line, lambda: iter((payload,)))
         return name
 
     def is_own(self, name: str) -> bool:
@@ -87,14 +90,13 @@ class NoteFolder:
         :raises StateUnreadable: when it was written by a release whose notes this one does not know.
         """
         try:
-            with (self._folder / name).open("rb") as file:
-                content = file.read()
+            content = b"".join(blocks_of(self._store, name))
         except FileNotFoundError:
             return None
         written_in = content.partition(b" ")[0]
         if written_in.isdigit() and int(written_in) != FORMAT:
             msg = (
-                f"{self._folder / name} has format {int(written_in)}, and this release reads format {FORMAT}: "
+                f"{self._store.path(name)} has format {int(written_in)}, and this release reads format {FORMAT}: "
                 "another release of the package shares this storage. Use the same one everywhere."
             )
             raise StateUnreadable(msg)
@@ -102,7 +104,7 @@ class NoteFolder:
         if note is None:
             log.warning(
                 "%s was not written to its end, as when a worker is killed. It does not count.",
-                self._folder / name,
+                self._store.path(name),
             )
         return note
 
@@ -110,19 +112,19 @@ class NoteFolder:
         """Take notes away; what cannot be deleted only counts longer than it should."""
         for name in names:
             try:
-                with suppress(FileNotFoundError):
-                    (self._folder / name).unlink()
+                self._store.delete(name)
             except Exception as error:
-                log.warning("A note could not be deleted: %s: %s", self._folder / name, error)
+                log.warning("A note could not be deleted: %s: %s", self._store.path(name), error)
 
 
 def forget_in_notes(root: Any, digests: Collection[int], *, dead_before: float) -> int:
     """Take a person out of the notes of all lists; returns out of how many.
 
+    :param root: the folder that has a folder for each list, on any storage.
     :param digests: hashes of every identifier that is known of the person.
     :param dead_before: a moment; notes that stopped to count before it are deleted.
     """
-    folders = [NoteFolder(folder) for folder in listed(root) if folder.is_dir()]
+    folders = [NoteFolder(store_of(folder)) for folder in folders_in(root)]
     return sum(_forget(folder, frozenset(digests), dead_before) for folder in folders)
 
 

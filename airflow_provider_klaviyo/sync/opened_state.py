@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from airflow_provider_klaviyo.state.ledger import Ledger
-from airflow_provider_klaviyo.state.lock import LOCK, Holder, StateLock
+from airflow_provider_klaviyo.state.lock import Holder, StateLock
 from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
 from airflow_provider_klaviyo.state.storage import usable
+from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.sync.contracts import SyncType, Target
 from airflow_provider_klaviyo.sync.options import SyncOptions
 
@@ -65,14 +66,15 @@ def opened_state(
     :raises StateOfAnotherTask: when it is another task's.
     :raises StateOfAnotherTarget: when it is the state of something else.
     """
-    lock = None if options.is_preview else StateLock(folder / LOCK, holder, now=now)
+    store = store_of(folder)
+    lock = None if options.is_preview else StateLock(store, holder, now=now)
     with usable(folder, "The state cannot be kept in", "the state_key"):
         folder.exists()  # a preview takes no lock that would tell
         if lock:
             lock.acquire()
     try:
         ledger = Ledger.open(
-            folder,
+            store,
             scratch,
             target,
             writer=str(holder),

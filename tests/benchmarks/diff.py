@@ -42,6 +42,7 @@ from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.rows import Status
+from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.state.table import StateTable
 from airflow_provider_klaviyo.sync.changes import OnlyChanges
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import KeptState
@@ -138,12 +139,14 @@ def diff(rows: int) -> dict[str, float]:
         made = in_another_process(rows, folder)
         from airflow_provider_klaviyo.state.log import StateLog
 
-        log = StateLog(folder / "log", writer="benchmark", now=time.time)
+        log = StateLog(store_of(folder / "log"), writer="benchmark", now=time.time)
         log.append_file("snapshot", {"target": {}, "runs": [], "refresh": {}, "open": []}, made)
         made.unlink()
         (folder / "scratch").mkdir()
         started = time.perf_counter()
-        ledger = Ledger.open(folder / "log", folder / "scratch", {}, writer="benchmark", now=time.time)
+        ledger = Ledger.open(
+            store_of(folder / "log"), folder / "scratch", {}, writer="benchmark", now=time.time
+        )
         load = time.perf_counter() - started
         changes, state = OnlyChanges(ledger), KeptState(ledger)
         changes.describe([0], "email")

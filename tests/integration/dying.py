@@ -83,7 +83,8 @@ def _live(
 
 def _die_at(step: int) -> None:
     from airflow_provider_klaviyo.client.http import HttpTransport
-    from airflow_provider_klaviyo.state import log, notes
+    from airflow_provider_klaviyo.state.log import StateLog
+    from airflow_provider_klaviyo.state.notes import NoteFolder
 
     lock, steps = threading.Lock(), 0
 
@@ -104,5 +105,6 @@ def _die_at(step: int) -> None:
         return around
 
     HttpTransport.exchange = counted(HttpTransport.exchange)  # type: ignore[method-assign]
-    log.create = counted(log.create)  # type: ignore[attr-defined]
-    notes.create = counted(notes.create)  # type: ignore[attr-defined]
+    for adding in ("begin", "append", "append_file"):
+        setattr(StateLog, adding, counted(getattr(StateLog, adding)))
+    NoteFolder.write = counted(NoteFolder.write)  # type: ignore[method-assign]

@@ -24,6 +24,7 @@ from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.state.keys import person_hashes
 from airflow_provider_klaviyo.state.notes import Note, NoteFolder, Who
+from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.sync.contracts import SyncContext
 from airflow_provider_klaviyo.sync.in_flight.index import NoteIndex, Told
 
@@ -106,7 +107,7 @@ class InFlight:
         account = ledger.target.get("account") if ledger else client.config.account_id
         return cls(
             client,
-            NoteFolder(context.in_flight / re.sub(r"\W", "_", list_id)),
+            NoteFolder(store_of(context.in_flight / re.sub(r"\W", "_", list_id))),
             NoteIndex(context.scratch),
             account=account or "",
             by=context.task,

@@ -7,14 +7,15 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 import msgspec
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import name_of_list
-from airflow_provider_klaviyo.state.storage import create, listed, usable
+from airflow_provider_klaviyo.state.storage import usable
+from airflow_provider_klaviyo.state.stores import Store, store_of
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class ListCreation:
         self._account = _account(client)
         self._prefix = _digest(f"{self._account}\0{name}") + "-"
         self._client = client
-        self._folder = folder
+        self._store = store_of(folder)
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -77,7 +78,7 @@ class ListCreation:
 
     def noted(self) -> str | None:
         """The id of the list, if it was created a moment ago and still has the name; waits until Klaviyo knows it."""
-        created = _read(self._folder / f"{self._prefix}{_NOTE}")
+        created = _read(self._store, f"{self._prefix}{_NOTE}")
         if created and _name_of_new(self._client, created) == self.name:
             return created.list_id
         return None
@@ -85,44 +86,44 @@ class ListCreation:
     def note(self, list_id: str) -> None:
         """Note a creation, and forget those of long ago; the list is there, so a failure to do so is only logged."""
         try:
-            with (self._folder / f"{self._prefix}{_NOTE}").open("wb") as file:
-                file.write(msgspec.json.encode(_Created(self._account, list_id, time.time())))
-            for old in _notes(self._folder):
-                if _read(old) is None:
-                    old.unlink()
+            created = _Created(self._account, list_id, time.time())
+            self._store.put(f"{self._prefix}{_NOTE}", msgspec.json.encode(created))
+            for old in _notes(self._store):
+                if _read(self._store, old) is None:
+                    self._store.delete(old)
         except Exception as error:
-            log.warning("The creation of the list could not be noted in %s: %s", self._folder, error)
+            log.warning("The creation of the list could not be noted in %s: %s", self._store, error)
 
     def _claim(self) -> int | None:
         """The number of a claim of our own; None while somebody else's counts."""
-        with usable(self._folder):
+        with usable(self._store):
             claims = self._claims()
             last = max(claims, default=0)
             if last and self._counts(claims[last]):
                 return None
             line = msgspec.json.encode(_Claim(uuid.uuid4().hex, time.time() + _LIFETIME)) + b"\n"
-            is_ours = create(self._folder, f"{self._prefix}{last + 1}", line, lambda: iter(()))
+            is_ours = self._store.create(f"{self._prefix}{last + 1}", line, lambda: iter(()))
         return last + 1 if is_ours else None
 
-    def _claims(self) -> dict[int, Any]:
+    def _claims(self) -> dict[int, str]:
         return {
-            int(file.name.removeprefix(self._prefix)): file
-            for file in listed(self._folder)
-            if file.name.startswith(self._prefix) and file.name.removeprefix(self._prefix).isdecimal()
+            int(name.removeprefix(self._prefix)): name
+            for name in self._store.names()
+            if name.startswith(self._prefix) and name.removeprefix(self._prefix).isdecimal()
         }
 
-    def _counts(self, file: Any) -> bool:
+    def _counts(self, claim: str) -> bool:
         try:
-            with file.open("rb") as content:
+            with closing(self._store.open(claim)) as content:
                 return msgspec.json.decode(content.readline(), type=_Claim).until > time.time()
         except (OSError, msgspec.DecodeError):  # just deleted, or half written by one who died
             return False
 
     def _release(self, number: int) -> None:
-        for claimed, file in self._claims().items():
+        for claimed, name in self._claims().items():
             if claimed <= number:
                 with suppress(Exception):
-                    file.unlink()
+                    self._store.delete(name)
 
 
 def appears(client: KlaviyoClient, folder: Any, list_id: str) -> bool:
@@ -131,8 +132,9 @@ def appears(client: KlaviyoClient, folder: Any, list_id: str) -> bool:
     :param folder: that of those who create lists.
     """
     account = _account(client)
+    store = store_of(folder)
     try:
-        notes = [_read(file) for file in _notes(folder)]
+        notes = [_read(store, name) for name in _notes(store)]
     except OSError:  # nobody could have noted anything there
         return False
     return any(
@@ -155,14 +157,14 @@ def _late_for_another() -> str:
     return "The time is up while another task creates the list. A retry finds it."
 
 
-def _notes(folder: Any) -> list[Any]:
-    return [file for file in listed(folder) if file.name.endswith(f"-{_NOTE}")]
+def _notes(store: Store) -> list[str]:
+    return [name for name in store.names() if name.endswith(f"-{_NOTE}")]
 
 
-def _read(file: Any) -> _Created | None:
+def _read(store: Store, name: str) -> _Created | None:
     """What is noted of a creation; None where there is no note that still counts."""
     try:
-        with file.open("rb") as content:
+        with closing(store.open(name)) as content:
             created = msgspec.json.decode(content.read(), type=_Created)
     except (OSError, msgspec.DecodeError):
         return None

@@ -23,6 +23,7 @@ from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, Klavi
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.rows import Sent
+from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.sync.deferral import Deferral
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements, KeptState, NoState
 from airflow_provider_klaviyo.sync.delivery.jobs import JobDelivery
@@ -94,7 +95,9 @@ class Worker:
         )
 
     def ledger(self) -> Ledger:
-        return Ledger.open(self.folder.parent / "state", self.folder, {}, writer="test", now=self.clock.now)
+        return Ledger.open(
+            store_of(self.folder.parent / "state"), self.folder, {}, writer="test", now=self.clock.now
+        )
 
 
 @pytest.fixture

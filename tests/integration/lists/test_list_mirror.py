@@ -722,6 +722,7 @@ def test_the_state_of_a_mirror_forgets_people_who_left(
     klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, tmp_path: Path
 ) -> None:
     from airflow_provider_klaviyo.state.ledger import Ledger
+    from airflow_provider_klaviyo.state.stores import store_of
 
     warehouse.hold("ada@shop.io", "bob@shop.io")
     mirror()
@@ -730,7 +731,7 @@ def test_the_state_of_a_mirror_forgets_people_who_left(
     (folder,) = (tmp_path / "storage" / "sync-state").iterdir()
     (tmp_path / "scratch").mkdir()
     ledger = Ledger.open(
-        folder, tmp_path / "scratch", None, writer="test", now=lambda: 0.0, is_read_only=True
+        store_of(folder), tmp_path / "scratch", None, writer="test", now=lambda: 0.0, is_read_only=True
     )
     assert ledger.people.count() == 1
     assert sum(ledger.counts().values()) == 1

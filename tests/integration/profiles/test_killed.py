@@ -16,6 +16,7 @@ import pytest
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.rows import Status
+from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import storage_path
 from airflow_provider_klaviyo.sync.storage import Storage
 from tests.integration.conftest import MAPPING, SQL, Shop, StartEmulator, TaskInstance
@@ -106,7 +107,9 @@ class World:
         """Rows that were neither acknowledged nor are in a job that can be asked for."""
         with tempfile.TemporaryDirectory() as scratch:
             folder = Storage(storage_path()).state("shop_to_klaviyo.sync_customers")
-            ledger = Ledger.open(folder, Path(scratch), None, writer="test", now=time.time, is_read_only=True)
+            ledger = Ledger.open(
+                store_of(folder), Path(scratch), None, writer="test", now=time.time, is_read_only=True
+            )
             counts = Counter(dict(ledger.counts()))
             in_jobs = sum(len(job.rows) for job in ledger.open_jobs)
             ledger.close()

@@ -13,6 +13,7 @@ from airflow_provider_klaviyo.cli.state import main
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import storage_path
 from airflow_provider_klaviyo.sync.storage import Storage
 from tests.integration.conftest import LIST_SYNC, Run, Shop, Sync, Warehouse, emails, run_operator
@@ -58,7 +59,7 @@ def as_of_a_former_release(tmp_path: Path) -> Callable[[str], None]:
         scratch = tmp_path / f"scratch {time.monotonic_ns()}"
         scratch.mkdir()
         ledger = Ledger.open(
-            Storage(storage_path()).state(state_key), scratch, None, writer="test", now=time.time
+            store_of(Storage(storage_path()).state(state_key)), scratch, None, writer="test", now=time.time
         )
         ledger.become({name: value for name, value in ledger.target.items() if name != "belongs to"})
         ledger.close()

@@ -18,6 +18,7 @@ from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import storage_path
 from airflow_provider_klaviyo.sync.storage import Storage
 from tests.integration.conftest import Run, StartEmulator, run_operator
@@ -46,7 +47,9 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
     def make(**more: bool) -> Ledger:
         scratch = tmp_path / f"scratch-{next(numbers)}"
         scratch.mkdir()
-        ledgers.append(Ledger.open(folder, scratch, before.TARGET, writer="a run", now=lambda: 0.0, **more))
+        ledgers.append(
+            Ledger.open(store_of(folder), scratch, before.TARGET, writer="a run", now=lambda: 0.0, **more)
+        )
         return ledgers[-1]
 
     yield make
@@ -198,7 +201,7 @@ def held(tmp_path: Path) -> Ledger:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     return Ledger.open(
-        Storage(storage_path()).state("shop_to_klaviyo.asked"),
+        store_of(Storage(storage_path()).state("shop_to_klaviyo.asked")),
         scratch,
         None,
         writer="by hand",

@@ -17,6 +17,7 @@ from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.notes import NoteFolder
+from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.sync.delivery import pool as delivery
 from airflow_provider_klaviyo.sync.in_flight import notes as in_flight
 from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
@@ -369,7 +370,7 @@ def test_who_is_taken_off_while_an_unsubscription_is_about_to_leave(
 
 def notes(club: Club) -> list[Any]:
     root = Path(os.environ["AIRFLOW__KLAVIYO__STORAGE_PATH"]) / "in-flight" / club.list_id
-    folder = NoteFolder(root)
+    folder = NoteFolder(store_of(root))
     return [folder.read(each.name) for each in folder]
 
 

@@ -13,6 +13,7 @@ from airflow_provider_klaviyo.state.errors import StateOfAnotherTarget, StateUnr
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.rows import Sent
+from airflow_provider_klaviyo.state.stores import store_of
 
 TARGET = {"account": "TEST", "channels": "email"}
 
@@ -20,7 +21,7 @@ TARGET = {"account": "TEST", "channels": "email"}
 def opened(folder: Path, name: str, target: dict[str, str] = TARGET, **options: Any) -> Ledger:
     scratch = folder / name
     scratch.mkdir()
-    return Ledger.open(folder / "log", scratch, target, writer="test", now=lambda: 0.0, **options)
+    return Ledger.open(store_of(folder / "log"), scratch, target, writer="test", now=lambda: 0.0, **options)
 
 
 def kept(folder: Path) -> None:
@@ -35,7 +36,7 @@ def test_a_snapshot_of_another_release_is_named_and_a_full_refresh_starts_anew(t
     with closing(sqlite3.connect(old)) as database:
         database.execute("PRAGMA user_version = 99")
         database.execute("CREATE TABLE rows (key INTEGER)")
-    StateLog(tmp_path / "log", writer="test", now=lambda: 0.0).append_file(
+    StateLog(store_of(tmp_path / "log"), writer="test", now=lambda: 0.0).append_file(
         "snapshot", {"target": TARGET, "runs": [], "refresh": {}, "open": []}, old
     )
     with pytest.raises(StateUnreadable, match="full_refresh"):
@@ -68,11 +69,15 @@ def test_a_log_is_not_compacted_while_jobs_are_open(tmp_path: Path) -> None:
         for number in range(320):
             ledger.fail([number + 10])
         ledger.record_run({"run": "night", "succeeded": False})
-        kinds = {entry.kind for entry in StateLog(tmp_path / "log", writer="t", now=lambda: 0.0).entries}
+        kinds = {
+            entry.kind for entry in StateLog(store_of(tmp_path / "log"), writer="t", now=lambda: 0.0).entries
+        }
         assert "snapshot" not in kinds
         ledger.settle(ticket)
         ledger.compact_if_grown()
-    kinds = {entry.kind for entry in StateLog(tmp_path / "log", writer="t", now=lambda: 0.0).entries}
+    kinds = {
+        entry.kind for entry in StateLog(store_of(tmp_path / "log"), writer="t", now=lambda: 0.0).entries
+    }
     assert kinds == {"snapshot"}
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from airflow_provider_klaviyo.state.errors import StateLocked
 from airflow_provider_klaviyo.state.lock import LIFETIME, LOCK, Holder, StateLock
+from airflow_provider_klaviyo.state.stores import store_of
 
 NOBODY = 2**22 + 1
 """No process has this number: it is beyond the largest that Linux gives."""
@@ -24,7 +25,7 @@ class Tasks:
 
     def lock(self, run: str = "monday", attempt: int = 1, host: str = "here", pid: int = 0) -> StateLock:
         holder = Holder("shop", "sync", run, -1, attempt, host, pid or os.getpid())
-        made = StateLock(self.path, holder, now=lambda: self.time)
+        made = StateLock(store_of(self.path.parent), holder, now=lambda: self.time)
         self.locks.append(made)
         return made
 

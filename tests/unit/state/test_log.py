@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from airflow_provider_klaviyo.state.errors import StateConflict, StateDamaged, StateUnreadable
 from airflow_provider_klaviyo.state.log import StateLog
+from airflow_provider_klaviyo.state.stores import store_of
 
 
 def opened(folder: Path, writer: str = "a run") -> StateLog:
-    return StateLog(folder, writer=writer, now=lambda: 1_000.0)
+    return StateLog(store_of(folder), writer=writer, now=lambda: 1_000.0)
 
 
 def begun(folder: Path, appends: int = 3) -> StateLog:
@@ -160,7 +161,7 @@ def test_a_torn_snapshot_falls_back_to_the_one_before_it(tmp_path: Path) -> None
 def test_a_new_chain_begins_behind_damage(tmp_path: Path) -> None:
     begun(tmp_path)
     files(tmp_path)[1].unlink()
-    log = StateLog(tmp_path, writer="a run", now=lambda: 0.0, anew=True)
+    log = StateLog(store_of(tmp_path), writer="a run", now=lambda: 0.0, anew=True)
     log.begin({"target": {}})
     log.append("note", {"n": 8})
     assert notes(tmp_path) == [8]
@@ -182,7 +183,7 @@ def test_a_writer_whose_number_was_used_and_deleted_meanwhile_is_told_so(tmp_pat
 def test_a_beginning_whose_number_was_used_and_deleted_meanwhile_is_told_so(tmp_path: Path) -> None:
     folder = tmp_path / "log"
     log = begun(folder)
-    late = StateLog(folder, writer="a late run", now=lambda: 0.0, anew=True)
+    late = StateLog(store_of(folder), writer="a late run", now=lambda: 0.0, anew=True)
     for payload in (b"first", b"second", b"third"):
         snapshot(log, tmp_path, payload)
     log.prune()

@@ -6,12 +6,15 @@ from contextlib import closing
 from pathlib import Path
 
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.stores import store_of
 
 
 def opened(folder: Path, name: str) -> Ledger:
     scratch = folder / name
     scratch.mkdir()
-    return Ledger.open(folder / "log", scratch, {"state_key": "test"}, writer="test", now=lambda: 0.0)
+    return Ledger.open(
+        store_of(folder / "log"), scratch, {"state_key": "test"}, writer="test", now=lambda: 0.0
+    )
 
 
 def test_it_outlives_the_run_and_the_compaction_of_the_log(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.rows import Sent
+from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.state.tracked import Absent
 
 Open = Callable[..., Ledger]
@@ -27,7 +28,7 @@ def opened(tmp_path: Path) -> Iterator[Open]:
         scratch = tmp_path / f"scratch-{next(numbers)}"
         scratch.mkdir()
         ledger = Ledger.open(
-            tmp_path / "log", scratch, {"state_key": "test"}, writer="test", now=lambda: 0.0, **more
+            store_of(tmp_path / "log"), scratch, {"state_key": "test"}, writer="test", now=lambda: 0.0, **more
         )
         ledgers.append(ledger)
         return ledger

@@ -15,9 +15,9 @@ from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimiter
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
-from airflow_provider_klaviyo.state import notes
 from airflow_provider_klaviyo.state.errors import StateUnreadable
 from airflow_provider_klaviyo.state.notes import Note, NoteFolder, forget_in_notes
+from airflow_provider_klaviyo.state.stores import DiskStore, store_of
 from airflow_provider_klaviyo.sync.in_flight.index import NoteIndex
 from airflow_provider_klaviyo.sync.in_flight.notes import OUTSTANDING, REMOVAL, UNSUBSCRIPTION, InFlight
 from tests.unit.client.conftest import FakeClock
@@ -52,7 +52,9 @@ def sync(client: KlaviyoClient, tmp_path: Path) -> Iterator[Make]:
     ) -> InFlight:
         index = NoteIndex(tmp_path / "scratch")
         made.append(
-            InFlight(client, NoteFolder(folder or tmp_path / "L1"), index, account=account, by=by, **more)
+            InFlight(
+                client, NoteFolder(store_of(folder or tmp_path / "L1")), index, account=account, by=by, **more
+            )
         )
         return made[-1]
 
@@ -107,11 +109,11 @@ ORDERS = sorted(set(itertools.permutations("A" * STEPS + "B" * STEPS)))
 def test_of_two_at_the_same_moment_at_most_one_goes_on_in_whatever_order_they_come(
     sync: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str, second: str
 ) -> None:
-    look, write = notes.listed, notes.create
+    look, write = DiskStore.names, DiskStore.create
     for number, order in enumerate(ORDERS):
         stage, went_on = Stage(order), dict.fromkeys("AB", frozenset[Any]())
-        monkeypatch.setattr(notes, "listed", stage.stepping(look))
-        monkeypatch.setattr(notes, "create", stage.stepping(write))
+        monkeypatch.setattr(DiskStore, "names", stage.stepping(look))
+        monkeypatch.setattr(DiskStore, "create", stage.stepping(write))
 
         def claim(kind: str, people: Sequence[Any], number: int = number, stage: Stage = stage) -> None:
             try:
@@ -224,13 +226,13 @@ def test_a_preview_looks_and_leaves_everything_as_it_is(sync: Make, clock: FakeC
 def test_storage_that_is_too_slow_to_tell_in_time_sends_nothing(
     sync: Make, clock: FakeClock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write = notes.create
+    write = DiskStore.create
 
     def slowly(*arguments: Any) -> bool:
         clock.time += 100
         return write(*arguments)
 
-    monkeypatch.setattr(notes, "create", slowly)
+    monkeypatch.setattr(DiskStore, "create", slowly)
     with pytest.raises(KlaviyoRetryableError, match="storage_path is too slow"):
         sync().claim(UNSUBSCRIPTION, [ADA])
     assert list((tmp_path / "L1").iterdir()) == []
@@ -246,7 +248,7 @@ def note(*people: Any) -> Note:
 def test_a_note_that_was_not_written_to_its_end_does_not_count_and_one_of_another_release_stops_the_run(
     tmp_path: Path,
 ) -> None:
-    folder = NoteFolder(tmp_path)
+    folder = NoteFolder(store_of(tmp_path))
     name = folder.write(note(ADA, BOB))
     whole = (tmp_path / name).read_bytes()
     for size in range(len(whole)):
@@ -261,7 +263,7 @@ def test_a_note_that_was_not_written_to_its_end_does_not_count_and_one_of_anothe
 
 
 def test_other_files_of_the_folder_are_left_alone(tmp_path: Path) -> None:
-    folder = NoteFolder(tmp_path)
+    folder = NoteFolder(store_of(tmp_path))
     for name in (".0a1b.draft", "readme.note", "1.txt", "12.unsubscription.note.txt"):
         (tmp_path / name).touch()
     name = folder.write(note(ADA))
@@ -269,7 +271,7 @@ def test_other_files_of_the_folder_are_left_alone(tmp_path: Path) -> None:
 
 
 def test_a_person_is_forgotten_in_the_notes_of_all_lists(tmp_path: Path) -> None:
-    one, two = NoteFolder(tmp_path / "L1"), NoteFolder(tmp_path / "L2")
+    one, two = NoteFolder(store_of(tmp_path / "L1")), NoteFolder(store_of(tmp_path / "L2"))
     one.write(note(ADA, BOB))
     two.write(note(ADA))
     two.write(msgspec.structs.replace(note(EVE), until=5.0))
