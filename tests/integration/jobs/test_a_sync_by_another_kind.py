@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -23,6 +25,7 @@ from airflow_provider_klaviyo.sync.contracts import Description, Session, SyncCo
 from airflow_provider_klaviyo.sync.delivery.jobs import JobDelivery
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from tests.integration.conftest import Run, Shop, StartEmulator, TaskInstance, run_operator
+from tests.integration.dying import STRIDE, Worker
 from tests.integration.jobs import suppressions
 from tests.integration.jobs.suppressions import SUPPRESSIONS, suppressed
 
@@ -79,18 +82,18 @@ Suppress = Callable[..., SuppressOperator]
 @pytest.fixture
 def suppress(klaviyo: Emulator) -> Suppress:
     """The operator, anew for each worker."""
+    return make_operator
 
-    def make(**parameters: Any) -> SuppressOperator:
-        settings = {
-            "sql": "SELECT id, email FROM customers ORDER BY id",
-            "sql_conn_id": "shop",
-            "primary_key": "id",
-            "poll_interval": 0.2,
-            "timeout": 60,
-        }
-        return SuppressOperator(task_id="suppress", **(settings | parameters))
 
-    return make
+def make_operator(**parameters: Any) -> SuppressOperator:
+    settings = {
+        "sql": "SELECT id, email FROM customers ORDER BY id",
+        "sql_conn_id": "shop",
+        "primary_key": "id",
+        "poll_interval": 0.2,
+        "timeout": 60,
+    }
+    return SuppressOperator(task_id="suppress", **(settings | parameters))
 
 
 EVERYBODY = {f"p{number}@shop.io" for number in range(1, 6)}
@@ -140,3 +143,36 @@ def test_jobs_that_a_run_did_not_wait_for_are_settled_by_the_next(
     assert run_operator(suppress(only_changes=True)).counts() == {"rows_read": 5, "unchanged": 5}
     assert suppressed(klaviyo) == EVERYBODY
     assert len(klaviyo.requests("bulk_suppress_profiles")) == 3
+
+
+def suppress_once(try_number: int) -> dict[str, Any]:
+    """What a worker does that may be killed."""
+    ti = TaskInstance("suppress", try_number=try_number)
+    with suppressions.known():
+        return make_operator(only_changes=True).execute({"ti": ti})  # type: ignore[arg-type, typeddict-item, return-value]
+
+
+@pytest.mark.slow
+def test_a_worker_killed_anywhere_leaves_jobs_that_the_next_one_settles(
+    klaviyo: Emulator, suppress: Suppress, tmp_path: Path
+) -> None:
+    klaviyo.set(job_seconds=0.2, rate_limits="off")
+    worker = Worker(suppress_once, tmp_path)
+    assert not worker.run(try_number=1), (
+        "from now on the account is known, which may be asked for 15 times a minute"
+    )
+    settled = 0
+    for step in itertools.count(1, STRIDE):
+        klaviyo.reset()
+        shutil.rmtree(tmp_path / "storage", ignore_errors=True)
+        if not worker.run(step, try_number=1):
+            break
+        before = len(klaviyo.requests("bulk_suppress_profiles"))
+        assert not worker.run(try_number=2)
+        counts = worker.counts()
+        assert counts.get("accepted", 0) + counts.get("unchanged", 0) == 5
+        assert suppressed(klaviyo) == EVERYBODY
+        again = klaviyo.requests("bulk_suppress_profiles")[before:]
+        assert sum(request.records for request in again) == counts.get("accepted", 0)
+        settled += counts.get("unchanged", 0) > 0
+    assert settled
