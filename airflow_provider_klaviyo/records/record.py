@@ -27,16 +27,16 @@ class Record(msgspec.Struct, gc=False):
 
     ``number`` is the row's place in the query's result, from 1; ``identity`` names the person, as the text of an
     ``Identity``: the value alone where it is one of the sync's own identifier, until a state asks for the whole;
-    ``alone`` says that the record needs a request of its own. Where state is kept, ``meaning`` is what is sent in its
-    one spelling, until it is hashed; ``key``, ``person`` and ``fingerprint`` are the hashes of the row's primary key,
-    of the identity and of the meaning, and ``was_in_doubt`` says that an earlier try may have sent it.
+    ``needs_own_request`` says that no other record may be in its request. Where state is kept, ``meaning`` is what is
+    sent in its one spelling, until it is hashed; ``key``, ``person`` and ``fingerprint`` are the hashes of the row's
+    primary key, of the identity and of the meaning, and ``was_in_doubt`` says that an earlier try may have sent it.
     """
 
     number: int
     row: Row
     identity: str
     body: bytes
-    alone: bool = False
+    needs_own_request: bool = False
     key: int = 0
     person: int = 0
     fingerprint: int = 0
@@ -44,7 +44,7 @@ class Record(msgspec.Struct, gc=False):
     meaning: bytes = b""
 
     @property
-    def once(self) -> Hashable:
+    def dedup_key(self) -> Hashable:
         """What may be sent only once in a run: the person."""
         return self.identity
 
@@ -66,7 +66,7 @@ class Record(msgspec.Struct, gc=False):
         return len(self.body)
 
     @property
-    def sent(self) -> bytes:
+    def fingerprinted(self) -> bytes:
         """Everything of the row that is sent, as it is written: what states of format 1 have the hash of."""
         return self.body
 

@@ -186,7 +186,7 @@ class OnlyChanges:
         """Without rows of which a state of format 1 has the hash of every byte: these are noted with the new one."""
         acknowledged = self._met.acknowledged
         known = [record for record in changed if record.key in acknowledged]
-        hashes = fingerprints([record.sent for record in known])
+        hashes = fingerprints([record.fingerprinted for record in known])
         same = {
             record.key: record.fingerprint
             for record, fingerprint in zip(known, hashes, strict=True)
@@ -224,7 +224,7 @@ class OnlyChanges:
 
 def fingerprints_of(records: Sequence[Record]) -> list[int]:
     """The hashes of what records mean."""
-    return fingerprints([record.meaning or record.sent for record in records])
+    return fingerprints([record.meaning or record.fingerprinted for record in records])
 
 
 def _is_about(record: Record, person: int) -> bool:

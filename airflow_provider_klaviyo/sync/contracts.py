@@ -232,7 +232,7 @@ class Session:
     """
 
     duplicate = "another row of this run names the same person, and the first one counts"
-    """Why a record is skipped whose ``once`` occurred before."""
+    """Why a record is skipped whose ``dedup_key`` occurred before."""
 
     def __init__(self, sync_type: SyncType, context: SyncContext) -> None:
         self.target = context.target

@@ -68,7 +68,7 @@ class Sync:
         its columns fit.
     :param open_hold: makes what records are kept back in, where no row may be sent before the last one was read; asked
         when the mapper is made.
-    :param duplicate: why a record is skipped whose ``once`` occurred before.
+    :param duplicate: why a record is skipped whose ``dedup_key`` occurred before.
     :param check_stop: raises when the run is to stop.
     """
 
@@ -176,12 +176,14 @@ class Sync:
         return keyed.records
 
     def _new_people(self, records: list[Record]) -> list[Record]:
-        repeated = self._people.add([record.once for record in records])
+        repeated = self._people.add([record.dedup_key for record in records])
         return self._without_duplicates(records, [records[place] for place in repeated])
 
     def _without_namesakes(self, records: list[Record], namesakes: Sequence[Record]) -> list[Record]:
         """Without rows that name a person whom another row names otherwise, where a person has one row."""
-        return self._without_duplicates(records, [each for each in namesakes if each.once == each.identity])
+        return self._without_duplicates(
+            records, [each for each in namesakes if each.dedup_key == each.identity]
+        )
 
     def _without_duplicates(self, records: list[Record], duplicates: Sequence[Record]) -> list[Record]:
         if not duplicates:

@@ -35,7 +35,7 @@ class EventRecord(Record):
     is_derived: bool = False
 
     @property
-    def once(self) -> Hashable:
+    def dedup_key(self) -> Hashable:
         """Klaviyo knows an event by these; a derived id is one of its row, whoever the person is."""
         person = "" if self.is_derived else self.identity
         return (self.metric, self.unique_id, person)
@@ -46,7 +46,7 @@ class EventRecord(Record):
         return len(self.body) + len(self.profile) + _GROUP_BYTES
 
     @property
-    def sent(self) -> bytes:
+    def fingerprinted(self) -> bytes:
         """What happened. The person's fields may change later, and the backfill flag does as the event grows old."""
         return self.body
 

@@ -214,7 +214,7 @@ class ProfileMapper:
         names = [identity or "" for identity in identities]
         records = list(map(Record, range(first, first + chunk.size), rows, names, bodies))
         for place in nulls:
-            records[place].alone = True
+            records[place].needs_own_request = True
         for record, meaning in zip(records, chunk.meanings, strict=False):
             record.meaning = meaning
         if not chunk.problems:

@@ -57,7 +57,7 @@ class SubscriptionRecord(Record, gc=False):
     shares: int = 1
 
     @property
-    def once(self) -> Hashable:
+    def dedup_key(self) -> Hashable:
         """The person, who is subscribed once, or each wish to be unsubscribed somewhere."""
         if self.mode == SUBSCRIBE:
             return self.identity
@@ -81,7 +81,7 @@ class SubscriptionRecord(Record, gc=False):
         ]
 
     @property
-    def sent(self) -> bytes:
+    def fingerprinted(self) -> bytes:
         """With the moment of consent, also where Klaviyo is not told of it."""
         return self.body + (str(self.consented_at).encode() if self.consented_at else b"")
 

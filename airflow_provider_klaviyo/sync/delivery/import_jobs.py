@@ -23,7 +23,7 @@ _SINGLES = 50
 
 
 class ImportJobDelivery(JobDelivery):
-    """Brings profiles into Klaviyo; those that are ``alone`` by a request of their own, which settles at once.
+    """Brings profiles into Klaviyo; those that need a request of their own by one, which settles at once.
 
     :param spool: keeps the records of open jobs.
     :param state: is told before each request, after its answer, and of every verdict.
@@ -60,9 +60,9 @@ class ImportJobDelivery(JobDelivery):
         self._singles = RefusalHandler(IMPORT_PROFILE.records, mend=self._mend, has_history=state.has_history)
 
     def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
-        if together := [record for record in batch if not record.alone]:
+        if together := [record for record in batch if not record.needs_own_request]:
             super()._deliver(together, doubt)
-        alone = [record for record in batch if record.alone]
+        alone = [record for record in batch if record.needs_own_request]
         for start in range(0, len(alone), _SINGLES):
             self._import_each(alone[start : start + _SINGLES], doubt)
 

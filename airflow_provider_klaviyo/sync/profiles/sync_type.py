@@ -81,8 +81,8 @@ class ProfilesSession(Session):
 
 
 def _bodies(batch: Sequence[Record]) -> list[bytes]:
-    together = [record.body for record in batch if not record.alone]
-    alone = [single_body(record.body) for record in batch if record.alone]
+    together = [record.body for record in batch if not record.needs_own_request]
+    alone = [single_body(record.body) for record in batch if record.needs_own_request]
     return [import_body(together), *alone] if together else alone
 
 

@@ -211,8 +211,8 @@ def test_the_id_is_derived_from_the_key_and_is_the_same_for_any_mapping_of_it() 
 def test_a_mapped_id_counts_more_than_the_key_and_is_one_of_its_person() -> None:
     row = {**PERSON, "unique_id": " A-7 "}
     assert sent(row)["unique_id"] == "A-7"
-    assert record(row).once != record({**row, "email": "bob@shop.io"}).once
-    assert record(PERSON).once == record({**PERSON, "email": "bob@shop.io"}).once
+    assert record(row).dedup_key != record({**row, "email": "bob@shop.io"}).dedup_key
+    assert record(PERSON).dedup_key == record({**PERSON, "email": "bob@shop.io"}).dedup_key
 
 
 @pytest.mark.parametrize(
@@ -408,8 +408,8 @@ def test_an_event_without_a_time_happens_now() -> None:
 
 def test_growing_old_is_no_change_of_an_event_but_everything_else_is() -> None:
     row = {**PERSON, "time": NOW}
-    assert record(row).sent == record(row, flow_window=dt.timedelta(seconds=-1)).sent
-    assert record(row).sent != record({**row, "value": 1}).sent
+    assert record(row).fingerprinted == record(row, flow_window=dt.timedelta(seconds=-1)).fingerprinted
+    assert record(row).fingerprinted != record({**row, "value": 1}).fingerprinted
 
 
 @pytest.mark.parametrize("is_backfill", [True, False])

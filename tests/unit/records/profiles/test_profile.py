@@ -244,7 +244,7 @@ def test_clearing_a_standard_field_takes_a_request_of_its_own_with_an_explicit_n
         "n": Decimal("1.10"),
     }
     (record,) = mapped(row, clear_nulls=True).records
-    assert record.alone
+    assert record.needs_own_request
     assert json.loads(record.body)["attributes"] == {
         "email": "a@shop.io",
         "title": None,
@@ -255,12 +255,12 @@ def test_clearing_a_standard_field_takes_a_request_of_its_own_with_an_explicit_n
 
 def test_a_row_without_nulls_goes_with_the_others() -> None:
     (record,) = mapped({"email": "a@shop.io", "title": "Dr"}, clear_nulls=True).records
-    assert not record.alone
+    assert not record.needs_own_request
 
 
 def test_an_invalid_value_is_left_out_and_never_clears() -> None:
     (record,) = mapped({"email": "a@shop.io", "locale": "not a locale", "x": b"\0"}, clear_nulls=True).records
-    assert not record.alone
+    assert not record.needs_own_request
     assert json.loads(record.body) == {"type": "profile", "attributes": {"email": "a@shop.io"}}
 
 

@@ -151,7 +151,7 @@ def test_newer_consent_is_a_change_although_it_is_not_sent() -> None:
     (before,) = mapped(row, channels=("email",)).records
     (after,) = mapped({**row, "consented_at": NOW - dt.timedelta(days=1)}, channels=("email",)).records
     assert before.body == after.body
-    assert before.sent != after.sent
+    assert before.fingerprinted != after.fingerprinted
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,7 @@ def test_the_order_of_what_is_cleared_is_none(order: list[str]) -> None:
     ordered = profile(row, clear_nulls=order)
     other = profile({**dict(reversed(row.items())), "Spent": 5}, clear_nulls=order[::-1])
     assert ordered.meaning == other.meaning
-    assert ordered.alone
+    assert ordered.needs_own_request
 
 
 def test_a_time_without_a_zone_means_what_the_zone_of_the_sync_makes_of_it() -> None:
