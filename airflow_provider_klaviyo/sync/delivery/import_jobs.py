@@ -12,7 +12,7 @@ from airflow_provider_klaviyo.records.resources import field_at
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.jobs import JobDelivery
 from airflow_provider_klaviyo.sync.delivery.pointers import FieldPath
-from airflow_provider_klaviyo.sync.delivery.pool import Doubt
+from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch
 from airflow_provider_klaviyo.sync.delivery.refusals import RefusalHandler
 from airflow_provider_klaviyo.sync.delivery.single_imports import import_one
 from airflow_provider_klaviyo.sync.delivery.spool import Spool
@@ -59,28 +59,28 @@ class ImportJobDelivery(JobDelivery):
         self._list_id = list_id
         self._singles = RefusalHandler(IMPORT_PROFILE.records, mend=self._mend, has_history=state.has_history)
 
-    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
+    def _deliver(self, batch: Sequence[Record], unsettled: InFlightBatch) -> None:
         if together := [record for record in batch if not record.needs_own_request]:
-            super()._deliver(together, doubt)
+            super()._deliver(together, unsettled)
         alone = [record for record in batch if record.needs_own_request]
         for start in range(0, len(alone), _SINGLES):
-            self._import_each(alone[start : start + _SINGLES], doubt)
+            self._import_each(alone[start : start + _SINGLES], unsettled)
 
     def _body(self, part: Sequence[Record]) -> bytes:
         return import_body([record.body for record in part], self._list_id)
 
-    def _import_each(self, records: Sequence[Record], doubt: Doubt) -> None:
+    def _import_each(self, records: Sequence[Record], unsettled: InFlightBatch) -> None:
         ticket = self._state.send(records)
-        with self._refusals_noted(doubt) as refuse:
+        with self._refusals_noted(unsettled) as refuse:
             self._singles.deliver_each(
-                records, post=lambda part: self._import_one(part[0], doubt), refuse=refuse
+                records, post=lambda part: self._import_one(part[0], unsettled), refuse=refuse
             )
         self._state.settle(ticket)
 
-    def _import_one(self, record: Record, doubt: Doubt) -> None:
+    def _import_one(self, record: Record, unsettled: InFlightBatch) -> None:
         if left_out := import_one(self._client, record):
             self._remark(record, left_out)
-        self._tell(Settled(accepted=1, verdicts=self._warnings([record])), [record], doubt)
+        self._tell(Settled(accepted=1, verdicts=self._warnings([record])), [record], unsettled)
 
     def _leave_out(self, record: Record, paths: Sequence[FieldPath]) -> bool:
         """Take fields from a person; none of them may be what identifies the person."""

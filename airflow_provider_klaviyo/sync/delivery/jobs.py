@@ -15,7 +15,7 @@ from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.job_results import place_by_identity, read_verdicts
 from airflow_provider_klaviyo.sync.delivery.mending import MendingDelivery
-from airflow_provider_klaviyo.sync.delivery.pool import Doubt
+from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch
 from airflow_provider_klaviyo.sync.delivery.refusals import Objection, RefusalHandler
 from airflow_provider_klaviyo.sync.delivery.spool import Spool
 from airflow_provider_klaviyo.sync.outcomes import HandedOver, OpenJob, Settled, all_pending
@@ -144,15 +144,15 @@ class JobDelivery(MendingDelivery[Record]):
             "Raise timeout, or set wait_for_completion=False and wait with KlaviyoImportJobSensor."
         )
 
-    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
-        with self._refusals_noted(doubt) as refuse:
-            self._refusals.deliver(batch, post=lambda part: self._start(part, doubt), refuse=refuse)
+    def _deliver(self, batch: Sequence[Record], unsettled: InFlightBatch) -> None:
+        with self._refusals_noted(unsettled) as refuse:
+            self._refusals.deliver(batch, post=lambda part: self._start(part, unsettled), refuse=refuse)
 
     def _body(self, part: Sequence[Record]) -> bytes:
         """The request that starts a job for some records."""
         return self._kind.body([record.body for record in part])
 
-    def _start(self, part: Sequence[Record], doubt: Doubt) -> None:
+    def _start(self, part: Sequence[Record], unsettled: InFlightBatch) -> None:
         ticket = self._state.send(part)
         job = start_job(self._client, self._kind, self._body(part))
         self._state.start(ticket, job.id, self._kind.name)
@@ -160,7 +160,7 @@ class JobDelivery(MendingDelivery[Record]):
         self._jobs[job.id] = _OpenJob(
             job.id, len(part), part[0].number, part[-1].number, ticket, rows, self._client.clock.now()
         )
-        doubt.settle(part)
+        unsettled.settle(part)
         if warnings := self._warnings(part):
             self._tell(Settled(verdicts=warnings))
         log.info(
@@ -209,8 +209,8 @@ class JobDelivery(MendingDelivery[Record]):
         )
         self._state.settle(opened.ticket, verdict.failed, verdict.pending)
         self._tell(verdict.settled)
-        doubt = Doubt({record.number: record for record in verdict.again})
-        self._doubts[id(doubt)] = doubt
+        unsettled = InFlightBatch({record.number: record for record in verdict.again})
+        self._unsettled[id(unsettled)] = unsettled
         del self._settling[job.id]
         self._spool.drop(opened.rows)
         if verdict.again:
@@ -218,9 +218,9 @@ class JobDelivery(MendingDelivery[Record]):
                 "Sent again, without the fields that Klaviyo refused: %s.",
                 self._kind.records(len(verdict.again)),
             )
-            self._deliver(verdict.again, doubt)
+            self._deliver(verdict.again, unsettled)
             self._poll_pause, self._next_poll = _FIRST_POLL, 0.0
-        del self._doubts[id(doubt)]
+        del self._unsettled[id(unsettled)]
 
     def _mend_once(self, record: Record, objections: Sequence[Objection]) -> Record | None:
         """What is left of a record that a job has refused; a second job's verdict on it stands."""

@@ -8,7 +8,7 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.records.record import Problem, R, Record
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.pointers import FieldPath
-from airflow_provider_klaviyo.sync.delivery.pool import Doubt, PooledDelivery
+from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch, PooledDelivery
 from airflow_provider_klaviyo.sync.delivery.refusals import Objection
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 
@@ -60,7 +60,7 @@ class MendingDelivery(PooledDelivery[R]):
             if record.number in self._remarks
         ]
 
-    def _tell_refused(self, record: R, problem: Problem, doubt: Doubt) -> None:
+    def _tell_refused(self, record: R, problem: Problem, unsettled: InFlightBatch) -> None:
         problems = (*self._remarks.pop(record.number, ()), problem)
         verdict = Verdict(record.number, record.row, Outcome.REJECTED, problems)
-        self._tell(Settled(verdicts=[verdict]), [record], doubt)
+        self._tell(Settled(verdicts=[verdict]), [record], unsettled)

@@ -27,7 +27,7 @@ _COLLECT_INTERVAL = 1.0
 
 
 @dataclass(slots=True)
-class Doubt:
+class InFlightBatch:
     """The records of a batch without a verdict: not sent yet, or sent without a clear answer."""
 
     records: dict[int, Record] = field(default_factory=dict)
@@ -50,7 +50,7 @@ class PooledDelivery(NoJobs, Generic[R]):
         self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="klaviyo-delivery")
         self._tasks: set[Future[None]] = set()
         self._settled: queue.SimpleQueue[Settled] = queue.SimpleQueue()
-        self._doubts: dict[int, Doubt] = {}
+        self._unsettled: dict[int, InFlightBatch] = {}
         self._handed_over: set[int] = set()
         self._was_answered = False
 
@@ -59,13 +59,13 @@ class PooledDelivery(NoJobs, Generic[R]):
 
         :raises KlaviyoError: when an earlier batch met an error that ends the run; this batch is then in doubt too.
         """
-        doubt = Doubt({record.number: record for record in batch})
-        self._doubts[id(doubt)] = doubt
+        unsettled = InFlightBatch({record.number: record for record in batch})
+        self._unsettled[id(unsettled)] = unsettled
         self._handed_over.add(batch[0].number)
         self._collect(timeout=0)
         while len(self._tasks) >= (IN_FLIGHT if self._was_answered else 1):
             self._collect(timeout=_COLLECT_INTERVAL)
-        self._submit(self._deliver_batch, batch, doubt)
+        self._submit(self._deliver_batch, batch, unsettled)
 
     def knows(self, batch: Sequence[Record]) -> bool:
         """Whether a batch was handed over, be it by a ``send`` that raised."""
@@ -88,8 +88,8 @@ class PooledDelivery(NoJobs, Generic[R]):
         self._client.cancel()
         self._pool.shutdown(wait=True, cancel_futures=True)
         yield from self.settled()
-        for doubt in self._doubts.values():
-            rows = [row for record in doubt.records.values() for row in record.originals]
+        for unsettled in self._unsettled.values():
+            rows = [row for record in unsettled.records.values() for row in record.originals]
             yield all_pending(rows, reason)
 
     def close(self) -> None:
@@ -98,22 +98,24 @@ class PooledDelivery(NoJobs, Generic[R]):
 
     # --- for subclasses ---------------------------------------------------------------------------------------
 
-    def _deliver(self, batch: Sequence[R], doubt: Doubt) -> None:
+    def _deliver(self, batch: Sequence[R], unsettled: InFlightBatch) -> None:
         """Bring a batch to Klaviyo; runs in one of the threads."""
         raise NotImplementedError
 
-    def _tell_refused(self, record: R, problem: Problem, doubt: Doubt) -> None:
+    def _tell_refused(self, record: R, problem: Problem, unsettled: InFlightBatch) -> None:
         verdict = Verdict(record.number, record.row, Outcome.REJECTED, (problem,))
-        self._tell(Settled(verdicts=[verdict]), [record], doubt)
+        self._tell(Settled(verdicts=[verdict]), [record], unsettled)
 
     def _submit(self, work: Callable[..., None], *arguments: object) -> None:
         self._tasks.add(self._pool.submit(work, *arguments))
 
-    def _tell(self, settled: Settled, records: Sequence[Record] = (), doubt: Doubt | None = None) -> None:
+    def _tell(
+        self, settled: Settled, records: Sequence[Record] = (), unsettled: InFlightBatch | None = None
+    ) -> None:
         """Pass a verdict on; the records that it is about are no longer in doubt."""
         self._settled.put(settled)
-        if doubt:
-            doubt.settle(records)
+        if unsettled:
+            unsettled.settle(records)
 
     def _collect(self, timeout: float) -> None:
         """Wait for a task to end, and raise what it raised.
@@ -126,13 +128,13 @@ class PooledDelivery(NoJobs, Generic[R]):
             self._was_answered = True
 
     @contextmanager
-    def _refusals_noted(self, doubt: Doubt) -> Iterator[Refuse[R]]:
+    def _refusals_noted(self, unsettled: InFlightBatch) -> Iterator[Refuse[R]]:
         """Collects whom Klaviyo refuses, for the state."""
         refused: list[R] = []
 
         def refuse(record: R, problem: Problem) -> None:
             refused.append(record)
-            self._tell_refused(record, problem, doubt)
+            self._tell_refused(record, problem, unsettled)
 
         try:
             yield refuse
@@ -140,9 +142,9 @@ class PooledDelivery(NoJobs, Generic[R]):
             if refused:
                 self._state.refuse(refused)
 
-    def _deliver_batch(self, batch: Sequence[R], doubt: Doubt) -> None:
-        self._deliver(batch, doubt)
-        self._doubts.pop(id(doubt), None)
+    def _deliver_batch(self, batch: Sequence[R], unsettled: InFlightBatch) -> None:
+        self._deliver(batch, unsettled)
+        self._unsettled.pop(id(unsettled), None)
 
 
 def in_parts(batch: Sequence[R], size: int) -> list[Sequence[R]]:

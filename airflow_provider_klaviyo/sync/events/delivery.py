@@ -20,7 +20,7 @@ from airflow_provider_klaviyo.records.resources import field_at
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.mending import MendingDelivery
 from airflow_provider_klaviyo.sync.delivery.pointers import FieldPath, pointed_at, within
-from airflow_provider_klaviyo.sync.delivery.pool import Doubt
+from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch
 from airflow_provider_klaviyo.sync.delivery.refusals import Instead, Located, RefusalHandler
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 
@@ -78,7 +78,7 @@ class EventDelivery(MendingDelivery[EventRecord]):
         self._named_before: set[int] = set()
         self._kinds: Counter[bool] = Counter()
         self._lock = threading.Lock()
-        self._doubt_of: dict[int, Doubt] = {}
+        self._unsettled_of: dict[int, InFlightBatch] = {}
 
     @property
     def kinds(self) -> tuple[int, int]:
@@ -92,16 +92,16 @@ class EventDelivery(MendingDelivery[EventRecord]):
         """
         super().send(all_of(EventRecord, batch))
 
-    def _deliver(self, batch: Sequence[EventRecord], doubt: Doubt) -> None:
+    def _deliver(self, batch: Sequence[EventRecord], unsettled: InFlightBatch) -> None:
         for record in batch:
-            self._doubt_of[record.number] = doubt
-        with self._refusals_noted(doubt) as refuse:
+            self._unsettled_of[record.number] = unsettled
+        with self._refusals_noted(unsettled) as refuse:
             for part in _apart(batch):
-                self._refusals.deliver(part, lambda part: self._post(part, doubt), refuse)
+                self._refusals.deliver(part, lambda part: self._post(part, unsettled), refuse)
         for record in batch:
-            del self._doubt_of[record.number]
+            del self._unsettled_of[record.number]
 
-    def _post(self, part: Sequence[EventRecord], doubt: Doubt) -> None:
+    def _post(self, part: Sequence[EventRecord], unsettled: InFlightBatch) -> None:
         ticket = self._state.send(part)
         try:
             left_out = self._client.send(CREATE_EVENTS, body=events_body(part), read=read_accepted)
@@ -115,12 +115,12 @@ class EventDelivery(MendingDelivery[EventRecord]):
                 left_out,
             )
         self._state.settle(ticket)
-        self._take(part, doubt)
+        self._take(part, unsettled)
 
-    def _take(self, part: Sequence[EventRecord], doubt: Doubt) -> None:
+    def _take(self, part: Sequence[EventRecord], unsettled: InFlightBatch) -> None:
         with self._lock:
             self._kinds.update(event.is_backfill for event in part)
-        self._tell(Settled(accepted=len(part), verdicts=self._warnings(part)), part, doubt)
+        self._tell(Settled(accepted=len(part), verdicts=self._warnings(part)), part, unsettled)
 
     def _leave_out(self, event: EventRecord, paths: Sequence[FieldPath]) -> bool:
         """Take fields from an event or its person, as long as it is the same event of the same person."""
@@ -172,10 +172,10 @@ class EventDelivery(MendingDelivery[EventRecord]):
         if delivered or recorded:
             self._state.settle(self._state.send([*delivered, *recorded]))
         for event in delivered:
-            self._take([event], self._doubt_of[event.number])
+            self._take([event], self._unsettled_of[event.number])
         for event in recorded:
             verdict = Verdict(event.number, event.row, Outcome.SKIPPED, _ALREADY_RECORDED)
-            self._tell(Settled(verdicts=[verdict]), [event], self._doubt_of[event.number])
+            self._tell(Settled(verdicts=[verdict]), [event], self._unsettled_of[event.number])
 
 
 def events_body(events: Sequence[Record]) -> bytes:

@@ -15,7 +15,7 @@ from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.sync.contracts import SyncContext
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.import_jobs import ImportJobDelivery
-from airflow_provider_klaviyo.sync.delivery.pool import Doubt, in_parts
+from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch, in_parts
 from airflow_provider_klaviyo.sync.delivery.refusals import Instead, RefusalHandler
 from airflow_provider_klaviyo.sync.in_flight.notes import InFlight
 from airflow_provider_klaviyo.sync.lists.members import MemberFinder
@@ -60,15 +60,15 @@ class ListAddDelivery(ImportJobDelivery):
             ADD_TO_LIST.records, about_records=ABOUT_MEMBERS, has_history=self._state.has_history
         )
 
-    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
-        by_id, others = _sorted_out(self._free(batch, doubt), self._identifier())
+    def _deliver(self, batch: Sequence[Record], unsettled: InFlightBatch) -> None:
+        by_id, others = _sorted_out(self._free(batch, unsettled), self._identifier())
         if others:
-            super()._deliver(others, doubt)
-        with self._refusals_noted(doubt) as refuse:
+            super()._deliver(others, unsettled)
+        with self._refusals_noted(unsettled) as refuse:
             for part in in_parts(by_id, ADD_TO_LIST.max_records):
-                self._by_id.deliver(part, lambda some: self._add(some, doubt), refuse)
+                self._by_id.deliver(part, lambda some: self._add(some, unsettled), refuse)
 
-    def _free(self, batch: Sequence[Record], doubt: Doubt) -> Sequence[Record]:
+    def _free(self, batch: Sequence[Record], unsettled: InFlightBatch) -> Sequence[Record]:
         """Without those who are left for a later run."""
         held = self._in_flight.held([(record.person,) for record in batch]) if self._in_flight else {}
         if not held:
@@ -77,14 +77,14 @@ class ListAddDelivery(ImportJobDelivery):
             Verdict(batch[place].number, batch[place].row, Outcome.PENDING, (Problem("", reason),))
             for place, reason in held.items()
         ]
-        self._tell(Settled(verdicts=verdicts), [batch[place] for place in held], doubt)
+        self._tell(Settled(verdicts=verdicts), [batch[place] for place in held], unsettled)
         return [record for place, record in enumerate(batch) if place not in held]
 
-    def _start(self, part: Sequence[Record], doubt: Doubt) -> None:
+    def _start(self, part: Sequence[Record], unsettled: InFlightBatch) -> None:
         with self._untracked_if_refused(part):
-            super()._start(part, doubt)
+            super()._start(part, unsettled)
 
-    def _add(self, part: Sequence[Record], doubt: Doubt) -> None:
+    def _add(self, part: Sequence[Record], unsettled: InFlightBatch) -> None:
         with self._untracked_if_refused(part):
             ticket = self._state.send(part)
             try:
@@ -95,10 +95,10 @@ class ListAddDelivery(ImportJobDelivery):
                 left = self._not_on_list(part, error)
             else:
                 left = []
-            self._settle_members(ticket, part, left, doubt)
+            self._settle_members(ticket, part, left, unsettled)
 
     def _settle_members(
-        self, ticket: int, part: Sequence[Record], left: Sequence[Record], doubt: Doubt
+        self, ticket: int, part: Sequence[Record], left: Sequence[Record], unsettled: InFlightBatch
     ) -> None:
         """Note that all but some are on the list, and have those added."""
         numbers = {record.number for record in left}
@@ -106,7 +106,7 @@ class ListAddDelivery(ImportJobDelivery):
             ticket, pending=[place for place, record in enumerate(part) if record.number in numbers]
         )
         added = [record for record in part if record.number not in numbers]
-        self._tell(Settled(accepted=len(added)), added, doubt)
+        self._tell(Settled(accepted=len(added)), added, unsettled)
         if left:
             raise Instead([left])
 

@@ -13,7 +13,7 @@ from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.notes import Who
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
-from airflow_provider_klaviyo.sync.delivery.pool import Doubt, PooledDelivery, in_parts
+from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch, PooledDelivery, in_parts
 from airflow_provider_klaviyo.sync.delivery.refusals import ABOUT_RECORDS, Instead, RefusalHandler, Refuse
 from airflow_provider_klaviyo.sync.in_flight.notes import QUICK, REMOVAL, InFlight, who
 from airflow_provider_klaviyo.sync.lists.members import Find
@@ -58,32 +58,32 @@ class RemovalDelivery(PooledDelivery[Record]):
             REMOVE_FROM_LIST.records, about_records=ABOUT_MEMBERS, has_history=state.has_history
         )
 
-    def _deliver(self, batch: Sequence[Record], doubt: Doubt) -> None:
+    def _deliver(self, batch: Sequence[Record], unsettled: InFlightBatch) -> None:
         ticket = self._state.send(batch)
-        with self._refusals_noted(doubt) as refuse:
-            members = _Members(self._looked_up(batch, doubt, refuse))
+        with self._refusals_noted(unsettled) as refuse:
+            members = _Members(self._looked_up(batch, unsettled, refuse))
             found = [record for record in batch if record.number in members.ids]
             for part in in_parts(found, REMOVE_FROM_LIST.max_records):
-                self._refusals.deliver(part, lambda some: self._take_off(some, members, doubt), refuse)
+                self._refusals.deliver(part, lambda some: self._take_off(some, members, unsettled), refuse)
         self._state.settle(
             ticket, pending=[place for place, record in enumerate(batch) if record.number not in members.ids]
         )
 
     def _looked_up(
-        self, batch: Sequence[Record], doubt: Doubt, refuse: Refuse[Record]
+        self, batch: Sequence[Record], unsettled: InFlightBatch, refuse: Refuse[Record]
     ) -> dict[int, Sequence[str]]:
         """The ids of those who are on the list; all others get their verdict."""
         looked = self._find(batch)
-        self._skip(looked.absent(batch), NOT_ON_LIST, doubt)
+        self._skip(looked.absent(batch), NOT_ON_LIST, unsettled)
         for record in batch:
             if reason := looked.reasons.get(record.number):
                 if reason.outcome is Outcome.REJECTED:
                     refuse(record, reason.problem)
                 else:
-                    self._skip([record], reason.problem, doubt)
+                    self._skip([record], reason.problem, unsettled)
         return dict(looked.ids)
 
-    def _take_off(self, part: Sequence[Record], members: _Members, doubt: Doubt) -> bool:
+    def _take_off(self, part: Sequence[Record], members: _Members, unsettled: InFlightBatch) -> bool:
         """Take some off; whether any of them was to be taken off after all."""
         profiles = members.left_of(part)
         held: dict[str, str] = {}
@@ -93,14 +93,14 @@ class RemovalDelivery(PooledDelivery[Record]):
                 held |= self._remove(some)
                 self._count(members, [each for each in some if each not in held])
         except KlaviyoRequestError as error:
-            return self._are_off(part, members, error, doubt)
-        waiting = self._leave_for_later(part, members, held, doubt) if held else set()
+            return self._are_off(part, members, error, unsettled)
+        waiting = self._leave_for_later(part, members, held, unsettled) if held else set()
         done = [record for record in part if record.number not in waiting]
-        self._tell(Settled(accepted=len(done)), done, doubt)
+        self._tell(Settled(accepted=len(done)), done, unsettled)
         return bool(done)
 
     def _leave_for_later(
-        self, part: Sequence[Record], members: _Members, held: Mapping[str, str], doubt: Doubt
+        self, part: Sequence[Record], members: _Members, held: Mapping[str, str], unsettled: InFlightBatch
     ) -> set[int]:
         """Have the next run take off who may not be taken off now; returns their numbers."""
         reasons = {
@@ -114,11 +114,11 @@ class RemovalDelivery(PooledDelivery[Record]):
             Verdict(record.number, record.row, Outcome.PENDING, (Problem("", reasons[record.number]),))
             for record in waiting
         ]
-        self._tell(Settled(verdicts=verdicts), waiting, doubt)
+        self._tell(Settled(verdicts=verdicts), waiting, unsettled)
         return set(reasons)
 
     def _are_off(
-        self, part: Sequence[Record], members: _Members, error: KlaviyoRequestError, doubt: Doubt
+        self, part: Sequence[Record], members: _Members, error: KlaviyoRequestError, unsettled: InFlightBatch
     ) -> bool:
         """Look after a refusal who is off the list by now: a lost try has done it, or the profile was deleted.
 
@@ -134,9 +134,9 @@ class RemovalDelivery(PooledDelivery[Record]):
         done = [record for record in off if record.number in taken]
         gone = [record for record in off if record.number not in taken]
         self._count(members, members.left_of(done))
-        self._tell(Settled(accepted=len(done)), done, doubt)
+        self._tell(Settled(accepted=len(done)), done, unsettled)
         members.forget(gone)
-        self._skip(gone, NOT_ON_LIST, doubt)
+        self._skip(gone, NOT_ON_LIST, unsettled)
         if len(off) < len(part):
             numbers = {record.number for record in off}
             raise Instead([[record for record in part if record.number not in numbers]])
@@ -147,9 +147,9 @@ class RemovalDelivery(PooledDelivery[Record]):
         with self._lock:
             self.removed += len(profiles)
 
-    def _skip(self, records: Sequence[Record], problem: Problem, doubt: Doubt) -> None:
+    def _skip(self, records: Sequence[Record], problem: Problem, unsettled: InFlightBatch) -> None:
         verdicts = [Verdict(record.number, record.row, Outcome.SKIPPED, (problem,)) for record in records]
-        self._tell(Settled(verdicts=verdicts), records, doubt)
+        self._tell(Settled(verdicts=verdicts), records, unsettled)
 
 
 class _Members:

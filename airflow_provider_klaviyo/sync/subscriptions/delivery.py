@@ -21,7 +21,7 @@ from airflow_provider_klaviyo.exceptions import (
 from airflow_provider_klaviyo.records.record import Problem, Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import BORN, SubscriptionRecord
-from airflow_provider_klaviyo.sync.delivery.pool import Doubt, PooledDelivery, in_parts
+from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch, PooledDelivery, in_parts
 from airflow_provider_klaviyo.sync.delivery.refusals import Instead, Objection, RefusalHandler, Refused
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.seen import SeenPeople
@@ -123,14 +123,16 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
 
     # --- for subclasses ---------------------------------------------------------------------------------------
 
-    def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
+    def _check(
+        self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch
+    ) -> Sequence[SubscriptionRecord]:
         """Who may be sent at this moment; everybody else is told of."""
         raise NotImplementedError
 
-    def _look(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Checked:
+    def _look(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch) -> Checked:
         """The check, with the moment at which it began; it may leave people to be checked later."""
         began = self._client.clock.monotonic()
-        return Checked(self._check(people, doubt), (), began)
+        return Checked(self._check(people, unsettled), (), began)
 
     def _mend(self, record: SubscriptionRecord, objections: Sequence[Objection]) -> SubscriptionRecord | None:
         """What is left of a person without what Klaviyo refuses; None where that is nothing."""
@@ -139,7 +141,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
     def _announced(
         self,
         people: Sequence[SubscriptionRecord],
-        doubt: Doubt,  # noqa: ARG002 - for those who leave some out
+        unsettled: InFlightBatch,  # noqa: ARG002 - for those who leave some out
     ) -> tuple[Sequence[SubscriptionRecord], int]:
         """Note who is about to be sent; returns who may be after all, and what stands for them."""
         return people, self._asked.send(people) if people else 0
@@ -149,13 +151,19 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         self._asked.withdraw(ticket)
 
     def _taken(
-        self, people: Sequence[SubscriptionRecord], ticket: int, in_part: Sequence[int], doubt: Doubt
+        self,
+        people: Sequence[SubscriptionRecord],
+        ticket: int,
+        in_part: Sequence[int],
+        unsettled: InFlightBatch,
     ) -> None:
         """Klaviyo took the request; people at the places ``in_part`` not whole."""
         self._asked.take(ticket, people, in_part)
-        self._accept(people, doubt)
+        self._accept(people, unsettled)
 
-    def _put_off(self, people: Sequence[SubscriptionRecord], doubt: Doubt, error: KlaviyoError) -> None:
+    def _put_off(
+        self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch, error: KlaviyoError
+    ) -> None:
         """Wait for the outcome of a request whose answer was lost."""
         raise NotImplementedError
 
@@ -176,17 +184,21 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         return record if len(channels) == len(record.channels) else record.narrowed(channels)
 
     def _verdict(
-        self, record: SubscriptionRecord, outcome: Outcome, problems: Sequence[Problem], doubt: Doubt | None
+        self,
+        record: SubscriptionRecord,
+        outcome: Outcome,
+        problems: Sequence[Problem],
+        unsettled: InFlightBatch | None,
     ) -> None:
         told = self._told(record, outcome, tuple(problems))
-        self._tell(_settled(told), [record], doubt)
+        self._tell(_settled(told), [record], unsettled)
 
-    def _accept(self, people: Sequence[SubscriptionRecord], doubt: Doubt | None) -> None:
+    def _accept(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch | None) -> None:
         told = [row for record in people for row in self._told(record, Outcome.ACCEPTED)]
-        self._tell(_settled(told), people, doubt)
+        self._tell(_settled(told), people, unsettled)
 
-    def _tell_refused(self, record: SubscriptionRecord, problem: Problem, doubt: Doubt) -> None:
-        self._verdict(record, Outcome.REJECTED, [problem], doubt)
+    def _tell_refused(self, record: SubscriptionRecord, problem: Problem, unsettled: InFlightBatch) -> None:
+        self._verdict(record, Outcome.REJECTED, [problem], unsettled)
 
     def _told(
         self, record: SubscriptionRecord, outcome: Outcome, problems: tuple[Problem, ...] = ()
@@ -210,11 +222,11 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
 
     # --- the way of a batch -----------------------------------------------------------------------------------
 
-    def _deliver(self, batch: Sequence[SubscriptionRecord], doubt: Doubt) -> None:
-        with self._refusals_noted(doubt) as refuse:
-            self._refusals.deliver(batch, post=lambda part: self._send(part, doubt), refuse=refuse)
+    def _deliver(self, batch: Sequence[SubscriptionRecord], unsettled: InFlightBatch) -> None:
+        with self._refusals_noted(unsettled) as refuse:
+            self._refusals.deliver(batch, post=lambda part: self._send(part, unsettled), refuse=refuse)
 
-    def _send(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> bool:
+    def _send(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch) -> bool:
         """Send those for whom there was time to be checked.
 
         :raises Instead: when others are left.
@@ -222,7 +234,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         """
         left: list[SubscriptionRecord] = []
         try:
-            was_sent = self._request(people, doubt, left)
+            was_sent = self._request(people, unsettled, left)
         except (Instead, Refused) as stopped:
             stopped.parts = [*stopped.parts, left] if left else stopped.parts
             raise
@@ -231,7 +243,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         return was_sent
 
     def _request(
-        self, people: Sequence[SubscriptionRecord], doubt: Doubt, left: list[SubscriptionRecord]
+        self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch, left: list[SubscriptionRecord]
     ) -> bool:
         """Send a request until it has an answer; False when nobody may be sent.
 
@@ -247,8 +259,8 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
             with ExitStack() as turn:
                 with self.one_look:
                     post = turn.enter_context(self._turn())
-                    people = self._checked(people, doubt, left)
-                people, ticket = self._announced(people, doubt)
+                    people = self._checked(people, unsettled, left)
+                people, ticket = self._announced(people, unsettled)
                 if not people:
                     return False
                 try:
@@ -256,12 +268,12 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
                 except KlaviyoError as error:
                     failure = error
                 else:
-                    self._take(people, ticket, left_out, doubt)
+                    self._take(people, ticket, left_out, unsettled)
                     return True
             if not may_be_done(failure):
                 self._not_sent(ticket)
             elif self.outcome_shows:
-                self._put_off(people, doubt, failure)
+                self._put_off(people, unsettled, failure)
                 if isinstance(failure, KlaviyoRetryableError):
                     return True
             if isinstance(failure, KlaviyoRequestError):
@@ -269,9 +281,9 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
             self._client.wait_to_repeat(self._endpoint, failure, tries, started)
 
     def _checked(
-        self, people: Sequence[SubscriptionRecord], doubt: Doubt, left: list[SubscriptionRecord]
+        self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch, left: list[SubscriptionRecord]
     ) -> Sequence[SubscriptionRecord]:
-        checked = self._look(people, doubt)
+        checked = self._look(people, unsettled)
         left += checked.left
         free, age = checked.free, self._client.clock.monotonic() - checked.began
         if not free or age <= CHECKED_FOR:
@@ -285,14 +297,16 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         )
         raise Instead(in_parts(free, max(MAX_VALUES, len(free) // 2 + 1)))
 
-    def _take(self, people: Sequence[SubscriptionRecord], ticket: int, left_out: str, doubt: Doubt) -> None:
+    def _take(
+        self, people: Sequence[SubscriptionRecord], ticket: int, left_out: str, unsettled: InFlightBatch
+    ) -> None:
         without = [place for place, record in enumerate(people) if left_out in record.identifiers]
         with self._lock:
             self.sent += len(people)
         for place in without:
             record = people[place]
             self._narrow(record, record.channels, [_left_out(left_out, len(people))], Outcome.WARNING)
-        self._taken(people, ticket, without, doubt)
+        self._taken(people, ticket, without, unsettled)
 
     def _without_channels(
         self, person: SubscriptionRecord, problems: Sequence[Problem]
@@ -328,7 +342,9 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
 class UncheckedDelivery(ConsentDelivery):
     """For a call that does the same to everybody, however often it is sent."""
 
-    def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:  # noqa: ARG002
+    def _check(
+        self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch
+    ) -> Sequence[SubscriptionRecord]:  # noqa: ARG002
         """Everybody."""
         return people
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from airflow_provider_klaviyo.records.record import Problem
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import Address, SubscriptionRecord
-from airflow_provider_klaviyo.sync.delivery.pool import Doubt
+from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch
 from airflow_provider_klaviyo.sync.delivery.refusals import Objection, joined
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
 from airflow_provider_klaviyo.sync.subscriptions.asked import Asked
@@ -57,12 +57,12 @@ class SubscribeDelivery(ConsentDelivery):
         super().close()
         self._guard.close()
 
-    def _look(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Checked:
+    def _look(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch) -> Checked:
         """Those with a channel that is free, narrowed to it, of as many people as there is time to look at."""
         seen = self._guard.look(people)
-        return Checked(self._free(seen.shown, doubt), seen.left, seen.began)
+        return Checked(self._free(seen.shown, unsettled), seen.left, seen.began)
 
-    def _free(self, seen: Sequence[Judged], doubt: Doubt) -> list[SubscriptionRecord]:
+    def _free(self, seen: Sequence[Judged], unsettled: InFlightBatch) -> list[SubscriptionRecord]:
         asked = self._asked.asked_at([address for judged in seen for address in judged.record.addresses])
         done: list[SubscriptionRecord] = []
         free: list[SubscriptionRecord] = []
@@ -71,14 +71,14 @@ class SubscribeDelivery(ConsentDelivery):
             self._warn_of_new_words(findings)
             channels = [channel for channel in record.channels if findings[channel].standing is Standing.FREE]
             if channels and not any(finding.standing in _HOLDS_BACK for finding in findings.values()):
-                free += self._undisputed(self._narrow(record, channels, _problems(findings)), doubt)
+                free += self._undisputed(self._narrow(record, channels, _problems(findings)), unsettled)
             elif all(finding.standing is Standing.DONE for finding in findings.values()):
                 done.append(record)
             else:
-                self._verdict(record, _outcome(findings), _problems(findings), doubt)
+                self._verdict(record, _outcome(findings), _problems(findings), unsettled)
         self._asked.acknowledge(done)
         if done:
-            self._tell(Settled(unchanged=len(done)), done, doubt)
+            self._tell(Settled(unchanged=len(done)), done, unsettled)
         return free
 
     def _mend(self, record: SubscriptionRecord, objections: Sequence[Objection]) -> SubscriptionRecord | None:
@@ -88,7 +88,7 @@ class SubscribeDelivery(ConsentDelivery):
             return record
         return super()._mend(record, objections)
 
-    def _undisputed(self, record: SubscriptionRecord, doubt: Doubt) -> list[SubscriptionRecord]:
+    def _undisputed(self, record: SubscriptionRecord, unsettled: InFlightBatch) -> list[SubscriptionRecord]:
         """The person, without what Klaviyo has refused where a new look has changed nothing about it."""
         dispute = self._disputes.get(record.number)
         if dispute is None or dispute.body != record.body:
@@ -96,7 +96,7 @@ class SubscribeDelivery(ConsentDelivery):
         problems = [Problem(CHANNELS[channel], dispute.reason) for channel in dispute.channels]
         if kept := [channel for channel in record.channels if channel not in dispute.channels]:
             return [self._narrow(record, kept, problems)]
-        self._verdict(record, dispute.outcome, problems, doubt)
+        self._verdict(record, dispute.outcome, problems, unsettled)
         return []
 
     def _with_asked(self, judged: Judged, asked: Mapping[Address, Asked]) -> Findings:

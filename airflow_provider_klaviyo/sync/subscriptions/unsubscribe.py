@@ -15,7 +15,7 @@ from airflow_provider_klaviyo.records.record import Problem, Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import PROFILE, Address, SubscriptionRecord
 from airflow_provider_klaviyo.state.notes import Who
-from airflow_provider_klaviyo.sync.delivery.pool import Doubt
+from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch
 from airflow_provider_klaviyo.sync.delivery.refusals import Instead
 from airflow_provider_klaviyo.sync.in_flight.notes import OUTSTANDING, QUICK, UNSUBSCRIPTION, Claim, InFlight
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
@@ -74,8 +74,8 @@ class UnsubscribeDelivery(ConsentDelivery):
         self._poll_interval = poll_interval
         self._claims: dict[int, tuple[int, frozenset[str]]] = {}
         self._unsent: dict[int, Sequence[str]] = {}
-        self._waiting = Doubt()
-        self._doubts[id(self._waiting)] = self._waiting
+        self._waiting = InFlightBatch()
+        self._unsettled[id(self._waiting)] = self._waiting
 
     def send(self, batch: Sequence[Record]) -> None:
         """Hand over a batch; blocks while the outcome is open for too many."""
@@ -95,7 +95,9 @@ class UnsubscribeDelivery(ConsentDelivery):
         super().close()
         self._in_flight.close()
 
-    def _check(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> Sequence[SubscriptionRecord]:
+    def _check(
+        self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch
+    ) -> Sequence[SubscriptionRecord]:
         """Members who were not sent before, narrowed to the channels whose address is the member's."""
         members = self._roster.look_up(people)
         placed = [members.placed(record) for record in people]
@@ -107,14 +109,14 @@ class UnsubscribeDelivery(ConsentDelivery):
             sent = {address.channel for address in before}
             if sent & {*channels, PROFILE}:
                 self._unsent[record.number] = [channel for channel in record.channels if channel not in sent]
-                self._wait_for([record], doubt)
+                self._wait_for([record], unsettled)
             elif not channels:
-                self._tell_of_absent(record, [asked[address] for address in before], doubt)
+                self._tell_of_absent(record, [asked[address] for address in before], unsettled)
             elif (claimed := self._claimed(record, channels)) is None:
                 free.append(self._narrow(record, channels, _not_on_list(record, channels)))
                 self._known[record.number] = members.known(record.identifiers["klaviyo_id"])
             else:
-                self._verdict_on_second(record, channels, claimed, doubt)
+                self._verdict_on_second(record, channels, claimed, unsettled)
         return free
 
     def _note_gone(self, people: Sequence[SubscriptionRecord], members: Members) -> None:
@@ -124,7 +126,7 @@ class UnsubscribeDelivery(ConsentDelivery):
         )
 
     def _announced(
-        self, people: Sequence[SubscriptionRecord], doubt: Doubt
+        self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch
     ) -> tuple[Sequence[SubscriptionRecord], int]:
         """Without those whom another sync unsubscribes from the list, or takes off it: these are for a later run."""
         if not people:
@@ -135,7 +137,9 @@ class UnsubscribeDelivery(ConsentDelivery):
             self._asked.withdraw(ticket)
             for place, reason in claim.held.items():
                 record = people[place]
-                self._verdict(record, Outcome.PENDING, [Problem(CHANNELS[record.channels[0]], reason)], doubt)
+                self._verdict(
+                    record, Outcome.PENDING, [Problem(CHANNELS[record.channels[0]], reason)], unsettled
+                )
             people = [record for place, record in enumerate(people) if place not in claim.held]
             ticket = self._asked.send(people) if people else 0
         if claim.note:
@@ -168,15 +172,19 @@ class UnsubscribeDelivery(ConsentDelivery):
             self._in_flight.withdraw(note)
 
     def _taken(
-        self, people: Sequence[SubscriptionRecord], ticket: int, in_part: Sequence[int], doubt: Doubt
+        self,
+        people: Sequence[SubscriptionRecord],
+        ticket: int,
+        in_part: Sequence[int],
+        unsettled: InFlightBatch,
     ) -> None:
         """Wait for what the list shows: until then people are in doubt, whatever Klaviyo has answered."""
         if note := self._notes.pop(ticket, None):
             self._in_flight.keep(note)
         if self._patience:
-            self._wait_for(people, doubt)
+            self._wait_for(people, unsettled)
             return
-        super()._taken(people, ticket, in_part, doubt)
+        super()._taken(people, ticket, in_part, unsettled)
         with self._lock:
             self.not_awaited += len(people)
 
@@ -189,41 +197,49 @@ class UnsubscribeDelivery(ConsentDelivery):
         return None if number == record.number else claimed
 
     def _verdict_on_second(
-        self, record: SubscriptionRecord, channels: Sequence[str], claimed: frozenset[str], doubt: Doubt
+        self,
+        record: SubscriptionRecord,
+        channels: Sequence[str],
+        claimed: frozenset[str],
+        unsettled: InFlightBatch,
     ) -> None:
         """Who asks for nothing new is a duplicate; for anything else the member cannot be sent a second time."""
         if claimed.issuperset(channels):
-            self._verdict(record, Outcome.SKIPPED, [_SAME_PERSON], doubt)
+            self._verdict(record, Outcome.SKIPPED, [_SAME_PERSON], unsettled)
         else:
-            self._verdict(record, Outcome.PENDING, [_TOO_LATE], doubt)
+            self._verdict(record, Outcome.PENDING, [_TOO_LATE], unsettled)
 
     def _repeated(self, people: Sequence[SubscriptionRecord]) -> set[tuple[int, str]]:  # noqa: ARG002
         """Nobody: it is the member that must not be sent twice, and an address may be another row's in vain."""
         return set()
 
-    def _put_off(self, people: Sequence[SubscriptionRecord], doubt: Doubt, error: KlaviyoError) -> None:
+    def _put_off(
+        self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch, error: KlaviyoError
+    ) -> None:
         """Never send it again: the list will show who was unsubscribed."""
         log.warning(
             "Whether Klaviyo unsubscribes %s people is not known, so the list is looked at: %s",
             f"{len(people):,}",
             error,
         )
-        self._wait_for(people, doubt)
+        self._wait_for(people, unsettled)
 
-    def _wait_for(self, people: Sequence[SubscriptionRecord], doubt: Doubt) -> None:
+    def _wait_for(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch) -> None:
         with self._lock:
             self._waiting.records.update({record.number: record for record in people})
-        doubt.settle(people)
+        unsettled.settle(people)
 
-    def _tell_of_absent(self, record: SubscriptionRecord, before: Sequence[Asked], doubt: Doubt) -> None:
+    def _tell_of_absent(
+        self, record: SubscriptionRecord, before: Sequence[Asked], unsettled: InFlightBatch
+    ) -> None:
         """Who left since being sent without a clear answer counts as accepted now; after a clear one it was then."""
         if before:
             self._asked.forget(record.addresses)
             self._asked.acknowledge([record])
         if any(not asked.is_answered for asked in before):
-            self._accept([record], doubt)
+            self._accept([record], unsettled)
         else:
-            self._verdict(record, Outcome.SKIPPED, _not_on_list(record, ()), doubt)
+            self._verdict(record, Outcome.SKIPPED, _not_on_list(record, ()), unsettled)
 
     def _recently_asked(self, people: Sequence[SubscriptionRecord]) -> dict[Address, Asked]:
         now = self._client.server_now()
