@@ -52,7 +52,7 @@ _MAX_REFUSALS = 200
 _MAX_REFUSALS_PER_RECORD = 0.5
 
 
-class Refused(Exception, Generic[R]):
+class BatchRejected(Exception, Generic[R]):
     """Klaviyo refused a request that held other records than those to be posted: these are they.
 
     ``parts`` are others that are still to be posted.
@@ -65,7 +65,7 @@ class Refused(Exception, Generic[R]):
         self.parts: Sequence[Sequence[R]] = ()
 
 
-class Instead(Exception, Generic[R]):
+class SplitBatch(Exception, Generic[R]):
     """Of the records to be posted only these parts are left to be, for a reason that is no record's fault.
 
     That is not counted as a refusal: each has to bring the end nearer.
@@ -120,7 +120,7 @@ class RefusalHandler(Generic[R]):
     def deliver(self, batch: Sequence[R], post: Post[R], refuse: Refuse[R]) -> None:
         """Post every record of the batch that Klaviyo takes, and name the others to ``refuse``.
 
-        :param post: may raise ``Refused`` or ``Instead``.
+        :param post: may raise ``BatchRejected`` or ``SplitBatch``.
         :raises KlaviyoRequestError: when the refusal is not about single records.
         """
         self._deliver([batch], post, refuse)
@@ -150,19 +150,19 @@ class RefusalHandler(Generic[R]):
                     raise suspects[0][1] from None
             self._blame(suspects, refuse)
 
-    def _post_next(self, waiting: list[Sequence[R]], post: Post[R]) -> Refused[R] | None:
+    def _post_next(self, waiting: list[Sequence[R]], post: Post[R]) -> BatchRejected[R] | None:
         """Post the last part that waits; what Klaviyo has against it, if anything."""
         part = waiting.pop()
         try:
             was_taken = post(part) is not False
-        except Instead as instead:
+        except SplitBatch as instead:
             waiting += instead.parts
             was_taken = instead.was_taken
-        except Refused as refused:
+        except BatchRejected as refused:
             waiting += refused.parts
             return refused
         except KlaviyoRequestError as error:
-            return Refused(part, error)
+            return BatchRejected(part, error)
         if was_taken:
             self._note_taken()
         return None

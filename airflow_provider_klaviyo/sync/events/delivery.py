@@ -21,7 +21,7 @@ from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgem
 from airflow_provider_klaviyo.sync.delivery.mending import MendingDelivery
 from airflow_provider_klaviyo.sync.delivery.pointers import FieldPath, pointed_at, within
 from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch
-from airflow_provider_klaviyo.sync.delivery.refusals import Instead, Located, RefusalHandler
+from airflow_provider_klaviyo.sync.delivery.refusals import Located, RefusalHandler, SplitBatch
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 
 log = logging.getLogger(__name__)
@@ -149,7 +149,7 @@ class EventDelivery(MendingDelivery[EventRecord]):
             return
         known = {0} if len(events) == 1 else {places[0] for places in told if len(places) == 1}
         if not known:
-            raise Instead(_halves(events), was_taken=True)
+            raise SplitBatch(_halves(events), was_taken=True)
         named = [events[place] for place in sorted(known)]
         delivered, recorded, again = [], [], []
         for event in named:
@@ -164,7 +164,7 @@ class EventDelivery(MendingDelivery[EventRecord]):
         rest = [event for place, event in enumerate(events) if place not in known]
         # Where one is named an answer, halves keep a thousand of them from going over the wire five hundred times.
         others = (again, *(_halves(rest) if len(known) == 1 else [rest]))
-        raise Instead([other for other in others if other], was_taken=True)
+        raise SplitBatch([other for other in others if other], was_taken=True)
 
     def _settle(self, delivered: Sequence[EventRecord], recorded: Sequence[EventRecord]) -> None:
         if delivered:

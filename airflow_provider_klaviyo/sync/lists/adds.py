@@ -16,7 +16,7 @@ from airflow_provider_klaviyo.sync.contracts import SyncContext
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.import_jobs import ImportJobDelivery
 from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch, in_parts
-from airflow_provider_klaviyo.sync.delivery.refusals import Instead, RefusalHandler
+from airflow_provider_klaviyo.sync.delivery.refusals import RefusalHandler, SplitBatch
 from airflow_provider_klaviyo.sync.in_flight.notes import InFlight
 from airflow_provider_klaviyo.sync.lists.members import MemberFinder
 from airflow_provider_klaviyo.sync.lists.removals import ABOUT_MEMBERS
@@ -108,7 +108,7 @@ class ListAddDelivery(ImportJobDelivery):
         added = [record for record in part if record.number not in numbers]
         self._tell(Settled(accepted=len(added)), added, unsettled)
         if left:
-            raise Instead([left])
+            raise SplitBatch([left])
 
     def _not_on_list(self, part: Sequence[Record], error: KlaviyoRequestError) -> list[Record]:
         """Whom the try whose answer was lost has not put on the list.

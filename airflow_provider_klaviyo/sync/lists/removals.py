@@ -14,7 +14,7 @@ from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.notes import Who
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch, PooledDelivery, in_parts
-from airflow_provider_klaviyo.sync.delivery.refusals import ABOUT_RECORDS, Instead, RefusalHandler, Refuse
+from airflow_provider_klaviyo.sync.delivery.refusals import ABOUT_RECORDS, RefusalHandler, Refuse, SplitBatch
 from airflow_provider_klaviyo.sync.in_flight.notes import QUICK, REMOVAL, InFlight, who
 from airflow_provider_klaviyo.sync.lists.members import Find
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
@@ -139,7 +139,7 @@ class RemovalDelivery(PooledDelivery[Record]):
         self._skip(gone, NOT_ON_LIST, unsettled)
         if len(off) < len(part):
             numbers = {record.number for record in off}
-            raise Instead([[record for record in part if record.number not in numbers]])
+            raise SplitBatch([[record for record in part if record.number not in numbers]])
         return bool(done)
 
     def _count(self, members: _Members, profiles: Sequence[str]) -> None:

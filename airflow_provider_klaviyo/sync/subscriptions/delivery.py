@@ -22,7 +22,12 @@ from airflow_provider_klaviyo.records.record import Problem, Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import BORN, SubscriptionRecord
 from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch, PooledDelivery, in_parts
-from airflow_provider_klaviyo.sync.delivery.refusals import Instead, Objection, RefusalHandler, Refused
+from airflow_provider_klaviyo.sync.delivery.refusals import (
+    BatchRejected,
+    Objection,
+    RefusalHandler,
+    SplitBatch,
+)
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.seen import SeenPeople
 from airflow_provider_klaviyo.sync.subscriptions.asked import AskedPeople
@@ -235,11 +240,11 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         left: list[SubscriptionRecord] = []
         try:
             was_sent = self._request(people, unsettled, left)
-        except (Instead, Refused) as stopped:
+        except (SplitBatch, BatchRejected) as stopped:
             stopped.parts = [*stopped.parts, left] if left else stopped.parts
             raise
         if left:
-            raise Instead([left], was_taken=was_sent)
+            raise SplitBatch([left], was_taken=was_sent)
         return was_sent
 
     def _request(
@@ -277,7 +282,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
                 if isinstance(failure, KlaviyoRetryableError):
                     return True
             if isinstance(failure, KlaviyoRequestError):
-                raise Refused(people, failure)
+                raise BatchRejected(people, failure)
             self._client.wait_to_repeat(self._endpoint, failure, tries, started)
 
     def _checked(
@@ -295,7 +300,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
             age,
             CHECKED_FOR,
         )
-        raise Instead(in_parts(free, max(MAX_VALUES, len(free) // 2 + 1)))
+        raise SplitBatch(in_parts(free, max(MAX_VALUES, len(free) // 2 + 1)))
 
     def _take(
         self, people: Sequence[SubscriptionRecord], ticket: int, left_out: str, unsettled: InFlightBatch
@@ -343,8 +348,10 @@ class UncheckedDelivery(ConsentDelivery):
     """For a call that does the same to everybody, however often it is sent."""
 
     def _check(
-        self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch
-    ) -> Sequence[SubscriptionRecord]:  # noqa: ARG002
+        self,
+        people: Sequence[SubscriptionRecord],
+        unsettled: InFlightBatch,  # noqa: ARG002 - nobody is spared
+    ) -> Sequence[SubscriptionRecord]:
         """Everybody."""
         return people
 

@@ -16,7 +16,7 @@ from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import PROFILE, Address, SubscriptionRecord
 from airflow_provider_klaviyo.state.notes import Who
 from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch
-from airflow_provider_klaviyo.sync.delivery.refusals import Instead
+from airflow_provider_klaviyo.sync.delivery.refusals import SplitBatch
 from airflow_provider_klaviyo.sync.in_flight.notes import OUTSTANDING, QUICK, UNSUBSCRIPTION, Claim, InFlight
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
 from airflow_provider_klaviyo.sync.subscriptions.asked import Asked
@@ -162,7 +162,7 @@ class UnsubscribeDelivery(ConsentDelivery):
         if claim.note and clock.monotonic() - began > QUICK:
             self._asked.withdraw(ticket)
             self._in_flight.withdraw(claim.note)
-            raise Instead([people])
+            raise SplitBatch([people])
         return claim
 
     def _not_sent(self, ticket: int) -> None:
