@@ -107,7 +107,7 @@ class Environment:
     keep_seconds: float = 30 * 86_400.0
     state_problem: str = ""
     has_run_before: Callable[[], bool] = lambda: False
-    now: Callable[[], float] = time.time
+    now: Callable[[], float] = lambda: time.time()  # looked up at each call, as the client does
 
 
 class SyncRun:
