@@ -396,7 +396,7 @@ def test_many_requests_leave_few_notes(club: Club, monkeypatch: pytest.MonkeyPat
 def _one_by_one() -> Any:
     from dataclasses import replace
 
-    return replace(subscriptions.UNSUBSCRIBE, max_records=1)
+    return replace(terms.UNSUBSCRIBE, max_records=1)
 
 
 def test_who_has_left_is_in_no_note_while_another_is_waited_for(
