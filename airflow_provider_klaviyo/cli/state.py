@@ -25,6 +25,7 @@ from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.lock import LOCK, Holder, StateLock
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.notes import forget_in_notes
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.owner import ANYBODY, BELONGS_TO
 from airflow_provider_klaviyo.state.rows import Status
 from airflow_provider_klaviyo.state.stores import store_of
@@ -198,7 +199,7 @@ def _folder(state_key: str) -> Any:
 def _opened(state_key: str, *, is_read_only: bool = True) -> Iterator[Ledger]:
     folder = _folder(state_key)
     with tempfile.TemporaryDirectory(prefix="klaviyo-") as scratch:
-        ledger = Ledger.open(
+        ledger = open_ledger(
             store_of(folder), Path(scratch), None, writer=_writer(), now=time.time, is_read_only=is_read_only
         )
         try:

@@ -29,6 +29,9 @@ class Asked(NamedTuple):
 class AskedAddresses:
     """Addresses by their hash (``keys.asked_hash``), each with whose it is; a part of the state's table.
 
+    Any number may be given at once. A ``serial`` is the number of the entry that says what a method is told.
+
+    :param database: that of the state.
     :param lock: guards the database.
     """
 
@@ -54,7 +57,6 @@ class AskedAddresses:
 
         :param people: whose the addresses are, by address.
         :param at: when, in seconds since the epoch.
-        :param serial: the number of the entry that says so.
         """
         with self._lock:
             self._database.executemany(
@@ -66,7 +68,7 @@ class AskedAddresses:
         """What became of a request; who was asked again meanwhile stays in doubt.
 
         :param sent: the number of the entry that put the addresses in doubt.
-        :param serial: the number of the entry that says so.
+        :param status: ``ACKNOWLEDGED`` or ``FAILED``.
         """
         statement = (
             "UPDATE asked SET status = :status, serial = :serial WHERE serial = :sent AND status = :in_doubt"
@@ -76,10 +78,7 @@ class AskedAddresses:
             self._database.execute(statement, named)
 
     def release(self, addresses: Sequence[int], serial: int) -> None:
-        """Asking at these is asking anew from now on.
-
-        :param serial: the number of the entry that says so.
-        """
+        """Asking at these is asking anew from now on."""
         statement = "UPDATE asked SET status = :failed, serial = :serial WHERE address IN"
         with self._lock:
             change(self._database, statement, addresses, failed=Status.FAILED, serial=serial)

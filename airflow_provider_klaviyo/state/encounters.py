@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 from airflow_provider_klaviyo.state.statements import packed
+
+
+class Met(NamedTuple):
+    """What is known of a chunk of a run's keys.
+
+    :param is_first: for each key, whether the run meets it for the first time.
+    :param acknowledged: the fingerprints of rows that Klaviyo has acknowledged, by key.
+    :param in_doubt: the keys of rows that were sent and have no verdict.
+    :param found: the rows as they were read, for what is rarely asked: key, place, fingerprint, doubt, person.
+    """
+
+    is_first: list[bool]
+    acknowledged: Mapping[int, int]
+    in_doubt: Collection[int]
+    found: Sequence[Sequence[int]] = ()
+
+    @property
+    def persons(self) -> dict[int, int]:
+        """Whom the acknowledged rows name."""
+        return {key: person for key, _, _, _, person in self.found if key in self.acknowledged}
 
 
 class Encounters:
     """What one run has met; a part of the state's table, which guards it.
 
-    Rows that are here when the run begins have a bit each. Those that come later were met before they came.
+    Rows that are here when the run begins have a bit each, by their place: an ordinal from 0. Those that come later
+    were met before they came. Keys that no row has are kept in a table for as long as the run lasts.
+
+    :param database: that of the state.
     """
 
     def __init__(self, database: sqlite3.Connection) -> None:

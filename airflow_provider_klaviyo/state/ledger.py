@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from airflow_provider_klaviyo.state.asked import AskedAddresses
+from airflow_provider_klaviyo.state.encounters import Met
 from airflow_provider_klaviyo.state.entries.asked import Answered, Asking, Concluded
 from airflow_provider_klaviyo.state.entries.people import Leaving, Removed, Shared, Unshared
 from airflow_provider_klaviyo.state.entries.rows import Doubt, Failed, Hashed, Job, Moved, Stale, Verdict
 from airflow_provider_klaviyo.state.entries.runs import Refresh, Run
-from airflow_provider_klaviyo.state.errors import StateDamaged, StateOfAnotherTarget, StateUnreadable
 from airflow_provider_klaviyo.state.journal import Journal
-from airflow_provider_klaviyo.state.log import StateLog
-from airflow_provider_klaviyo.state.owner import Claim
-from airflow_provider_klaviyo.state.replica import UnsettledJob, table_in
+from airflow_provider_klaviyo.state.replica import UnsettledJob
 from airflow_provider_klaviyo.state.rows import Known, Sent, Status
 from airflow_provider_klaviyo.state.shared import SharedIdentifiers
-from airflow_provider_klaviyo.state.stores import Store
-from airflow_provider_klaviyo.state.table import Met
 from airflow_provider_klaviyo.state.tracked import TrackedPeople
-
-log = logging.getLogger(__name__)
 
 _REHASHED = 50_000
 """So many rows that were hashed anew share an entry."""
@@ -46,56 +37,6 @@ class Ledger:
         self._replica = journal.replica
         self._table = journal.replica.table
         self._fingerprints: dict[int, int] = {}
-
-    @classmethod
-    def open(
-        cls,
-        store: Store,
-        scratch: Path,
-        target: Mapping[str, str] | None,
-        *,
-        writer: str,
-        now: Callable[[], float],
-        full_refresh: bool = False,
-        is_read_only: bool = False,
-        may_change: Collection[str] = (),
-        claim: Claim | None = None,
-    ) -> Self:
-        """The state as the last acknowledged change left it.
-
-        :param store: where the log is.
-        :param scratch: a private folder of this run, for the table.
-        :param target: what this is to be a state of: base URL, account, sync type and so on; None takes what is there.
-        :param writer: who writes, for those who must find out.
-        :param now: seconds since the epoch.
-        :param full_refresh: permits to start anew over a state of another target, or one that cannot be read.
-        :param is_read_only: what happens is forgotten when the state is closed.
-        :param may_change: parts of the target over whose change a full refresh keeps what the state remembers.
-        :param claim: by what right the state is used.
-        :raises StateOfAnotherTask: when the state is another task's, whatever ``full_refresh`` says.
-        :raises StateOfAnotherTarget: when the state is of another target; both are shown.
-        :raises StateDamaged: when the log cannot be read to its end.
-        :raises StateUnreadable: when it was written by a release that this one does not know.
-        """
-        try:
-            chain = StateLog(store, writer=writer, now=now)
-            journal = Journal(chain, scratch, target, is_read_only=is_read_only)
-            with ExitStack() as unless_ours:
-                unless_ours.callback(journal.close)
-                if claim:
-                    journal.hand_over(claim)
-                if target is not None:
-                    journal.aim(target, may_change if full_refresh else ())
-                unless_ours.pop_all()
-        except (StateOfAnotherTarget, StateDamaged, StateUnreadable) as error:
-            if not full_refresh:
-                raise
-            log.warning("full_refresh starts a new state: %s", error)
-        else:
-            return cls(journal)
-        table_in(scratch).unlink(missing_ok=True)
-        chain = StateLog(store, writer=writer, now=now, anew=True)
-        return cls(Journal(chain, scratch, target, is_read_only=is_read_only))
 
     # --- what is known ----------------------------------------------------------------------------------------
 
@@ -144,7 +85,10 @@ class Ledger:
         return self._replica.counts()
 
     def meet(self, keys: Sequence[int]) -> Met:
-        """Which keys occur for the first time in this run, and what Klaviyo has acknowledged under them."""
+        """Which keys occur for the first time in this run, and what Klaviyo has acknowledged under them.
+
+        :param keys: those of a chunk of rows, in their order.
+        """
         return self._table.meet(keys, self._replica.refreshed.serial)
 
     def knows(self, key: int) -> bool:
@@ -164,6 +108,7 @@ class Ledger:
     def send(self, rows: Sequence[Sent], *, overrules: bool = True) -> int:
         """Put rows in doubt, before their request leaves; the ticket stands for them.
 
+        :param rows: in the order of the request, which verdicts refer to.
         :param overrules: whether a row ends the acknowledgement of other rows of its person.
         """
         return self._journal.append(Doubt(rows, overrules))
@@ -230,6 +175,7 @@ class Ledger:
     def share(self, field: str, owners: Mapping[int, int]) -> None:
         """Note who keeps which identifiers of a field, before anything is sent for others who have them, too.
 
+        :param field: what the identifiers are, as Klaviyo names it.
         :param owners: people by identifier.
         """
         self._journal.append(Shared(field, owners))
@@ -269,7 +215,10 @@ class Ledger:
         self._journal.append(Removed(persons))
 
     def forget(self, keys: Sequence[int], persons: Sequence[int] = ()) -> None:
-        """Delete what is kept of some rows, addresses that were asked at, and people, from the log too."""
+        """Delete what is kept of some rows, addresses that were asked at, and people, from the log too.
+
+        :param keys: of rows and addresses.
+        """
         with self._journal.lock:
             self._replica.forget(keys, persons)
         self._journal.compact(keep_previous=False)
@@ -285,7 +234,10 @@ class Ledger:
         self._journal.restart()
 
     def refresh(self, run_id: str) -> None:
-        """Let every acknowledgement so far count no longer; once for all tries of a run."""
+        """Let every acknowledgement so far count no longer; once for all tries of a run.
+
+        :param run_id: Airflow's; a run that has succeeded and is run again refreshes again.
+        """
         if not self._replica.is_refreshed_by(run_id):
             self._journal.append(Refresh(run_id))
 

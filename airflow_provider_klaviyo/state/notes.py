@@ -68,7 +68,7 @@ class NoteFolder:
         return iter([found for name in self._store.names() if (found := _found(name))])
 
     def write(self, note: Note) -> str:
-        """Leave a note; it is stored when this returns. Returns its name.
+        """Leave a note; it is stored when this returns. Returns its name, under which all find it.
 
         :raises KlaviyoConfigurationError: when nothing can be written there.
         """

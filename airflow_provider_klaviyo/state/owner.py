@@ -98,7 +98,10 @@ class Claim:
                 raise StateOfAnotherTask(msg)
 
     def shared_with(self, runs: Sequence[Mapping[str, Any]]) -> Task | None:
-        """The task whose run was the last one, where that is another."""
+        """The task whose run was the last one, where that is another.
+
+        :param runs: those that the state remembers, oldest first.
+        """
         last = _task_of(runs[-1]) if runs else None
         return None if last == self.task else last
 

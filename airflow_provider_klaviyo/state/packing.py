@@ -11,7 +11,7 @@ from airflow_provider_klaviyo.state.rows import Sent
 
 
 def pack_rows(rows: Sequence[Sent]) -> bytes:
-    """Rows column by column; identities only where a row has one."""
+    """Rows column by column: keys, fingerprints and persons, and identities only where a row has one."""
     return msgspec.msgpack.encode(
         (
             pack_hashes([row.key for row in rows]),

@@ -21,6 +21,9 @@ class Owned(NamedTuple):
 class SharedIdentifiers:
     """Who keeps which shared identifier; a part of the state's table.
 
+    Values and owners are hashes of 64 bits, signed (``state.keys.person_hash``); any number may be given at once.
+
+    :param database: that of the state.
     :param lock: guards the database.
     """
 
@@ -38,7 +41,7 @@ class SharedIdentifiers:
             return self._database.execute("SELECT 1 FROM shared LIMIT 1").fetchone() is None
 
     def owners(self, values: Sequence[int]) -> dict[int, int]:
-        """Who keeps those of these values that are shared."""
+        """Who keeps those of these values that are shared, by value."""
         with self._lock:
             return dict(look_up(self._database, "SELECT value, owner FROM shared WHERE value IN", values))
 
@@ -53,7 +56,11 @@ class SharedIdentifiers:
         return {*self.owners(persons), *(owned.owner for owned in self.of(persons))}
 
     def keep(self, owners: Mapping[int, int], field: str) -> None:
-        """Note who keeps which values of a field."""
+        """Note who keeps which values of a field.
+
+        :param owners: people by value.
+        :param field: what the values are, as Klaviyo names it: ``email``, ``phone_number`` and so on.
+        """
         with self._lock:
             self._database.executemany(
                 "INSERT OR REPLACE INTO shared VALUES (?, ?, ?)",

@@ -15,7 +15,7 @@ PART = 10_000
 def look_up(database: sqlite3.Connection, query: str, values: Sequence[int], **named: int) -> list[Any]:
     """The rows of a query, for any number of values.
 
-    :param query: ends with ``IN``.
+    :param query: ends with ``IN``; the values follow.
     :param named: what stands in the query as ``:name``.
     """
     found: list[Any] = []
@@ -30,7 +30,7 @@ def look_up(database: sqlite3.Connection, query: str, values: Sequence[int], **n
 def change(database: sqlite3.Connection, statement: str, values: Sequence[int], **named: int) -> None:
     """Change rows, for any number of values.
 
-    :param statement: ends with ``IN``.
+    :param statement: ends with ``IN``; the values follow.
     :param named: what stands in the statement as ``:name``.
     """
     for part in parts(values):

@@ -110,13 +110,20 @@ def names_in(store: Store) -> dict[int, str]:
 
 
 def stored(header: Header, line: bytes, name: str) -> Stored:
-    """An entry whose first line is known."""
+    """An entry whose first line is known.
+
+    :param header: what the line says.
+    :param line: the first line, with its end.
+    :param name: of the file.
+    """
     return Stored(name, int(line.partition(b" ")[0]), hashlib.sha256(line).hexdigest(), header)
 
 
 def read(store: Store, number: int, name: str) -> Stored:
     """The entry in a file.
 
+    :param number: that it must have.
+    :param name: of the file.
     :raises Torn: when not every byte of it is there.
     :raises StateUnreadable: when it is in a format of another release.
     """
@@ -160,7 +167,7 @@ def payload_of(store: Store, entry: Stored) -> Iterator[bytes]:
 
 
 def measured(blocks: Iterator[bytes]) -> tuple[int, str]:
-    """How many bytes these are, and their checksum."""
+    """How many bytes these are, and their checksum (SHA-256, in hexadecimal digits)."""
     digest, size = hashlib.sha256(), 0
     for block in blocks:
         digest.update(block)

@@ -9,10 +9,10 @@ import sqlite3
 import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from airflow_provider_klaviyo.state.asked import AskedAddresses
-from airflow_provider_klaviyo.state.encounters import Encounters
+from airflow_provider_klaviyo.state.encounters import Encounters, Met
 from airflow_provider_klaviyo.state.errors import StateUnreadable
 from airflow_provider_klaviyo.state.rows import Known, Status
 from airflow_provider_klaviyo.state.shared import SharedIdentifiers
@@ -26,29 +26,15 @@ _NAMED = {status.name.lower(): status.value for status in Status}
 """The statuses as statements name them: ``:acknowledged``, ``:in_doubt`` and so on."""
 
 
-class Met(NamedTuple):
-    """Which keys a run meets for the first time, the fingerprints of the acknowledged, and who is in doubt.
-
-    ``found`` are the rows as they were read, for what is rarely asked.
-    """
-
-    is_first: list[bool]
-    acknowledged: Mapping[int, int]
-    in_doubt: Collection[int]
-    found: Sequence[Sequence[int]] = ()
-
-    @property
-    def persons(self) -> dict[int, int]:
-        """Whom the acknowledged rows name."""
-        return {key: person for key, _, _, _, person in self.found if key in self.acknowledged}
-
-
 class StateTable:
     """Rows by the hash of their primary key; safe to share among threads.
 
-    Which rows a run has seen is a bit for each, by the row's place: a table of keys would cost a third of the diff.
+    Keys and persons are hashes of 64 bits, signed (``state.keys``), and any number of them may be given at once. A
+    ``serial`` is the number of the entry that says what a method is told. Each row has a place, by which
+    ``Encounters`` knows it.
 
-    ``people`` are those whom the sync has put on a list, ``shared`` says whose the identifiers are that several have.
+    ``people`` are those whom the sync has put on a list, ``shared`` says whose the identifiers are that several have,
+    and ``asked`` who was asked for consent.
 
     :param path: the file; made when it is not there.
     :raises StateUnreadable: when it is of another release's form.
@@ -79,7 +65,7 @@ class StateTable:
         self._database.execute("BEGIN")
 
     def look_up(self, keys: Sequence[int]) -> dict[int, Known]:
-        """What is known of some rows."""
+        """What is known of those of some rows that are here, by key."""
         query = "SELECT key, fingerprint, status, serial FROM rows WHERE key IN"
         with self._lock:
             rows = look_up(self._database, query, keys)
@@ -88,6 +74,7 @@ class StateTable:
     def meet(self, keys: Sequence[int], since: int) -> Met:
         """What is known of a chunk of the run's keys, which count as seen from now on.
 
+        :param keys: in the run's order; a key that comes twice is first only once.
         :param since: acknowledgements count when an entry after this one made them.
         """
         with self._lock:
@@ -121,7 +108,10 @@ class StateTable:
         return self._encounters
 
     def mark(self, rows: Sequence[Sequence[Any]], status: Status, serial: int) -> None:
-        """Enter rows, given as ``Marked``, or overwrite them."""
+        """Enter rows, or overwrite them but for their place.
+
+        :param rows: as ``Sent``: key, fingerprint, person, and an identity that is not kept here.
+        """
         with self._lock:
             query = "SELECT key FROM rows WHERE key IN"
             known = {key for (key,) in look_up(self._database, query, [row[0] for row in rows])}
@@ -140,7 +130,10 @@ class StateTable:
         return self._places - 1
 
     def rehash(self, hashes: Mapping[int, int]) -> None:
-        """Give rows that are acknowledged another fingerprint, by key, and leave all else of them as it is."""
+        """Give rows that are acknowledged another fingerprint, and leave all else of them as it is.
+
+        :param hashes: fingerprints by key.
+        """
         with self._lock:
             self._database.executemany(
                 "UPDATE rows SET fingerprint = ? WHERE key = ? AND status = ?",
@@ -154,7 +147,10 @@ class StateTable:
             change(self._database, statement, keys, status=status, serial=serial)
 
     def settle(self, keys: Sequence[int], sent: int, status: Status, serial: int) -> None:
-        """The same for rows that are still in doubt by the entry ``sent``: a later doubt stays one."""
+        """The same for rows that are still in doubt by an entry: a later doubt stays one.
+
+        :param sent: the number of the entry that put them in doubt.
+        """
         with self._lock:
             for part in parts(keys):
                 self._database.execute(
@@ -215,7 +211,7 @@ class StateTable:
             return dict(look_up(self._database, "SELECT key, person FROM rows WHERE key IN", keys))
 
     def unseen(self) -> Iterator[list[int]]:
-        """The people of rows that this run did not see, some thousand rows at a time."""
+        """The people of rows that this run did not see, of at most ``PART`` rows at a time; some may come twice."""
         last: int | None = None
         query = "SELECT key, person, place FROM rows WHERE (? IS NULL OR key > ?) ORDER BY key LIMIT ?"
         while True:
@@ -243,14 +239,17 @@ class StateTable:
             return self._database.execute("SELECT 1 FROM rows LIMIT 1").fetchone() is None
 
     def freeze(self, path: Path) -> None:
-        """Write a compact copy, without what belongs to this run."""
+        """Write a compact copy, without what belongs to this run.
+
+        :param path: a file that is not there yet, on this machine.
+        """
         with self._lock:
             self._database.execute("COMMIT")
             self._database.execute("VACUUM main INTO ?", (str(path),))
             self._database.execute("BEGIN")
 
     def close(self) -> None:
-        """Give the file back."""
+        """Give the file back; nothing can be asked from then on."""
         self._database.close()
 
     def _prepare(self) -> None:

@@ -34,7 +34,12 @@ class _Rows(Protocol):
 class TrackedPeople:
     """Who is on the list by the sync's doing, and whom rows named before; a part of the state's table.
 
+    Persons and keys are hashes of 64 bits, signed (``state.keys``), and any number of them may be given at once. An
+    identity is what a person is known by, written out as ``records`` do: the identifier's name, NUL, its value.
+
+    :param database: that of the state.
     :param lock: guards the database.
+    :param rows: those of the same state.
     """
 
     def __init__(self, database: sqlite3.Connection, lock: threading.RLock, rows: _Rows) -> None:
@@ -52,13 +57,19 @@ class TrackedPeople:
     # --- what happens -----------------------------------------------------------------------------------------
 
     def track(self, identities: Mapping[int, tuple[int, str]]) -> None:
-        """These may be on the list from now on, by key: person and identity. To be called before the rows change."""
+        """These may be on the list from now on; to be called before the rows change.
+
+        :param identities: person and identity, by the key of the row that names them.
+        """
         with self._lock:
             self._database.executemany("INSERT OR IGNORE INTO added VALUES (?, ?, 0)", identities.values())
         self.keep_former({key: person for key, (person, _) in identities.items()})
 
     def keep_former(self, persons: Mapping[int, int]) -> None:
-        """Remember whom rows named before, where that is somebody else than now; to be called before they change."""
+        """Remember whom rows named before, where that is somebody else than now; to be called before they change.
+
+        :param persons: whom they name now, by key.
+        """
         with self._lock:
             before = self._rows.persons_of(list(persons))
             self._database.executemany(
@@ -151,12 +162,15 @@ class TrackedPeople:
         return (set(persons) - absent) | self.identities(persons).keys()
 
     def newest(self) -> int:
-        """The number of the last entry that said something of a row."""
+        """The number of the last entry that said something of a row; 0 when none did."""
         with self._lock:
             return int(self._database.execute("SELECT COALESCE(MAX(serial), 0) FROM rows").fetchone()[0])
 
     def sent_since(self, serial: int) -> Iterator[list[str]]:
-        """The identities of those whose row was sent after an entry, some thousand at a time."""
+        """The identities of those whose row was sent after an entry, at most ``PART`` at a time.
+
+        :param serial: the number of that entry.
+        """
         last = -(1 << 63)
         query = (
             "SELECT r.key, a.identity FROM rows r CROSS JOIN added a USING (person) "

@@ -8,9 +8,9 @@ from typing import NamedTuple, Protocol
 from airflow_provider_klaviyo.identity import in_full
 from airflow_provider_klaviyo.records.record import Flawed, Problem, Record, Row
 from airflow_provider_klaviyo.records.values.key_text import keyless_in
+from airflow_provider_klaviyo.state.encounters import Met
 from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hash, person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
-from airflow_provider_klaviyo.state.table import Met
 from airflow_provider_klaviyo.sync.owners import KeptOwners, NoOwners, Owners
 
 _NULL_KEY = (

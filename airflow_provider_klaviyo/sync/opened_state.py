@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.lock import Holder, StateLock
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
 from airflow_provider_klaviyo.state.storage import usable
 from airflow_provider_klaviyo.state.stores import store_of
@@ -73,7 +74,7 @@ def opened_state(
         if lock:
             lock.acquire()
     try:
-        ledger = Ledger.open(
+        ledger = open_ledger(
             store,
             scratch,
             target,

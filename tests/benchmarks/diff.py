@@ -40,7 +40,7 @@ from typing import Any
 
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.keys import fingerprints, key_hashes, person_hashes
-from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.rows import Status
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.state.table import StateTable
@@ -144,7 +144,7 @@ def diff(rows: int) -> dict[str, float]:
         made.unlink()
         (folder / "scratch").mkdir()
         started = time.perf_counter()
-        ledger = Ledger.open(
+        ledger = open_ledger(
             store_of(folder / "log"), folder / "scratch", {}, writer="benchmark", now=time.time
         )
         load = time.perf_counter() - started

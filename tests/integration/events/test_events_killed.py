@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator
-from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.rows import Status
 from airflow_provider_klaviyo.state.stores import store_of
 from tests.integration.conftest import SQL, Shop, StartEmulator, TaskInstance
@@ -59,7 +59,7 @@ class World:
         """How many keys the state holds, by status."""
         (folder,) = (self.folder / "storage" / "sync-state").iterdir()
         with tempfile.TemporaryDirectory() as scratch:
-            ledger = Ledger.open(
+            ledger = open_ledger(
                 store_of(folder), Path(scratch), None, writer="test", now=time.time, is_read_only=True
             )
             counts = {status: count for status, count in ledger.counts().items() if count}

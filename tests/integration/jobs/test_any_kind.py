@@ -22,6 +22,7 @@ from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoTimeout
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.rows import Sent
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.sync.deferral import Deferral
@@ -95,7 +96,7 @@ class Worker:
         )
 
     def ledger(self) -> Ledger:
-        return Ledger.open(
+        return open_ledger(
             store_of(self.folder.parent / "state"), self.folder, {}, writer="test", now=self.clock.now
         )
 

@@ -721,7 +721,7 @@ def test_a_hundred_changes_of_many_cost_a_handful_of_requests(
 def test_the_state_of_a_mirror_forgets_people_who_left(
     klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, tmp_path: Path
 ) -> None:
-    from airflow_provider_klaviyo.state.ledger import Ledger
+    from airflow_provider_klaviyo.state.opening import open_ledger
     from airflow_provider_klaviyo.state.stores import store_of
 
     warehouse.hold("ada@shop.io", "bob@shop.io")
@@ -730,7 +730,7 @@ def test_the_state_of_a_mirror_forgets_people_who_left(
     mirror()
     (folder,) = (tmp_path / "storage" / "sync-state").iterdir()
     (tmp_path / "scratch").mkdir()
-    ledger = Ledger.open(
+    ledger = open_ledger(
         store_of(folder), tmp_path / "scratch", None, writer="test", now=lambda: 0.0, is_read_only=True
     )
     assert ledger.people.count() == 1

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
-from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.rows import Status
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import storage_path
@@ -107,7 +107,7 @@ class World:
         """Rows that were neither acknowledged nor are in a job that can be asked for."""
         with tempfile.TemporaryDirectory() as scratch:
             folder = Storage(storage_path()).state("shop_to_klaviyo.sync_customers")
-            ledger = Ledger.open(
+            ledger = open_ledger(
                 store_of(folder), Path(scratch), None, writer="test", now=time.time, is_read_only=True
             )
             counts = Counter(dict(ledger.counts()))

@@ -19,7 +19,7 @@ from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimite
 from airflow_provider_klaviyo.emulator import Emulator, Settings
 from airflow_provider_klaviyo.records.events.mapper import EventOptions
 from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
-from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.sync.batching import Batcher, BatchLimits
 from airflow_provider_klaviyo.sync.contracts import SyncContext, SyncType, Target
@@ -84,7 +84,7 @@ def run(klaviyo: Emulator, sync_type: SyncType, rows: Result, folder: Path, stat
     ledger = None
     if state:
         target = {"state_key": "test"}
-        ledger = Ledger.open(store_of(state), folder, target, writer="test", now=clock.now)
+        ledger = open_ledger(store_of(state), folder, target, writer="test", now=clock.now)
     report = SyncReport(sync_type.name, sync_type.mode, RejectsFile(folder / "rejects.jsonl"))
     config = KlaviyoConfig(klaviyo.api_key, base_url=klaviyo.url, timeout=10)
     limiter = RateLimiter(MemoryWindows(), account="test", share=1.0, clock=clock)

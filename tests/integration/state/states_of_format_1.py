@@ -133,9 +133,8 @@ def make(folder: Path) -> None:
     import psycopg
 
     from airflow_provider_klaviyo.emulator import Emulator, Settings
+    from airflow_provider_klaviyo.operators.state import state_folder  # as that build had it
     from airflow_provider_klaviyo.state.ledger import Ledger
-    from airflow_provider_klaviyo.storage import storage_path
-    from airflow_provider_klaviyo.sync.storage import Storage
     from tests.integration.conftest import run_operator
 
     uri = f"{os.environ.get('KLAVIYO_TESTS_POSTGRES') or 'postgresql://postgres@127.0.0.1:5432'}/postgres"
@@ -156,7 +155,7 @@ def make(folder: Path) -> None:
             run = run_operator(operator_of(name))
             assert run.error is None, run.error
             assert run.summary["accepted"] == ROWS, run.summary
-        profiles = Storage(storage_path()).state("shop_to_klaviyo.profiles")
+        profiles = state_folder("shop_to_klaviyo.profiles")
         scratch = Path(storage) / "scratch"
         scratch.mkdir()
         ledger = Ledger.open(profiles, scratch, None, writer="by hand", now=time.time)

@@ -126,9 +126,8 @@ def make_asked(storage: Path) -> None:
 
 def make(folder: Path) -> None:
     """Write all states with the build at hand."""
+    from airflow_provider_klaviyo.operators.state import state_folder  # as that build had it
     from airflow_provider_klaviyo.state.ledger import Ledger
-    from airflow_provider_klaviyo.storage import storage_path
-    from airflow_provider_klaviyo.sync.storage import Storage
 
     with tempfile.TemporaryDirectory() as name:
         storage = Path(name)
@@ -136,7 +135,7 @@ def make(folder: Path) -> None:
             make_everything(storage / kind, storage / f"scratch of {kind}", compacts=compacts)
             shutil.copytree(storage / kind, folder / kind)
         make_asked(storage)
-        state = Storage(storage_path()).state("shop_to_klaviyo.asked")
+        state = state_folder("shop_to_klaviyo.asked")
         (state / "lock.json").unlink(missing_ok=True)
         shutil.copytree(state, folder / "asked")
         scratch = storage / "scratch"

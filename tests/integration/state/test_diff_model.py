@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from airflow_provider_klaviyo.records.record import Mapped, Record
 from airflow_provider_klaviyo.state.keys import key_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.sync.changes import OnlyChanges
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import KeptState
@@ -31,7 +32,7 @@ NIGHTS = st.lists(
 
 def opened(folder: Path, scratch: Path) -> Ledger:
     scratch.mkdir(parents=True)
-    return Ledger.open(store_of(folder), scratch, {"state_key": "test"}, writer="test", now=lambda: 0.0)
+    return open_ledger(store_of(folder), scratch, {"state_key": "test"}, writer="test", now=lambda: 0.0)
 
 
 def mapped(rows: list[tuple[Any, ...]]) -> Mapped:

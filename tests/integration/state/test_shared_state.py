@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_klaviyo.cli.state import main
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
-from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import storage_path
 from airflow_provider_klaviyo.sync.storage import Storage
@@ -58,7 +58,7 @@ def as_of_a_former_release(tmp_path: Path) -> Callable[[str], None]:
     def forget(state_key: str) -> None:
         scratch = tmp_path / f"scratch {time.monotonic_ns()}"
         scratch.mkdir()
-        ledger = Ledger.open(
+        ledger = open_ledger(
             store_of(Storage(storage_path()).state(state_key)), scratch, None, writer="test", now=time.time
         )
         ledger.become({name: value for name, value in ledger.target.items() if name != "belongs to"})

@@ -18,6 +18,7 @@ from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import storage_path
 from airflow_provider_klaviyo.sync.storage import Storage
@@ -48,7 +49,7 @@ def opened(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Open]:
         scratch = tmp_path / f"scratch-{next(numbers)}"
         scratch.mkdir()
         ledgers.append(
-            Ledger.open(store_of(folder), scratch, before.TARGET, writer="a run", now=lambda: 0.0, **more)
+            open_ledger(store_of(folder), scratch, before.TARGET, writer="a run", now=lambda: 0.0, **more)
         )
         return ledgers[-1]
 
@@ -200,7 +201,7 @@ def test_who_is_forgotten_may_be_asked(klaviyo: Emulator, list_id: str, tmp_path
 def held(tmp_path: Path) -> Ledger:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    return Ledger.open(
+    return open_ledger(
         store_of(Storage(storage_path()).state("shop_to_klaviyo.asked")),
         scratch,
         None,

@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_klaviyo.state.asked import Asked
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.rows import Sent, Status
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.state.table import StateTable
@@ -33,7 +34,7 @@ def opened(tmp_path: Path) -> Iterator[Open]:
         scratch = tmp_path / f"scratch-{next(numbers)}"
         scratch.mkdir()
         ledgers.append(
-            Ledger.open(store_of(tmp_path / "log"), scratch, TARGET, writer="test", now=lambda: 0.0)
+            open_ledger(store_of(tmp_path / "log"), scratch, TARGET, writer="test", now=lambda: 0.0)
         )
         return ledgers[-1]
 

@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_klaviyo.state.errors import StateOfAnotherTarget, StateUnreadable
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.log import StateLog
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.rows import Sent
 from airflow_provider_klaviyo.state.stores import store_of
 
@@ -21,7 +22,7 @@ TARGET = {"account": "TEST", "channels": "email"}
 def opened(folder: Path, name: str, target: dict[str, str] = TARGET, **options: Any) -> Ledger:
     scratch = folder / name
     scratch.mkdir()
-    return Ledger.open(store_of(folder / "log"), scratch, target, writer="test", now=lambda: 0.0, **options)
+    return open_ledger(store_of(folder / "log"), scratch, target, writer="test", now=lambda: 0.0, **options)
 
 
 def kept(folder: Path) -> None:

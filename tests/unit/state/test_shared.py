@@ -6,13 +6,14 @@ from contextlib import closing
 from pathlib import Path
 
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.stores import store_of
 
 
 def opened(folder: Path, name: str) -> Ledger:
     scratch = folder / name
     scratch.mkdir()
-    return Ledger.open(
+    return open_ledger(
         store_of(folder / "log"), scratch, {"state_key": "test"}, writer="test", now=lambda: 0.0
     )
 

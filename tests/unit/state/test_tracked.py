@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.rows import Sent
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.state.tracked import Absent
@@ -27,7 +28,7 @@ def opened(tmp_path: Path) -> Iterator[Open]:
     def make(**more: bool) -> Ledger:
         scratch = tmp_path / f"scratch-{next(numbers)}"
         scratch.mkdir()
-        ledger = Ledger.open(
+        ledger = open_ledger(
             store_of(tmp_path / "log"), scratch, {"state_key": "test"}, writer="test", now=lambda: 0.0, **more
         )
         ledgers.append(ledger)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from airflow_provider_klaviyo.records.record import Record
-from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.sync.changes import OnlyChanges
 
@@ -15,7 +15,7 @@ class Lob:
 
 
 def test_a_key_without_a_text_that_stays_rejects_its_row_and_no_other(tmp_path: Path) -> None:
-    ledger = Ledger.open(
+    ledger = open_ledger(
         store_of(tmp_path / "log"), tmp_path, {"state_key": "test"}, writer="test", now=lambda: 0.0
     )
     rows = [(1, "a@shop.io"), (Lob(), "b@shop.io"), (None, "c@shop.io"), (4, "d@shop.io")]
