@@ -35,10 +35,11 @@ def sync_once(try_number: int, run_id: str, parameters: dict[str, Any]) -> dict[
     """What a worker does, in batches small enough that there are several."""
     from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
     from airflow_provider_klaviyo.sync.batching import BatchLimits
-    from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
+    from airflow_provider_klaviyo.sync.subscriptions import session, sync_type
 
-    subscriptions.BatchLimits = lambda _, size: BatchLimits(BATCH, size)  # type: ignore[assignment, misc]
-    subscriptions.PATIENCE = 1.0  # type: ignore[misc]
+    assert sync_type.BatchLimits is BatchLimits, "limits are made elsewhere"
+    sync_type.BatchLimits = lambda _, size: BatchLimits(BATCH, size)  # type: ignore[assignment, misc]
+    session.PATIENCE = 1.0  # type: ignore[misc]
     operator = KlaviyoSyncSubscriptionsOperator(
         task_id="consent",
         sql=SQL,
