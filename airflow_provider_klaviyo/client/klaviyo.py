@@ -11,16 +11,11 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 import tenacity
 
+from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.http import CONNECT_TIMEOUT, HttpTransport
-from airflow_provider_klaviyo.client.rate_limit import (
-    Clock,
-    RateLimitDeadline,
-    RateLimiter,
-    SystemClock,
-    WaitStopped,
-)
+from airflow_provider_klaviyo.client.rate_limit import RateLimitDeadline, RateLimiter, WaitStopped
 from airflow_provider_klaviyo.client.responses import (
     Document,
     Response,

@@ -18,13 +18,13 @@ import logging
 import math
 import secrets
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.exceptions import KlaviyoError
 
 log = logging.getLogger(__name__)
@@ -58,44 +58,6 @@ class WaitStopped(Exception):
 
 class RateLimitStoreError(KlaviyoError):
     """The windows cannot be kept, so nothing may be sent; the message says where and what to do."""
-
-
-class Clock(Protocol):
-    """Time, so that tests need not wait for it."""
-
-    def now(self) -> float:
-        """Seconds since the epoch; may jump when somebody sets the clock."""
-
-    def monotonic(self) -> float:
-        """Seconds on a scale that never jumps and that all processes of the host share until it restarts."""
-
-    def sleep(self, seconds: float) -> None:
-        """Let so many seconds pass."""
-
-
-class SystemClock:
-    """The clocks of this machine."""
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Seconds since the machine started, with those it slept through where the system counts them."""
-        return _since_start()
-
-    def sleep(self, seconds: float) -> None:
-        """Block the thread for so many seconds."""
-        time.sleep(seconds)
-
-
-if hasattr(time, "CLOCK_BOOTTIME"):
-
-    def _since_start() -> float:
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-else:  # pragma: no cover - not Linux
-    _since_start = time.monotonic
 
 
 class WindowStore(Protocol):

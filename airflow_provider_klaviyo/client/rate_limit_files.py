@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
+from airflow_provider_klaviyo.client.clock import Clock
 from airflow_provider_klaviyo.client.rate_limit import (
     MAX_SECONDS,
-    Clock,
     Rate,
     RateLimitStoreError,
     longest_window,

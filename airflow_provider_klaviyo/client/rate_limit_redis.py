@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from airflow_provider_klaviyo.client.rate_limit import Clock, Rate, RateLimitStoreError
+from airflow_provider_klaviyo.client.clock import Clock
+from airflow_provider_klaviyo.client.rate_limit import Rate, RateLimitStoreError
 
 _SCRIPT = """
 -- A sorted set of slots, scored with the time when the request was, or will at the latest be, over;

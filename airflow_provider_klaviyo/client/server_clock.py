@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from airflow_provider_klaviyo.client.rate_limit import Clock
+from airflow_provider_klaviyo.client.clock import Clock
 from airflow_provider_klaviyo.client.responses import Response
 
 

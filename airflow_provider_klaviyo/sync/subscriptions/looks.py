@@ -14,9 +14,9 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
+from airflow_provider_klaviyo.client.clock import Clock
 from airflow_provider_klaviyo.client.filters import MAX_VALUES
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.rate_limit import Clock
 from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.delivery.pool import in_parts

@@ -21,14 +21,13 @@ from typing import Any
 import pytest
 
 import airflow_provider_klaviyo
+from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.client.rate_limit import (
-    Clock,
     MemoryWindows,
     Rate,
     RateLimitDeadline,
     RateLimiter,
     RateLimitStoreError,
-    SystemClock,
     WaitStopped,
     WindowStore,
 )

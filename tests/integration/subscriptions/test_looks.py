@@ -7,7 +7,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from airflow_provider_klaviyo.client.rate_limit import SystemClock
+from airflow_provider_klaviyo.client.clock import SystemClock
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.sync.subscriptions import looks
 from airflow_provider_klaviyo.sync.subscriptions.guard import Guard
