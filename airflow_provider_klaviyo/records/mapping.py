@@ -56,18 +56,18 @@ class Columns:
             self._folded.setdefault(name.casefold(), []).append(index)
 
     def find(self, name: str) -> int:
-        """The place of a column.
+        """The index of a column.
 
         :param name: an exact one counts first, then one in other letter case.
         :raises LookupError: with a sentence that says why there is none.
         """
         if name in self._exact:
             return self._exact[name]
-        places = self._folded.get(name.casefold(), [])
-        if len(places) == 1:
-            return places[0]
-        if places:
-            msg = f"column {name!r} could be any of {', '.join(repr(self.names[place]) for place in places)}"
+        indexes = self._folded.get(name.casefold(), [])
+        if len(indexes) == 1:
+            return indexes[0]
+        if indexes:
+            msg = f"column {name!r} could be any of {', '.join(repr(self.names[index]) for index in indexes)}"
             raise LookupError(msg)
         raise LookupError(self._missing(name))
 
@@ -90,7 +90,7 @@ def bind(
     :param mapping: ``{Klaviyo field: column}``; None maps by column name, unknown names to custom properties.
     :param known: the fields of the sync type besides ``properties.<name>``.
     :param permitted: fields that may begin with ``$`` although Klaviyo reserves such names.
-    :returns: the place of the column of each field.
+    :returns: the index of the column of each field.
     :raises MappingError: naming every unknown field and column at once.
     """
     bound = _by_name(columns, known) if mapping is None else _explicit(columns, mapping, known)
@@ -110,10 +110,10 @@ def refuse_nameless(columns: Columns) -> None:
     :param columns: of the query.
     :raises MappingError: for such a column.
     """
-    for place, name in enumerate(columns.names, 1):
+    for index, name in enumerate(columns.names, 1):
         if _NAMELESS.fullmatch(name.removeprefix(PROPERTIES)):
             msg = (
-                f"Column {place} of the query has no name ({name!r}), so it cannot become a property: "
+                f"Column {index} of the query has no name ({name!r}), so it cannot become a property: "
                 "give it one (AS …)."
             )
             raise MappingError(msg)
@@ -128,7 +128,7 @@ def bind_only(
     :param mapping: ``{Klaviyo field: column}``; None finds fields by the columns' names.
     :param known: the fields of the sync type.
     :param elsewhere: what to say to somebody who maps another field.
-    :returns: the place of the column of each field.
+    :returns: the index of the column of each field.
     :raises MappingError: naming every field that is none of this sync type, and every unknown column.
     """
     if mapping is None:
@@ -145,7 +145,7 @@ def find_known(columns: Columns, known: Collection[str]) -> dict[str, int]:
 
     :param columns: of the query.
     :param known: the fields of the sync type.
-    :returns: the place of the column of each field that was found.
+    :returns: the index of the column of each field that was found.
     :raises MappingError: when a field's name could be any of several columns.
     """
     named = {name.casefold() for name in columns.names}
@@ -166,7 +166,7 @@ def json_fields(columns: Columns, mapping: Mapping[str, str] | None) -> frozense
 
 
 def find_all(columns: Columns, names: Sequence[str], purpose: str) -> tuple[int, ...]:
-    """The places of several columns, such as those of ``primary_key``.
+    """The indexes of several columns, such as those of ``primary_key``.
 
     :param columns: of the query.
     :param names: of the columns that are looked for.

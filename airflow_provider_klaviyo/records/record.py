@@ -25,7 +25,7 @@ class Problem(NamedTuple):
 class Record(msgspec.Struct, gc=False):
     """A row in Klaviyo's shape, encoded once: the bytes serve the size limits and the request body.
 
-    ``number`` is the row's place in the query's result, from 1; ``identity`` names the person, as the text of an
+    ``number`` is the row's position in the query's result, from 1; ``identity`` names the person, as the text of an
     ``Identity``: the value alone where it is one of the sync's own identifier, until a state asks for the whole;
     ``needs_own_request`` says that no other record may be in its request. Where state is kept, ``meaning`` is what is
     sent in its one spelling, until it is hashed; ``key``, ``person`` and ``fingerprint`` are the hashes of the row's

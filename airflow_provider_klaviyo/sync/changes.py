@@ -239,8 +239,8 @@ def _keys(
     unkeyed: dict[int, tuple[Problem, ...]] = {}
     for column in columns:
         reasons = keyless_in([row[column] for row in rows])
-        unkeyed |= {place: (Problem("primary_key", reason),) for place, reason in reasons.items()}
+        unkeyed |= {index: (Problem("primary_key", reason),) for index, reason in reasons.items()}
     keys = [tuple([row[column] for column in columns]) for row in rows]
-    for place in unkeyed:
-        keys[place] = (None,)
+    for index in unkeyed:
+        keys[index] = (None,)
     return key_hashes(keys), unkeyed

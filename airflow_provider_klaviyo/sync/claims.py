@@ -11,11 +11,11 @@ from airflow_provider_klaviyo.sync.scratch.first_notes import FirstNotes
 QUICK = 699_000
 """Values in the dictionary: a few more would double what it takes."""
 
-PLACES = 1 << 20
+SLOTS = 1 << 20
 """Places of the table, of 16 bytes each."""
 
 _LOAD = 0.6
-"""Part of the places that are taken at the most: from there on it takes ever longer to find a free one."""
+"""Part of the slots that are taken at the most: from there on it takes ever longer to find a free one."""
 
 
 class Claims:
@@ -28,15 +28,15 @@ class Claims:
     :param path: of the file, which is made when it is needed.
     """
 
-    def __init__(self, path: Path, *, quick: int = QUICK, places: int = PLACES) -> None:
+    def __init__(self, path: Path, *, quick: int = QUICK, slots: int = SLOTS) -> None:
         self._path = path
         self._quick: dict[int, int] = {}
         self._max_quick = quick
-        self._places = places
+        self._slots = slots
         self._table: _Table | None = None
 
     def claim(self, values: Sequence[int], claimants: Sequence[int]) -> dict[int, int]:
-        """Claim each value for its claimant; returns the places of those that somebody else has, and who."""
+        """Claim each value for its claimant; returns the indexes of those that somebody else has, and who."""
         if len(self._quick) + len(values) <= self._max_quick:
             holders = list(map(self._quick.setdefault, values, claimants))
         else:
@@ -44,7 +44,7 @@ class Claims:
         if holders == claimants:
             return {}
         pairs = enumerate(zip(holders, claimants, strict=True))
-        return {place: holder for place, (holder, claimant) in pairs if holder != claimant}
+        return {index: holder for index, (holder, claimant) in pairs if holder != claimant}
 
     def close(self) -> None:
         """Forget everything."""
@@ -54,10 +54,10 @@ class Claims:
     def _claim_behind(self, values: Sequence[int], claimants: Sequence[int]) -> list[int]:
         """Look for values in the dictionary, which takes no more of them, and claim the others behind it."""
         self._max_quick = 0
-        table = self._table = self._table or _Table(self._path, self._places)
+        table = self._table = self._table or _Table(self._path, self._slots)
         holders = list(map(self._quick.get, values))
-        left = [place for place, holder in enumerate(holders) if holder is None]
-        found = table.claim([values[place] for place in left], [claimants[place] for place in left])
+        left = [index for index, holder in enumerate(holders) if holder is None]
+        found = table.claim([values[index] for index in left], [claimants[index] for index in left])
         behind = iter(found)
         return [next(behind) if holder is None else holder for holder in holders]
 
@@ -65,10 +65,10 @@ class Claims:
 class _Table:
     """Values and their claimants side by side, where the value's last bits say, or as soon behind as there is room."""
 
-    def __init__(self, path: Path, places: int) -> None:
+    def __init__(self, path: Path, slots: int) -> None:
         self._path = path
-        self._cells = array("q", (0,)) * (2 * places)
-        self._free = int(places * _LOAD)
+        self._cells = array("q", (0,)) * (2 * slots)
+        self._free = int(slots * _LOAD)
         self._notes: FirstNotes | None = None
 
     def claim(self, values: Sequence[int], claimants: Sequence[int]) -> list[int]:

@@ -177,7 +177,7 @@ class Sync:
 
     def _new_people(self, records: list[Record]) -> list[Record]:
         repeated = self._people.add([record.dedup_key for record in records])
-        return self._without_duplicates(records, [records[place] for place in repeated])
+        return self._without_duplicates(records, [records[index] for index in repeated])
 
     def _without_namesakes(self, records: list[Record], namesakes: Sequence[Record]) -> list[Record]:
         """Without rows that name a person whom another row names otherwise, where a person has one row."""

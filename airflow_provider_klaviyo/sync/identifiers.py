@@ -54,17 +54,17 @@ class FurtherIdentifiers:
         left_out: dict[int, list[str]] = {}
         namesakes: set[int] = set()
         for field, of_field in values.items():
-            for place in self._others(field, of_field, persons):
+            for index in self._others(field, of_field, persons):
                 fields = [field]
-                if records[place].named("").field == field:
-                    namesakes.add(place)  # so it could bring others of its identifiers to that person
-                    fields = [name for name in values if name != field and values[name][place] is not None]
+                if records[index].named("").field == field:
+                    namesakes.add(index)  # so it could bring others of its identifiers to that person
+                    fields = [name for name in values if name != field and values[name][index] is not None]
                 for name in fields:
-                    values[name][place] = None
-                    left_out.setdefault(place, []).append(name)
+                    values[name][index] = None
+                    left_out.setdefault(index, []).append(name)
         given_up = self._changes.owners.given_up(persons, values)
-        self._given_up = {records[place].number: hashes for place, hashes in given_up.items()}
-        return Sorted([records[place] for place in sorted(namesakes)], _without(records, left_out))
+        self._given_up = {records[index].number: hashes for index, hashes in given_up.items()}
+        return Sorted([records[index] for index in sorted(namesakes)], _without(records, left_out))
 
     def acknowledge(self, records: Sequence[Record]) -> None:
         """Klaviyo has these rows as they would be sent."""
@@ -74,23 +74,23 @@ class FurtherIdentifiers:
                 self._changes.owners.release(hashes)
 
     def _others(self, field: str, values: Values, persons: Sequence[int]) -> list[int]:
-        """The places of values that are another person's."""
+        """The indexes of values that are another person's."""
         owners = self._changes.owners.find(field, values)
         claimed = self._claimed(field, values, persons, owners)
         if claimed:
-            self._changes.owners.note(field, {str(values[place]): owner for place, owner in claimed.items()})
-        return [*(place for place, owner in owners.items() if owner != persons[place]), *claimed]
+            self._changes.owners.note(field, {str(values[index]): owner for index, owner in claimed.items()})
+        return [*(index for index, owner in owners.items() if owner != persons[index]), *claimed]
 
     def _claimed(
         self, field: str, values: Values, persons: Sequence[int], owners: Collection[int]
     ) -> Mapping[int, int]:
-        """The places of values that another person of this run has, and who; all others are this person's now."""
+        """The indexes of values that another person of this run has, and who; all others are this person's now."""
         if not owners and None not in values:
             return self._claims.claim(_hashes(field, values), persons)
-        places = [place for place, value in enumerate(values) if value is not None and place not in owners]
-        present = _hashes(field, [values[place] for place in places])
-        claimed = self._claims.claim(present, [persons[place] for place in places])
-        return {places[number]: owner for number, owner in claimed.items()}
+        indexes = [index for index, value in enumerate(values) if value is not None and index not in owners]
+        present = _hashes(field, [values[index] for index in indexes])
+        claimed = self._claims.claim(present, [persons[index] for index in indexes])
+        return {indexes[number]: owner for number, owner in claimed.items()}
 
 
 def _hashes(field: str, values: Values) -> list[int]:
@@ -107,8 +107,8 @@ def _of(records: Sequence[Record], column: Values, first: int) -> list[str | Non
 
 def _without(records: Sequence[Record], left_out: Mapping[int, Sequence[str]]) -> list[Flawed]:
     flaws = []
-    for place, fields in left_out.items():
-        record = records[place]
+    for index, fields in left_out.items():
+        record = records[index]
         record.leave_out(fields)
         flaws.append(Flawed(record.number, record.row, tuple(Problem(field, SHARED) for field in fields)))
     return flaws

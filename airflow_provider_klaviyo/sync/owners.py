@@ -16,13 +16,13 @@ class Owners(Protocol):
     """People are known by hashes, as records are."""
 
     def find(self, field: str, values: Values) -> Mapping[int, int]:
-        """The places of values that were left to somebody, and to whom."""
+        """The indexes of values that were left to somebody, and to whom."""
 
     def note(self, field: str, owners: Mapping[str, int]) -> None:
         """To whom values are left, before anything is sent without them."""
 
     def given_up(self, persons: Sequence[int], sent: Mapping[str, Values]) -> Mapping[int, Sequence[int]]:
-        """By the place of a person: what was left to them while another identifier is sent for them now.
+        """By the index of a person: what was left to them while another identifier is sent for them now.
 
         :param sent: by field, what is sent for each person.
         """
@@ -68,10 +68,10 @@ class KeptOwners:
         """As the state has them."""
         if self._ledger.shared.is_empty():
             return {}
-        present = {place: value for place, value in enumerate(values) if value is not None}
+        present = {index: value for index, value in enumerate(values) if value is not None}
         hashes = dict(zip(present, _hashes(field, list(present.values())), strict=True))
         owners = self._ledger.shared.owners(list(hashes.values()))
-        return {place: owners[value] for place, value in hashes.items() if value in owners}
+        return {index: owners[value] for index, value in hashes.items() if value in owners}
 
     def note(self, field: str, owners: Mapping[str, int]) -> None:
         """Into the state."""
@@ -81,13 +81,13 @@ class KeptOwners:
         """Who has none at all now is still known by it in Klaviyo, which clears no identifier."""
         if not self._may_release or self._ledger.shared.is_empty():
             return {}
-        places = {person: place for place, person in enumerate(persons)}
+        indexes = {person: index for index, person in enumerate(persons)}
         given_up: dict[int, list[int]] = {}
         for owned in self._ledger.shared.of(persons):
-            place = places[owned.owner]
-            value = sent[owned.field][place] if owned.field in sent else None
+            index = indexes[owned.owner]
+            value = sent[owned.field][index] if owned.field in sent else None
             if value is not None and _hashes(owned.field, [value]) != [owned.value]:
-                given_up.setdefault(place, []).append(owned.value)
+                given_up.setdefault(index, []).append(owned.value)
         return given_up
 
     def release(self, given_up: Sequence[int]) -> None:

@@ -20,7 +20,7 @@ class SeenPeople:
         self._count = 0
 
     def add(self, people: Sequence[Hashable]) -> list[int]:
-        """Remember a chunk of people; returns the places of those met before, in it or in an earlier chunk."""
+        """Remember a chunk of people; returns the indexes of those met before, in it or in an earlier chunk."""
         first, self._count = self._count, self._count + len(people)
         return sorted(self.claims.claim(list(map(hash, people)), list(range(first, self._count))))
 

@@ -55,7 +55,7 @@ _is_ordinary = _ordinary().fullmatch
 
 
 def check_emails(values: Sequence[str | None]) -> tuple[list[str | None], dict[int, str]]:
-    """The address of each value as Klaviyo keeps it, and why a value has none, by place.
+    """The address of each value as Klaviyo keeps it, and why a value has none, by index.
 
     No reason holds any part of the value. Longer addresses than ``MAX_LENGTH`` do not count as valid for Klaviyo
     (its Events API overview).
@@ -68,11 +68,11 @@ def check_emails(values: Sequence[str | None]) -> tuple[list[str | None], dict[i
     if None not in addresses:
         return addresses, {}
     reasons: dict[int, str] = {}
-    for place, value in enumerate(values):
-        if addresses[place] is None and value is not None:
-            addresses[place], reason = _address(value.strip())
+    for index, value in enumerate(values):
+        if addresses[index] is None and value is not None:
+            addresses[index], reason = _address(value.strip())
             if reason:
-                reasons[place] = reason
+                reasons[index] = reason
     return addresses, reasons
 
 

@@ -81,7 +81,7 @@ class PhoneNumbers:
     def check(
         self, values: Sequence[str | None], regions: Sequence[str | None] | None = None
     ) -> tuple[list[str | None], dict[int, str]]:
-        """The E.164 form of each value, and why a value has none, by place.
+        """The E.164 form of each value, and why a value has none, by index.
 
         No reason holds any part of the value.
 
@@ -95,16 +95,16 @@ class PhoneNumbers:
         numbers = [text if text[:1] == "+" and match_e164[text[:4]](text) else None for text in texts]
         if None not in numbers:
             return numbers, {}
-        for place, text in enumerate(texts):
-            value = values[place]
-            if numbers[place] is not None or value is None:
+        for index, text in enumerate(texts):
+            value = values[index]
+            if numbers[index] is not None or value is None:
                 continue
-            country = self._country if regions is None else self._country_of(regions[place])
-            numbers[place] = country.e164(text)
-            if numbers[place] is None:
-                numbers[place], reason = country.ask_library(value)
+            country = self._country if regions is None else self._country_of(regions[index])
+            numbers[index] = country.e164(text)
+            if numbers[index] is None:
+                numbers[index], reason = country.ask_library(value)
                 if reason:
-                    reasons[place] = reason
+                    reasons[index] = reason
         return numbers, reasons
 
     def _country_of(self, region: str | None) -> _Country:
@@ -113,15 +113,15 @@ class PhoneNumbers:
 
 def _whole_numbers(values: Sequence[str | None]) -> tuple[Sequence[str | None], dict[int, str]]:
     """The values without fractions of zeros, whose dot is not that of a phone number; None for any other fraction."""
-    suspects = [place for place, value in enumerate(values) if value and may_have_fraction(value)]
+    suspects = [index for index, value in enumerate(values) if value and may_have_fraction(value)]
     if not suspects:
         return values, {}
     numbers, reasons = list(values), {}
-    for place in suspects:
+    for index in suspects:
         try:
-            numbers[place] = whole(values[place] or "")
+            numbers[index] = whole(values[index] or "")
         except Unsendable as refusal:
-            numbers[place], reasons[place] = None, str(refusal)
+            numbers[index], reasons[index] = None, str(refusal)
     return numbers, reasons
 
 

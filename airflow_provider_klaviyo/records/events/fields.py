@@ -46,8 +46,8 @@ def read_values(column: Sequence[object], timezone: tzinfo) -> Read:
     """
     column = [_amount(value) if isinstance(value, str) else value for value in column]
     values, reasons = to_numbers_or_strings(column, timezone=timezone)
-    texts = {place: _NO_NUMBER for place, value in enumerate(values) if isinstance(value, str)}
-    return [None if place in texts else value for place, value in enumerate(values)], {**reasons, **texts}
+    texts = {index: _NO_NUMBER for index, value in enumerate(values) if isinstance(value, str)}
+    return [None if index in texts else value for index, value in enumerate(values)], {**reasons, **texts}
 
 
 def _amount(text: str) -> object:
@@ -64,8 +64,8 @@ def read_currencies(column: Sequence[object], timezone: tzinfo) -> Read:
     """
     values, reasons = to_strings(column, timezone=timezone)
     codes = [value.strip().upper() if isinstance(value, str) else None for value in values]
-    bad = {place: _NO_CURRENCY for place, code in enumerate(codes) if code and code not in CURRENCIES}
-    return [None if place in bad else code or None for place, code in enumerate(codes)], {**bad, **reasons}
+    bad = {index: _NO_CURRENCY for index, code in enumerate(codes) if code and code not in CURRENCIES}
+    return [None if index in bad else code or None for index, code in enumerate(codes)], {**bad, **reasons}
 
 
 def read_metrics(column: Sequence[object], timezone: tzinfo) -> Read:
@@ -89,13 +89,13 @@ def read_ids(column: Sequence[object], timezone: tzinfo) -> Read:
 def _required(read: Read, empty: str, longest: int, too_long: str) -> Read:
     values, reasons = read
     checked: Values = []
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         text = value.strip() if isinstance(value, str) else ""
         if not text:
-            reasons.setdefault(place, empty)
+            reasons.setdefault(index, empty)
         elif len(text) > longest:
-            reasons[place] = too_long
-        checked.append(None if place in reasons else text)
+            reasons[index] = too_long
+        checked.append(None if index in reasons else text)
     return checked, reasons
 
 

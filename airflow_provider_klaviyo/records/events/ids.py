@@ -23,8 +23,8 @@ class DerivedIds:
 
     def __init__(self, names: Sequence[str]) -> None:
         folded = [name.casefold() for name in names]
-        self._order = sorted(range(len(names)), key=lambda place: folded[place])
-        self._names = joined(folded[place] for place in self._order)
+        self._order = sorted(range(len(names)), key=lambda index: folded[index])
+        self._names = joined(folded[index] for index in self._order)
 
     def of(self, metric: str, key: Sequence[object]) -> str:
         """The id of one event.
@@ -34,7 +34,7 @@ class DerivedIds:
         :returns: the recipe's version and 40 hexadecimal digits.
         :raises Unsendable: for a value without a text that stays the same.
         """
-        values = joined(value_text(key[place]) for place in self._order)
+        values = joined(value_text(key[index]) for index in self._order)
         text = joined((metric, self._names, values))
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         return f"{VERSION}-{digest[:_DIGITS]}"

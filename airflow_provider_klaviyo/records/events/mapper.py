@@ -81,8 +81,8 @@ class _Chunk:
     meanings: Sequence[bytes] = ()
 
     def note(self, field: str, reasons: Mapping[int, str], *, is_fatal: bool = False) -> None:
-        for place, reason in reasons.items():
-            self.problems.setdefault(place, []).append(Problem(field, reason))
+        for index, reason in reasons.items():
+            self.problems.setdefault(index, []).append(Problem(field, reason))
         if is_fatal:
             self.lost.update(reasons)
 
@@ -106,7 +106,7 @@ class EventMapper:
         parsed = json_fields(columns, about_event)
         self._options = options
         self._key = find_all(columns, options.primary_key, "primary_key")
-        self._ids = DerivedIds([columns.names[place] for place in self._key])
+        self._ids = DerivedIds([columns.names[index] for index in self._key])
         self._times = EventTimes(options.profile.timezone, options.now)
         self._newest_backfill = options.now - options.flow_window
         self._properties = [name for name in self._fields if name.startswith(PROPERTIES)]
@@ -204,18 +204,18 @@ class EventMapper:
     def _read_ids(self, chunk: _Chunk, metrics: Values) -> Values:
         if "unique_id" in self._fields:
             return self._read(chunk, "unique_id", read_ids)
-        keys = list(zip(*(chunk.columns[place] for place in self._key), strict=True))
+        keys = list(zip(*(chunk.columns[index] for index in self._key), strict=True))
         keyless: dict[int, str] = {}
         for column in self._key:
             keyless |= keyless_in(chunk.columns[column])
-        for place in keyless:
-            keys[place] = (None,)
-        keyless = {place: keyless.get(place, _NULL_KEY) for place, key in enumerate(keys) if None in key}
+        for index in keyless:
+            keys[index] = (None,)
+        keyless = {index: keyless.get(index, _NULL_KEY) for index, key in enumerate(keys) if None in key}
         chunk.note("primary_key", keyless, is_fatal=True)
         of = self._ids.of
         return [
-            None if metric is None or place in keyless else of(metric, key)
-            for place, (metric, key) in enumerate(zip(metrics, keys, strict=True))
+            None if metric is None or index in keyless else of(metric, key)
+            for index, (metric, key) in enumerate(zip(metrics, keys, strict=True))
         ]
 
     def _read(self, chunk: _Chunk, name: str, read: Callable[..., tuple[Values, dict[int, str]]]) -> Values:
@@ -232,9 +232,9 @@ class EventMapper:
             fields[name] = self._read(chunk, name, read) if name in self._fields else [None] * size
         properties = [self._read_property(chunk, name) for name in self._properties]
         bodies = self._bodies.encode(fields, properties, size)
-        for place, body in enumerate(bodies):
+        for index, body in enumerate(bodies):
             if len(body) > NOTHING_TO_CHECK:
-                self._check_limits(chunk, place, bodies, fields, properties)
+                self._check_limits(chunk, index, bodies, fields, properties)
         if len(properties) > MAX_PROPERTIES:
             self._check_count(chunk, properties)
         if self._meanings:
@@ -260,34 +260,34 @@ class EventMapper:
     def _check_limits(
         self,
         chunk: _Chunk,
-        place: int,
+        index: int,
         bodies: list[bytes],
         fields: Mapping[str, Values],
         properties: Sequence[Values],
     ) -> None:
         """Leave out properties that Klaviyo would refuse the event for, and reject an event that is too large."""
         beyond = dict(
-            properties_beyond_limits(msgspec.json.decode(bodies[place])["attributes"]["properties"])
+            properties_beyond_limits(msgspec.json.decode(bodies[index])["attributes"]["properties"])
         )
         if beyond:
             for name, values in zip(self._properties, properties, strict=True):
                 if reason := beyond.get(name.removeprefix(PROPERTIES)):
-                    chunk.note(name, {place: reason})
-                    values[place] = None
-            one = {name: [values[place]] for name, values in fields.items()}
-            bodies[place] = self._bodies.encode(one, [[values[place]] for values in properties], 1)[0]
+                    chunk.note(name, {index: reason})
+                    values[index] = None
+            one = {name: [values[index]] for name, values in fields.items()}
+            bodies[index] = self._bodies.encode(one, [[values[index]] for values in properties], 1)[0]
         longest = self._options.max_bytes - self._options.profile.max_bytes
-        if len(bodies[place]) > longest:
+        if len(bodies[index]) > longest:
             reason = (
-                f"{len(bodies[place]):,} bytes as JSON, but Klaviyo takes {longest:,} an event: send less"
+                f"{len(bodies[index]):,} bytes as JSON, but Klaviyo takes {longest:,} an event: send less"
             )
-            chunk.note("event", {place: reason}, is_fatal=True)
+            chunk.note("event", {index: reason}, is_fatal=True)
 
     def _check_count(self, chunk: _Chunk, properties: Sequence[Values]) -> None:
         counts = [sum(value is not None for value in row) for row in zip(*properties, strict=True)]
         over = {
-            place: f"{count:,} properties, but Klaviyo takes {MAX_PROPERTIES} an event: send fewer"
-            for place, count in enumerate(counts)
+            index: f"{count:,} properties, but Klaviyo takes {MAX_PROPERTIES} an event: send fewer"
+            for index, count in enumerate(counts)
             if count > MAX_PROPERTIES
         }
         chunk.note("event", over, is_fatal=True)
@@ -302,13 +302,13 @@ class EventMapper:
             return Mapped(list(records), [], [])
         lost = chunk.lost if self._options.profile.drop_invalid else set(chunk.problems)
         flawed = {
-            place: Flawed(first + place, chunk.rows[place], tuple(problems))
-            for place, problems in sorted(chunk.problems.items())
+            index: Flawed(first + index, chunk.rows[index], tuple(problems))
+            for index, problems in sorted(chunk.problems.items())
         }
         return Mapped(
             [record for record in records if record.number - first not in lost],
-            [flaw for place, flaw in flawed.items() if place in lost],
-            [flaw for place, flaw in flawed.items() if place not in lost],
+            [flaw for index, flaw in flawed.items() if index in lost],
+            [flaw for index, flaw in flawed.items() if index not in lost],
         )
 
 

@@ -59,14 +59,14 @@ class ListMemberMapper(ProfileMapper):
         used = {identifier, *([PHONE_REGION] if identifier == "phone_number" else [])}
         self._column = fields[identifier]
         self.identifier_columns = {name: fields[name] for name in named}
-        kept = {name: place for name, place in fields.items() if name in used}
+        kept = {name: index for name, index in fields.items() if name in used}
         super().__init__(kept, replace(options, match_by=identifier, clear_nulls=False))
         others = named[1:] if falls_back and options.match_by is None else []
         self._others = [
             ListMemberMapper(columns, mapping, replace(options, match_by=name)) for name in others
         ]
-        read = {*kept.values(), *(place for other in self._others for place in other._fields.values())}
-        self.left_alone = [name for place, name in enumerate(columns) if place not in read]
+        read = {*kept.values(), *(index for other in self._others for index in other._fields.values())}
+        self.left_alone = [name for index, name in enumerate(columns) if index not in read]
 
     def tell_meanings(self) -> None:
         """Nothing to do: an identifier has one spelling, and nothing else is sent of a member."""

@@ -56,8 +56,8 @@ class ProfileBodies:
         ids = values.get("klaviyo_id") or repeat(None)
         metas = _metas(unset, size) if unset else repeat(None)
         bodies = list(map(_encode, map(_Profile, attributes, ids, metas)))
-        for place, names in nulls.items():
-            bodies[place] = with_nulls(bodies[place], names)
+        for index, names in nulls.items():
+            bodies[index] = with_nulls(bodies[index], names)
         return bodies
 
 
@@ -82,6 +82,6 @@ def _objects(make: MakeObject, columns: Sequence[Values]) -> Values:
 
 def _metas(unset: Mapping[int, Sequence[str]], size: int) -> list[dict[str, object] | None]:
     metas: list[dict[str, object] | None] = [None] * size
-    for place, names in unset.items():
-        metas[place] = {"patch_properties": {"unset": [name.removeprefix(PROPERTIES) for name in names]}}
+    for index, names in unset.items():
+        metas[index] = {"patch_properties": {"unset": [name.removeprefix(PROPERTIES) for name in names]}}
     return metas

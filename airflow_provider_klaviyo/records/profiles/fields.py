@@ -29,7 +29,7 @@ MAX_EXTERNAL_ID = 255
 
 Values = list[Any]
 Read = tuple[Values, dict[int, str]]
-"""A column's values in Klaviyo's form, and why a value has none, by place."""
+"""A column's values in Klaviyo's form, and why a value has none, by index."""
 
 Reader = Callable[[Sequence[object]], Read]
 
@@ -69,12 +69,12 @@ def _parsed(column: Sequence[object], timezone: tzinfo) -> Read:
     """What JSON in text stands for; what the driver has read already stays."""
     values = list(column)
     reasons = {}
-    for place, value in enumerate(values):
+    for index, value in enumerate(values):
         if isinstance(value, str):
             try:
-                values[place] = _decode(value) if value.strip() else None
+                values[index] = _decode(value) if value.strip() else None
             except (msgspec.DecodeError, RecursionError):
-                values[place], reasons[place] = None, _NO_JSON
+                values[index], reasons[index] = None, _NO_JSON
     return _after((values, reasons), partial(to_json_values, timezone=timezone))
 
 
@@ -106,10 +106,10 @@ def _check_locales(values: Values) -> Read:
 
 def _checked(values: Values, is_good: Callable[[str], object], reason: str) -> Read:
     """The values without the bad ones, for which there is one reason."""
-    reasons = {place: reason for place, value in enumerate(values) if value and not is_good(value)}
+    reasons = {index: reason for index, value in enumerate(values) if value and not is_good(value)}
     if not reasons:
         return values, {}
-    return [None if place in reasons else value for place, value in enumerate(values)], reasons
+    return [None if index in reasons else value for index, value in enumerate(values)], reasons
 
 
 _CHECKS: Mapping[str, Callable[[Values], Read]] = {

@@ -70,8 +70,8 @@ class _Chunk:
         return self.note(name, *reader(self.columns[index]))
 
     def note(self, name: str, values: Values, reasons: Mapping[int, str]) -> Values:
-        for place, reason in reasons.items():
-            self.problems.setdefault(place, []).append(Problem(name, reason))
+        for index, reason in reasons.items():
+            self.problems.setdefault(index, []).append(Problem(name, reason))
         return values
 
 
@@ -167,22 +167,22 @@ class ProfileMapper:
         identities = list(values[self.identifier])
         if None not in identities:
             return identities
-        for place in [place for place, identity in enumerate(identities) if identity is None]:
-            identities[place] = next(
+        for index in [index for index, identity in enumerate(identities) if identity is None]:
+            identities[index] = next(
                 (
-                    Identity(name, values[name][place]).text
+                    Identity(name, values[name][index]).text
                     for name in self._fallbacks
-                    if values[name][place] is not None
+                    if values[name][index] is not None
                 ),
                 None,
             )
-            if identities[place] is None and not self._has_reason(chunk, place):
-                chunk.problems.setdefault(place, []).append(Problem(self.identifier, self._missing()))
+            if identities[index] is None and not self._has_reason(chunk, index):
+                chunk.problems.setdefault(index, []).append(Problem(self.identifier, self._missing()))
         return identities
 
-    def _has_reason(self, chunk: _Chunk, place: int) -> bool:
+    def _has_reason(self, chunk: _Chunk, index: int) -> bool:
         return any(
-            problem.field in (self.identifier, *self._fallbacks) for problem in chunk.problems.get(place, ())
+            problem.field in (self.identifier, *self._fallbacks) for problem in chunk.problems.get(index, ())
         )
 
     def _missing(self) -> str:
@@ -196,8 +196,8 @@ class ProfileMapper:
         """Which of these fields are NULL."""
         nulls: dict[int, list[str]] = {}
         for name in names:
-            for place in _places_of_none(chunk.columns[self._fields[name]]):
-                nulls.setdefault(place, []).append(name)
+            for index in _indexes_of_none(chunk.columns[self._fields[name]]):
+                nulls.setdefault(index, []).append(name)
         return nulls
 
     def _sort_out(
@@ -209,33 +209,33 @@ class ProfileMapper:
         bodies: Sequence[bytes],
         nulls: Mapping[int, Sequence[str]],
     ) -> Mapped:
-        for place in _too_large(bodies, self._options.max_bytes):
-            chunk.problems.setdefault(place, []).append(_size_problem(bodies[place], self._options.max_bytes))
+        for index in _too_large(bodies, self._options.max_bytes):
+            chunk.problems.setdefault(index, []).append(_size_problem(bodies[index], self._options.max_bytes))
         names = [identity or "" for identity in identities]
         records = list(map(Record, range(first, first + chunk.size), rows, names, bodies))
-        for place in nulls:
-            records[place].needs_own_request = True
+        for index in nulls:
+            records[index].needs_own_request = True
         for record, meaning in zip(records, chunk.meanings, strict=False):
             record.meaning = meaning
         if not chunk.problems:
             return Mapped(records, [], [])
         flawed = {
-            place: Flawed(first + place, rows[place], tuple(problems))
-            for place, problems in sorted(chunk.problems.items())
+            index: Flawed(first + index, rows[index], tuple(problems))
+            for index, problems in sorted(chunk.problems.items())
         }
-        rejected = {place for place in flawed if self._is_rejected(chunk, identities, bodies, place)}
+        rejected = {index for index in flawed if self._is_rejected(chunk, identities, bodies, index)}
         return Mapped(
-            [record for place, record in enumerate(records) if place not in rejected],
-            [flaw for place, flaw in flawed.items() if place in rejected],
-            [flaw for place, flaw in flawed.items() if place not in rejected],
+            [record for index, record in enumerate(records) if index not in rejected],
+            [flaw for index, flaw in flawed.items() if index in rejected],
+            [flaw for index, flaw in flawed.items() if index not in rejected],
         )
 
     def _is_rejected(
-        self, chunk: _Chunk, identities: Sequence[str | None], bodies: Sequence[bytes], place: int
+        self, chunk: _Chunk, identities: Sequence[str | None], bodies: Sequence[bytes], index: int
     ) -> bool:
         if not self._options.drop_invalid:
-            return place in chunk.problems
-        return identities[place] is None or len(bodies[place]) > self._options.max_bytes
+            return index in chunk.problems
+        return identities[index] is None or len(bodies[index]) > self._options.max_bytes
 
 
 def _phone_numbers(region: str | None) -> PhoneNumbers:
@@ -261,17 +261,17 @@ def _cleared(fields: Mapping[str, int], clear_nulls: bool | Sequence[str]) -> li
 
 
 def _in_order(names: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:
-    return {place: sorted(some) for place, some in names.items()}
+    return {index: sorted(some) for index, some in names.items()}
 
 
-def _places_of_none(column: Sequence[object]) -> list[int]:
-    return [place for place, value in enumerate(column) if value is None] if None in column else []
+def _indexes_of_none(column: Sequence[object]) -> list[int]:
+    return [index for index, value in enumerate(column) if value is None] if None in column else []
 
 
 def _too_large(bodies: Sequence[bytes], limit: int) -> list[int]:
     if max(map(len, bodies)) <= limit:
         return []
-    return [place for place, body in enumerate(bodies) if len(body) > limit]
+    return [index for index, body in enumerate(bodies) if len(body) > limit]
 
 
 def _size_problem(body: bytes, limit: int) -> Problem:

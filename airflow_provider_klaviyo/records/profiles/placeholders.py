@@ -22,7 +22,7 @@ _PLACEHOLDERS = frozenset(
 
 
 def without_placeholders(ids: Sequence[str | None]) -> tuple[list[str | None], dict[int, str]]:
-    """Ids without blanks around them and without placeholders, and why a value is none, by place.
+    """Ids without blanks around them and without placeholders, and why a value is none, by index.
 
     :param ids: of a column. Empty and blank ones name nobody, as NULL; padding, as of a CHAR column, is not part of
         an id.
@@ -32,6 +32,6 @@ def without_placeholders(ids: Sequence[str | None]) -> tuple[list[str | None], d
     if _PLACEHOLDERS.isdisjoint(map(str.lower, filter(None, trimmed))):
         return trimmed, {}
     reasons = {
-        place: PLACEHOLDER for place, value in enumerate(trimmed) if value and value.lower() in _PLACEHOLDERS
+        index: PLACEHOLDER for index, value in enumerate(trimmed) if value and value.lower() in _PLACEHOLDERS
     }
-    return [None if place in reasons else value for place, value in enumerate(trimmed)], reasons
+    return [None if index in reasons else value for index, value in enumerate(trimmed)], reasons

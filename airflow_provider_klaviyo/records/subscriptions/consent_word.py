@@ -15,7 +15,7 @@ _IDS = ("klaviyo_id", "external_id")
 class Word(NamedTuple):
     """A row's word on consent, channel by channel; a channel without a column of its own is not spoken of.
 
-    :param number: the row's place in the query's result, from 1.
+    :param number: the row's position in the query's result, from 1.
     :param matched_by: the field that identifies the person; empty where the row has none that can be read.
     :param names: every identifier that the row gives of the person, as Klaviyo keeps it.
     :param yes: channels that the row consents to.

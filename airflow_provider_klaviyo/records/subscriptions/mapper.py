@@ -58,11 +58,11 @@ class _Chunk:
     spelled: Sequence[object]
     problems: dict[int, list[Problem]] = field(default_factory=dict)
 
-    def note(self, place: int, name: str, reason: str) -> None:
-        self.problems.setdefault(place, []).append(Problem(name, reason))
+    def note(self, index: int, name: str, reason: str) -> None:
+        self.problems.setdefault(index, []).append(Problem(name, reason))
 
-    def has_problem(self, place: int, names: Sequence[str]) -> bool:
-        return any(problem.field in names for problem in self.problems.get(place, ()))
+    def has_problem(self, index: int, names: Sequence[str]) -> bool:
+        return any(problem.field in names for problem in self.problems.get(index, ()))
 
 
 class SubscriptionMapper:
@@ -125,8 +125,8 @@ class SubscriptionMapper:
         chunk = self._read(list(zip(*rows, strict=True)), len(rows))
         mapped = Mapped([], [], [])
         skipped: list[Flawed] = []
-        for place, row in enumerate(rows):
-            self._sort(mapped, skipped, chunk, place, row, first + place)
+        for index, row in enumerate(rows):
+            self._sort(mapped, skipped, chunk, index, row, first + index)
         words = self._words(chunk, first, mapped.records) if self.speaks_of else []
         return mapped._replace(skipped=skipped), words
 
@@ -134,28 +134,28 @@ class SubscriptionMapper:
         sent = {record.number for record in records}
         wishes = {channel: chunk.values[f"consent.{channel}"] for channel in self.speaks_of}
         words = []
-        for place in range(len(chunk.spelled)):
-            names = self._names(chunk, place)
+        for index in range(len(chunk.spelled)):
+            names = self._names(chunk, index)
             matched_by = next((name for name in self._fallbacks if name in names), "")
-            yes = [channel for channel, wish in wishes.items() if wish[place]]
+            yes = [channel for channel, wish in wishes.items() if wish[index]]
             no = [channel for channel in self.speaks_of if channel not in yes]
-            words.append(Word(first + place, matched_by, names, yes, no, first + place in sent))
+            words.append(Word(first + index, matched_by, names, yes, no, first + index in sent))
         return words
 
-    def _names(self, chunk: _Chunk, place: int) -> dict[str, str]:
-        return {name: value for name in self._named if (value := chunk.values[name][place]) is not None}
+    def _names(self, chunk: _Chunk, index: int) -> dict[str, str]:
+        return {name: value for name in self._named if (value := chunk.values[name][index]) is not None}
 
     def _sort(
-        self, mapped: Mapped, skipped: list[Flawed], chunk: _Chunk, place: int, row: Row, number: int
+        self, mapped: Mapped, skipped: list[Flawed], chunk: _Chunk, index: int, row: Row, number: int
     ) -> None:
         """Put a row where it belongs; what is missing narrows it, what is invalid may reject it."""
-        wanted = self._wanted(chunk, place)
-        is_invalid = place in chunk.problems
-        if not wanted and not chunk.has_problem(place, _WISHES):
+        wanted = self._wanted(chunk, index)
+        is_invalid = index in chunk.problems
+        if not wanted and not chunk.has_problem(index, _WISHES):
             skipped.append(Flawed(number, row, (self._no_consent(),)))
             return
-        record = self._record(chunk, place, row, number, wanted)
-        problems = tuple(chunk.problems.get(place, ()))
+        record = self._record(chunk, index, row, number, wanted)
+        problems = tuple(chunk.problems.get(index, ()))
         if record is None or (is_invalid and not self._options.drop_invalid):
             mapped.rejected.append(Flawed(number, row, problems))
             return
@@ -163,10 +163,10 @@ class SubscriptionMapper:
         if problems:
             mapped.warned.append(Flawed(number, row, problems))
 
-    def _wanted(self, chunk: _Chunk, place: int) -> list[str]:
+    def _wanted(self, chunk: _Chunk, index: int) -> list[str]:
         """The channels that the row's booleans leave."""
         wishes = {channel: chunk.values.get(f"consent.{channel}") for channel in self._options.channels}
-        return [channel for channel, wish in wishes.items() if wish is None or wish[place]]
+        return [channel for channel, wish in wishes.items() if wish is None or wish[index]]
 
     def _no_consent(self) -> Problem:
         mapped = [name for name in _WISHES if name in self._fields]
@@ -175,17 +175,17 @@ class SubscriptionMapper:
         )
 
     def _record(
-        self, chunk: _Chunk, place: int, row: Row, number: int, wanted: Sequence[str]
+        self, chunk: _Chunk, index: int, row: Row, number: int, wanted: Sequence[str]
     ) -> SubscriptionRecord | None:
         values = chunk.values
-        matched_by = next((name for name in self._fallbacks if values[name][place] is not None), None)
-        channels = tuple(channel for channel in wanted if values[CHANNELS[channel]][place] is not None)
-        self._note_what_is_missing(chunk, place, matched_by, wanted)
-        if matched_by is None or not channels or chunk.has_problem(place, [CONSENTED_AT]):
+        matched_by = next((name for name in self._fallbacks if values[name][index] is not None), None)
+        channels = tuple(channel for channel in wanted if values[CHANNELS[channel]][index] is not None)
+        self._note_what_is_missing(chunk, index, matched_by, wanted)
+        if matched_by is None or not channels or chunk.has_problem(index, [CONSENTED_AT]):
             return None
         sent = {matched_by, *(CHANNELS[channel] for channel in channels)}
-        value = values[matched_by][place]
-        email = values["email"][place] if "email" in sent else None
+        value = values[matched_by][index]
+        email = values["email"][index] if "email" in sent else None
         record = SubscriptionRecord(
             number,
             row,
@@ -193,29 +193,29 @@ class SubscriptionMapper:
             b"",
             mode=self._options.mode,
             channels=channels,
-            identifiers={name: values[name][place] for name in IDENTIFIERS if name in sent},
+            identifiers={name: values[name][index] for name in IDENTIFIERS if name in sent},
             matched_by=matched_by,
-            spellings=_spellings(email, chunk.spelled[place]) if email else (),
-            consented_at=values[CONSENTED_AT][place] if CONSENTED_AT in values else None,
+            spellings=_spellings(email, chunk.spelled[index]) if email else (),
+            consented_at=values[CONSENTED_AT][index] if CONSENTED_AT in values else None,
             is_historical=self._options.is_historical,
-            born=values[BORN][place] if BORN in values and "sms" in channels else None,
-            names=self._names(chunk, place) if self.speaks_of else {},
+            born=values[BORN][index] if BORN in values and "sms" in channels else None,
+            names=self._names(chunk, index) if self.speaks_of else {},
         )
         record.body = body_of(record)
         record.meaning = meaning_of(record) if self._tells_meanings else b""
         return record
 
     def _note_what_is_missing(
-        self, chunk: _Chunk, place: int, matched_by: str | None, wanted: Sequence[str]
+        self, chunk: _Chunk, index: int, matched_by: str | None, wanted: Sequence[str]
     ) -> None:
-        if matched_by is None and not chunk.has_problem(place, self._fallbacks):
+        if matched_by is None and not chunk.has_problem(index, self._fallbacks):
             chunk.note(
-                place, self.identifier, f"empty, and nothing else identifies this person: {self._match()}"
+                index, self.identifier, f"empty, and nothing else identifies this person: {self._match()}"
             )
         for channel in wanted:
             name = CHANNELS[channel]
-            if chunk.values[name][place] is None and not chunk.has_problem(place, [name]):
-                chunk.note(place, name, f"empty, so nothing is sent for {channel}")
+            if chunk.values[name][index] is None and not chunk.has_problem(index, [name]):
+                chunk.note(index, name, f"empty, so nothing is sent for {channel}")
 
     def _match(self) -> str:
         return "match_by names it" if self._options.match_by else f"mapped are {', '.join(self._fallbacks)}"
@@ -246,8 +246,8 @@ class SubscriptionMapper:
         return read_moments(column, options.timezone, options.now, is_required=options.is_historical)
 
     def _note(self, chunk: _Chunk, name: str, values: Values, reasons: Mapping[int, str]) -> Values:
-        for place, reason in reasons.items():
-            chunk.note(place, name, reason)
+        for index, reason in reasons.items():
+            chunk.note(index, name, reason)
         chunk.values[name] = values
         return values
 

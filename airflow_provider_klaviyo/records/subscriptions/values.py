@@ -48,27 +48,27 @@ def read_moments(column: Sequence[object], timezone: tzinfo, now: datetime, *, i
     :param is_required: whether an empty one has a reason, too.
     """
     moments, reasons = EventTimes(timezone, now).read(column)
-    for place, value in enumerate(column):
+    for index, value in enumerate(column):
         if value is None or (isinstance(value, str) and not value.strip()):
-            reasons.pop(place, None)
+            reasons.pop(index, None)
             if is_required:
-                reasons[place] = _NO_CONSENTED_AT
-        elif (moment := moments[place]) and moment >= now:
-            moments[place], reasons[place] = None, _NOT_PAST
+                reasons[index] = _NO_CONSENTED_AT
+        elif (moment := moments[index]) and moment >= now:
+            moments[index], reasons[index] = None, _NOT_PAST
     return moments, reasons
 
 
 def _each(column: Sequence[object], convert: Callable[[object], object]) -> Read:
     values: Values = []
     reasons: dict[int, str] = {}
-    for place, given in enumerate(column):
+    for index, given in enumerate(column):
         try:
             value = plain(given)
             is_empty = value is None or (isinstance(value, str) and not value.strip())
             values.append(None if is_empty else convert(value))
         except Unsendable as refusal:
             values.append(None)
-            reasons[place] = str(refusal)
+            reasons[index] = str(refusal)
     return values, reasons
 
 

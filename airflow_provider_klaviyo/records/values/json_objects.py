@@ -21,13 +21,13 @@ def object_maker(keys: Sequence[str]) -> MakeObject:
 
 
 def _struct(keys: Sequence[str]) -> MakeObject:
-    places = [f"f{place}" for place in range(len(keys))]
+    indexes = [f"f{index}" for index in range(len(keys))]
     return msgspec.defstruct(
         "Object",
-        [(place, object, None) for place in places],
+        [(index, object, None) for index in indexes],
         omit_defaults=True,
         gc=False,
-        rename=dict(zip(places, keys, strict=True)),
+        rename=dict(zip(indexes, keys, strict=True)),
     )
 
 

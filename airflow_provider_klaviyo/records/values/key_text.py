@@ -77,7 +77,7 @@ def value_text(value: object) -> str:
 
 
 def keyless_in(values: Sequence[object]) -> dict[int, str]:
-    """Why values of a key column cannot be part of a key, by their places.
+    """Why values of a key column cannot be part of a key, by their indexes.
 
     Either the driver could not read the value, or it has no text that stays the same.
 
@@ -85,8 +85,8 @@ def keyless_in(values: Sequence[object]) -> dict[int, str]:
     """
     if _USUAL.issuperset(map(type, values)):
         return {}
-    reasons = ((place, _why_no_key(value)) for place, value in enumerate(values) if value is not None)
-    return {place: reason for place, reason in reasons if reason}
+    reasons = ((index, _why_no_key(value)) for index, value in enumerate(values) if value is not None)
+    return {index: reason for index, reason in reasons if reason}
 
 
 def _why_no_key(value: object) -> str:

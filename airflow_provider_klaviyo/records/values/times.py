@@ -30,7 +30,7 @@ _PLAIN = (EARLIEST.timestamp(), dt.datetime(2100, 1, 1, tzinfo=dt.UTC).timestamp
 """Seconds that plainly are Unix seconds; a thousandth of a number that plainly is milliseconds."""
 
 Times = tuple[list[dt.datetime | None], dict[int, str]]
-"""The times of a column, and why a value is none, by place."""
+"""The times of a column, and why a value is none, by index."""
 
 _NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 """Also with a decimal comma: Python would take a part of such a number for a date, another for the time."""
@@ -75,12 +75,12 @@ class EventTimes:
         """
         times: list[dt.datetime | None] = []
         reasons: dict[int, str] = {}
-        for place, value in enumerate(column):
+        for index, value in enumerate(column):
             try:
                 times.append(self._checked(value))
             except Unsendable as refusal:
                 times.append(None)
-                reasons[place] = str(refusal)
+                reasons[index] = str(refusal)
         return times, reasons
 
     def _checked(self, value: object) -> dt.datetime:

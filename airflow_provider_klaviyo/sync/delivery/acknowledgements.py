@@ -23,7 +23,7 @@ class Acknowledgements(Protocol):
         """
 
     def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:
-        """The verdict: all records of a ticket were taken, but those at the places given."""
+        """The verdict: all records of a ticket were taken, but those at the indexes given."""
 
     def refuse(self, records: Sequence[Record]) -> None:
         """Klaviyo refused these."""

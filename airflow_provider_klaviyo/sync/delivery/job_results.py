@@ -19,19 +19,19 @@ _SHOWN = 3
 Load = Callable[[], Sequence[Record]]
 """Gives the records of a job, when its errors ask for them: most jobs have none."""
 
-PlaceOf = Callable[[Mapping[str, str]], int | None]
-"""The place in a job of the person with these identifiers (field and value); None where these do not tell."""
+IndexOf = Callable[[Mapping[str, str]], int | None]
+"""The index in a job of the person with these identifiers (field and value); None where these do not tell."""
 
 SOMEBODY_ELSE = -1
-"""In place of a place: the person is none of the job's."""
+"""In place of an index: the person is none of the job's."""
 
 
 class JobVerdict(NamedTuple):
     """What became of a job's records.
 
     :param settled: what is told of their rows.
-    :param failed: the places of those that were not taken, those that go again included.
-    :param pending: the places of those of which that is not known.
+    :param failed: the indexes of those that were not taken, those that go again included.
+    :param pending: the indexes of those of which that is not known.
     :param again: records that go again, without what Klaviyo had against them.
     """
 
@@ -46,7 +46,7 @@ def verdicts_of(
     job: Job,
     records: Sequence[Record],
     errors: Iterable[RecordError],
-    place_of: PlaceOf,
+    index_of: IndexOf,
     mend: Mend[Record] = lambda record, objections: None,  # noqa: ARG005 - as the type says
 ) -> JobVerdict:
     """Who was taken and who was not.
@@ -58,21 +58,21 @@ def verdicts_of(
     :param records: what the job took, in its order.
     :param mend: makes a record that was refused fit to be sent again.
     """
-    found = _Found(kind, len(records), errors, place_of)
+    found = _Found(kind, len(records), errors, index_of)
     if job.refused_all(len(records)):
         found.is_everybody()
     doubt = _doubt(kind, job, len(records), found)
-    mended = {place: mend(records[place], objections) for place, objections in found.objections.items()}
+    mended = {index: mend(records[index], objections) for index, objections in found.objections.items()}
     rejected = [
-        Verdict(records[place].number, records[place].row, Outcome.REJECTED, _problems(objections))
-        for place, objections in found.objections.items()
-        if mended[place] is None
+        Verdict(records[index].number, records[index].row, Outcome.REJECTED, _problems(objections))
+        for index, objections in found.objections.items()
+        if mended[index] is None
     ]
     reasons = (dict.fromkeys(range(len(records)), doubt) if doubt else {}) | found.disputed
-    doubted = [place for place in reasons if place not in found.objections]
+    doubted = [index for index in reasons if index not in found.objections]
     verdicts = [
         *rejected,
-        *pending([records[place] for place in doubted], [reasons[each] for each in doubted]),
+        *pending([records[index] for index in doubted], [reasons[each] for each in doubted]),
     ]
     again = [record for record in mended.values() if record is not None]
     accepted = len(records) - len(verdicts) - len(again)
@@ -85,13 +85,13 @@ def read_verdicts(
     job: Job,
     size: int,
     load: Load,
-    place_of: Callable[[], PlaceOf],
+    index_of: Callable[[], IndexOf],
     mend: Mend[Record] = lambda record, objections: None,  # noqa: ARG005 - as the type says
 ) -> JobVerdict:
     """The verdicts of a job of so many records. The errors of a complete one are read whatever it counts.
 
     :param load: gives the records, in the job's order.
-    :param place_of: prepared when there are errors.
+    :param index_of: prepared when there are errors.
     :param mend: makes a record that was refused fit to be sent again.
     :raises KlaviyoError: when the errors cannot be read now; where Klaviyo refuses to show them, all are pending.
     """
@@ -103,10 +103,10 @@ def read_verdicts(
         return JobVerdict(all_pending(load(), reason), pending=range(size))
     if not errors and job.is_clean(size):
         return JobVerdict(Settled(accepted=size))
-    return verdicts_of(kind, job, load(), errors, place_of(), mend)
+    return verdicts_of(kind, job, load(), errors, index_of(), mend)
 
 
-def place_by_identity(records: Sequence[Record], identifier: str) -> PlaceOf:
+def index_by_identity(records: Sequence[Record], identifier: str) -> IndexOf:
     """Finds people by the field and the value that identify their records.
 
     Of the fields that identify anybody in the job, the first that a person has is the one: somebody else may have
@@ -115,14 +115,14 @@ def place_by_identity(records: Sequence[Record], identifier: str) -> PlaceOf:
     :param records: those of a job, in its order.
     :param identifier: the field that an identity without one is a value of.
     """
-    people = {record.named(identifier): place for place, record in enumerate(records)}
+    people = {record.named(identifier): index for index, record in enumerate(records)}
     used = {identity.field for identity in people}
 
-    def place_of(identifiers: Mapping[str, str]) -> int | None:
+    def index_of(identifiers: Mapping[str, str]) -> int | None:
         told = next((name for name in identifiers if name in used), None)
         return people.get(Identity(told, identifiers[told]), SOMEBODY_ELSE) if told else None
 
-    return place_of
+    return index_of
 
 
 def _problems(objections: Sequence[Objection]) -> tuple[Problem, ...]:
@@ -130,13 +130,13 @@ def _problems(objections: Sequence[Objection]) -> tuple[Problem, ...]:
 
 
 class _Found:
-    """What the errors of a job say of whom: ``objections`` and ``disputed`` by the place in the job.
+    """What the errors of a job say of whom: ``objections`` and ``disputed`` by the index in the job.
 
     ``disputed`` says why it is not known whether somebody was taken; ``unplaced`` are the words of errors that name
     nobody.
     """
 
-    def __init__(self, kind: JobKind, size: int, errors: Iterable[RecordError], place_of: PlaceOf) -> None:
+    def __init__(self, kind: JobKind, size: int, errors: Iterable[RecordError], index_of: IndexOf) -> None:
         self.size = size
         self._kind = kind
         self._prefix = kind.start.records.strip("/").split("/")
@@ -144,13 +144,13 @@ class _Found:
         self.disputed: dict[int, str] = {}
         self.unplaced: set[str] = set()
         for error in errors:
-            self._take(error, place_of)
+            self._take(error, index_of)
 
     def is_everybody(self) -> None:
         """Give everybody a reason: the own one, or what the errors say that name nobody."""
         message = "; ".join(sorted(self.unplaced)[:_SHOWN]) or "no reason given"
-        for place in range(self.size):
-            self.objections.setdefault(place, [Objection((), Problem("", f"Klaviyo rejected it: {message}"))])
+        for index in range(self.size):
+            self.objections.setdefault(index, [Objection((), Problem("", f"Klaviyo rejected it: {message}"))])
         self.unplaced.clear()
 
     @property
@@ -159,20 +159,20 @@ class _Found:
         certain = len(self.objections)
         return range(certain, certain + len(self.disputed.keys() - self.objections) + 1)
 
-    def _take(self, error: RecordError, place_of: PlaceOf) -> None:
+    def _take(self, error: RecordError, index_of: IndexOf) -> None:
         pointed, path = pointed_at(error.pointer, self._prefix)
-        repeated = place_of(self._kind.identifiers(error.payload))
-        named = {place for place in (pointed, repeated) if place is not None}
-        places = [place for place in named if 0 <= place < self.size]
-        if not places:
+        repeated = index_of(self._kind.identifiers(error.payload))
+        named = {index for index in (pointed, repeated) if index is not None}
+        indexes = [index for index in named if 0 <= index < self.size]
+        if not indexes:
             self.unplaced.add(mask(error.message))
         elif len(named) > 1:
             told = f"an error of the {self._kind.noun} points at one {self._kind.record} and repeats another"
             dispute = f"{told}: {mask(error.message)}"
-            self.disputed.update(dict.fromkeys(places, dispute))
+            self.disputed.update(dict.fromkeys(indexes, dispute))
         else:
             problem = Problem(field_name(path), f"Klaviyo rejected it: {error.message}")
-            self.objections.setdefault(places[0], []).append(Objection(path, problem))
+            self.objections.setdefault(indexes[0], []).append(Objection(path, problem))
 
 
 def _doubt(kind: JobKind, job: Job, size: int, found: _Found) -> str:

@@ -13,7 +13,7 @@ from airflow_provider_klaviyo.client.jobs import Job, JobKind, find_jobs, start_
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
-from airflow_provider_klaviyo.sync.delivery.job_results import place_by_identity, read_verdicts
+from airflow_provider_klaviyo.sync.delivery.job_results import index_by_identity, read_verdicts
 from airflow_provider_klaviyo.sync.delivery.mending import MendingDelivery
 from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch
 from airflow_provider_klaviyo.sync.delivery.refusals import Objection, RefusalHandler
@@ -101,7 +101,7 @@ class JobDelivery(MendingDelivery[Record]):
 
     @property
     def open_jobs(self) -> list[OpenJob]:
-        """The jobs without a verdict, with the places of their rows in the query's result."""
+        """The jobs without a verdict, with the positions of their rows in the query's result."""
         return [OpenJob(job.id, job.size, f"{job.first}-{job.last}") for job in list(self._jobs.values())]
 
     def send(self, batch: Sequence[Record]) -> None:
@@ -204,7 +204,7 @@ class JobDelivery(MendingDelivery[Record]):
             job,
             opened.size,
             load,
-            lambda: place_by_identity(load(), self._identifier()),
+            lambda: index_by_identity(load(), self._identifier()),
             self._mend_once,
         )
         self._state.settle(opened.ticket, verdict.failed, verdict.pending)

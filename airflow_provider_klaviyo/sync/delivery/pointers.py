@@ -39,9 +39,9 @@ _ABOUT_THE_LIST = re.compile(
 
 
 class Pointed(NamedTuple):
-    """What a pointer means: ``place`` is the record's in the request, None where the pointer has no index."""
+    """What a pointer means: ``record_index`` is the record's in the request, None where the pointer has none."""
 
-    place: int | None
+    record_index: int | None
     path: FieldPath
 
 

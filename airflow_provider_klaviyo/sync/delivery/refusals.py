@@ -19,9 +19,9 @@ Suspect = tuple[R, KlaviyoRequestError]
 
 
 class Located(NamedTuple):
-    """The places of the records in a request that a pointer means, and the field of theirs."""
+    """The indexes of the records in a request that a pointer means, and the field of theirs."""
 
-    places: Sequence[int]
+    indexes: Sequence[int]
     path: FieldPath
 
 
@@ -190,11 +190,11 @@ class RefusalHandler(Generic[R]):
         """What is to be sent instead of a refused part."""
         named = self._named(error.errors, part)
         if named:
-            mended = {place: self._mend(part[place], objections) for place, objections in named.items()}
-            for place, objections in named.items():
-                if mended[place] is None:
-                    refuse(part[place], joined(objections))
-            left = [mended.get(place, record) for place, record in enumerate(part)]
+            mended = {index: self._mend(part[index], objections) for index, objections in named.items()}
+            for index, objections in named.items():
+                if mended[index] is None:
+                    refuse(part[index], joined(objections))
+            left = [mended.get(index, record) for index, record in enumerate(part)]
             rest = [record for record in left if record is not None]
             return [rest] if rest else []
         if error.status not in self._about_records or any(map(is_elsewhere, error.errors)):
@@ -209,12 +209,12 @@ class RefusalHandler(Generic[R]):
         """The records that the errors point at, with what is wrong with each."""
         named: dict[int, list[Objection]] = {}
         for error in errors:
-            places, path = self._locate(part, error.pointer)
-            if not places and len(part) == 1 and path:
-                places = [0]
+            indexes, path = self._locate(part, error.pointer)
+            if not indexes and len(part) == 1 and path:
+                indexes = [0]
             problem = Problem(self._name(path), f"Klaviyo refused it: {error.message}")
-            for place in places:
-                named.setdefault(place, []).append(Objection(path, problem))
+            for index in indexes:
+                named.setdefault(index, []).append(Objection(path, problem))
         return named
 
     def _may_be_shared(self, suspects: Sequence[Suspect[R]]) -> bool:
@@ -254,8 +254,8 @@ class RefusalHandler(Generic[R]):
 
 
 def _element(part: Sequence[R], pointer: str, prefix: Sequence[str]) -> Located:
-    place, path = pointed_at(pointer, prefix)
-    return Located([] if place is None or place >= len(part) else [place], path)
+    index, path = pointed_at(pointer, prefix)
+    return Located([] if index is None or index >= len(part) else [index], path)
 
 
 def _far_apart(waiting: Sequence[Sequence[R]]) -> list[Sequence[R]]:

@@ -15,7 +15,7 @@ from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.replica import UnsettledJob
 from airflow_provider_klaviyo.state.rows import Sent
-from airflow_provider_klaviyo.sync.delivery.job_results import SOMEBODY_ELSE, PlaceOf, read_verdicts
+from airflow_provider_klaviyo.sync.delivery.job_results import SOMEBODY_ELSE, IndexOf, read_verdicts
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +59,9 @@ def _by_kind(jobs: Iterable[UnsettledJob]) -> dict[JobKind, dict[str, UnsettledJ
 
 
 def _settle(client: KlaviyoClient, ledger: Ledger, kind: JobKind, job: Job, opened: UnsettledJob) -> None:
-    records = [Record(place, (), "", b"") for place in range(len(opened.rows))]
+    records = [Record(index, (), "", b"") for index in range(len(opened.rows))]
     verdict = read_verdicts(
-        client, kind, job, len(records), lambda: records, lambda: _place_by_hash(opened.rows)
+        client, kind, job, len(records), lambda: records, lambda: _index_by_hash(opened.rows)
     )
     failed, pending = verdict.failed, verdict.pending
     ledger.settle(opened.ticket, failed, pending)
@@ -75,16 +75,16 @@ def _settle(client: KlaviyoClient, ledger: Ledger, kind: JobKind, job: Job, open
     )
 
 
-def _place_by_hash(rows: Sequence[Sent]) -> PlaceOf:
+def _index_by_hash(rows: Sequence[Sent]) -> IndexOf:
     """Finds people by the hashes that the state has of them; which field each is known by, it does not tell."""
-    people = {row.person: place for place, row in enumerate(rows)}
+    people = {row.person: index for index, row in enumerate(rows)}
 
-    def place_of(identifiers: Mapping[str, str]) -> int | None:
+    def index_of(identifiers: Mapping[str, str]) -> int | None:
         hashes = map(person_hash, starmap(Identity, identifiers.items()))
         found = (people[each] for each in hashes if each in people)
         return next(found, SOMEBODY_ELSE if identifiers else None)
 
-    return place_of
+    return index_of
 
 
 def _told(waiting: Mapping[JobKind, Mapping[str, object]]) -> str:

@@ -144,13 +144,13 @@ class EventDelivery(MendingDelivery[EventRecord]):
                 event.was_in_doubt = True
         groups = _groups(events)
         meant = [(_meant(groups, each.pointer), each) for each in error.errors]
-        told = [places for (places, path), each in meant if _is_repeated(each, path)]
+        told = [indexes for (indexes, path), each in meant if _is_repeated(each, path)]
         if not told:
             return
-        known = {0} if len(events) == 1 else {places[0] for places in told if len(places) == 1}
+        known = {0} if len(events) == 1 else {indexes[0] for indexes in told if len(indexes) == 1}
         if not known:
             raise SplitBatch(_halves(events), was_taken=True)
-        named = [events[place] for place in sorted(known)]
+        named = [events[index] for index in sorted(known)]
         delivered, recorded, again = [], [], []
         for event in named:
             if event.was_in_doubt:
@@ -161,7 +161,7 @@ class EventDelivery(MendingDelivery[EventRecord]):
                 again.append(event)
         self._settle(delivered, recorded)
         self._named_before.update(event.number for event in again)
-        rest = [event for place, event in enumerate(events) if place not in known]
+        rest = [event for index, event in enumerate(events) if index not in known]
         # Where one is named an answer, halves keep a thousand of them from going over the wire five hundred times.
         others = (again, *(_halves(rest) if len(known) == 1 else [rest]))
         raise SplitBatch([other for other in others if other], was_taken=True)
@@ -182,8 +182,8 @@ def events_body(events: Sequence[Record]) -> bytes:
     """The bulk request of some events, those of one person together."""
     records = all_of(EventRecord, events)
     groups = (
-        group_body(records[places[0]].profile, [records[place] for place in places])
-        for places in _groups(records)
+        group_body(records[indexes[0]].profile, [records[index] for index in indexes])
+        for indexes in _groups(records)
     )
     return b"".join(
         (
@@ -197,8 +197,8 @@ def events_body(events: Sequence[Record]) -> bytes:
 def _groups(events: Sequence[EventRecord]) -> list[list[int]]:
     """Which events share a group of the request: those of one person that start flows, and those that do not."""
     groups: dict[tuple[bytes, bool], list[int]] = {}
-    for place, event in enumerate(events):
-        groups.setdefault((event.profile, event.is_backfill), []).append(place)
+    for index, event in enumerate(events):
+        groups.setdefault((event.profile, event.is_backfill), []).append(index)
     return list(groups.values())
 
 
@@ -230,16 +230,16 @@ def _meant(groups: Sequence[Sequence[int]], pointer: str) -> Located:
         return Located([], _of_whom(path))
     if group >= len(groups):
         return Located([], ())
-    places = groups[group]
+    indexes = groups[group]
     if path[:1] == (_PERSON,):
-        return Located(places, _of_whom(path))
+        return Located(indexes, _of_whom(path))
     if path[:1] != (_EVENTS,):
-        return Located(places if len(places) == 1 else [], path)
-    index = next((place for place, step in enumerate(path[:3]) if step.isdecimal()), None)
+        return Located(indexes if len(indexes) == 1 else [], path)
+    index = next((index for index, step in enumerate(path[:3]) if step.isdecimal()), None)
     if index is None:
         return Located([], ())
     inner = int(path[index])
-    return Located([places[inner]] if inner < len(places) else [], within(path[index + 1 :]))
+    return Located([indexes[inner]] if inner < len(indexes) else [], within(path[index + 1 :]))
 
 
 def _of_whom(path: FieldPath) -> FieldPath:

@@ -58,7 +58,7 @@ class NoteIndex:
             )
             if added.rowcount:
                 rows = [
-                    (each, added.lastrowid, place) for place, who in enumerate(note.people) for each in who
+                    (each, added.lastrowid, index) for index, who in enumerate(note.people) for each in who
                 ]
                 self._database.executemany("INSERT OR IGNORE INTO noted VALUES (?, ?, ?)", rows)
 

@@ -64,7 +64,7 @@ class Claim(NamedTuple):
     """Leave to send something about all people but some.
 
     :param note: stands for it until it is known what became of it; None when nobody is left.
-    :param held: why some must be left for a later run, by their places.
+    :param held: why some must be left for a later run, by their indexes.
     """
 
     note: str | None
@@ -121,16 +121,16 @@ class InFlight:
         """
         held = self.held(people, _MINDS[kind])
         for _ in range(_TRIES):
-            free = [place for place in range(len(people)) if place not in held]
+            free = [index for index in range(len(people)) if index not in held]
             if not free or self._is_preview:
                 return Claim(None, held)
             began = self._client.clock.monotonic()
-            note = self._leave(kind, [people[place] for place in free])
-            late = self._held_after(note, [people[place] for place in free], kind)
+            note = self._leave(kind, [people[index] for index in free])
+            late = self._held_after(note, [people[index] for index in free], kind)
             if not late and self._client.clock.monotonic() - began <= QUICK:
                 return Claim(note, held)
             self.withdraw(note)
-            held |= {free[place]: reason for place, reason in late.items()}
+            held |= {free[index]: reason for index, reason in late.items()}
         msg = (
             f"Leaving and reading notes for other syncs takes longer than {QUICK:.0f} s, so nothing is sent: "
             "[klaviyo] storage_path is too slow."
@@ -138,14 +138,14 @@ class InFlight:
         raise KlaviyoRetryableError(msg)
 
     def held(self, people: Sequence[Who], kinds: Collection[str] = (UNSUBSCRIPTION,)) -> dict[int, str]:
-        """Who must be left for a later run because of notes of others, by place, and why."""
+        """Who must be left for a later run because of notes of others, by index, and why."""
         self._read_new(kinds)
         hashes = {digest for who in people for digest in who}
         told = self._index.told(hashes, kinds, self._client.server_now())
         if not told:
             return {}
-        found = ((place, next(filter(None, map(told.get, who)), None)) for place, who in enumerate(people))
-        return {place: _reason(each) for place, each in found if each}
+        found = ((index, next(filter(None, map(told.get, who)), None)) for index, who in enumerate(people))
+        return {index: _reason(each) for index, each in found if each}
 
     def withdraw(self, note: str) -> None:
         """Take a note away: what it stands for was certainly not sent."""

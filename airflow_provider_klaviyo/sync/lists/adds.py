@@ -74,11 +74,11 @@ class ListAddDelivery(ImportJobDelivery):
         if not held:
             return batch
         verdicts = [
-            Verdict(batch[place].number, batch[place].row, Outcome.PENDING, (Problem("", reason),))
-            for place, reason in held.items()
+            Verdict(batch[index].number, batch[index].row, Outcome.PENDING, (Problem("", reason),))
+            for index, reason in held.items()
         ]
-        self._tell(Settled(verdicts=verdicts), [batch[place] for place in held], unsettled)
-        return [record for place, record in enumerate(batch) if place not in held]
+        self._tell(Settled(verdicts=verdicts), [batch[index] for index in held], unsettled)
+        return [record for index, record in enumerate(batch) if index not in held]
 
     def _start(self, part: Sequence[Record], unsettled: InFlightBatch) -> None:
         with self._untracked_if_refused(part):
@@ -103,7 +103,7 @@ class ListAddDelivery(ImportJobDelivery):
         """Note that all but some are on the list, and have those added."""
         numbers = {record.number for record in left}
         self._state.settle(
-            ticket, pending=[place for place, record in enumerate(part) if record.number in numbers]
+            ticket, pending=[index for index, record in enumerate(part) if record.number in numbers]
         )
         added = [record for record in part if record.number not in numbers]
         self._tell(Settled(accepted=len(added)), added, unsettled)

@@ -38,7 +38,7 @@ class Members(Protocol):
     """Where a mirror's members come from.
 
     ``people`` is how many there were before the run: what a share of removals is a share of. ``changes`` tells which
-    rows are to be added. Places are those of people in a ``Leaving``.
+    rows are to be added. Indexes are those of people in a ``Leaving``.
     """
 
     @property
@@ -56,7 +56,7 @@ class Members(Protocol):
         """Whom the query, read to its end, does not name."""
 
     def without_those_found_otherwise(self, leaving: Leaving, gone: list[int], list_id: str) -> list[int]:
-        """The places of those whom no row names by another identifier."""
+        """The indexes of those whom no row names by another identifier."""
 
     def finder(self, leaving: Leaving, gone: Sequence[int], list_id: str) -> Find:
         """Finds the profiles of those who are to leave, right before they are removed."""
@@ -64,7 +64,7 @@ class Members(Protocol):
     def second_finder(self, list_id: str) -> Find | None:
         """The same where Klaviyo has refused to remove some; None where the first one serves."""
 
-    def records(self, leaving: Leaving, places: Sequence[int]) -> list[Record]:
+    def records(self, leaving: Leaving, indexes: Sequence[int]) -> list[Record]:
         """Those who are to leave."""
 
     def close(self) -> None:
@@ -215,14 +215,14 @@ class MirrorSession(AddSession):
         return self._members.leaving(self._identifier)
 
     def _gone(self, leaving: Leaving) -> list[int]:
-        """The places of those who leave: rows that named them before have somebody else on the list by now.
+        """The indexes of those who leave: rows that named them before have somebody else on the list by now.
 
         A row named ``a@shop.io`` yesterday and ``b@shop.io`` today: while Klaviyo has not taken ``b@``, ``a@`` stays.
         """
         keys = {key for held_by in leaving.held_by.values() for key in held_by}
         replaced = self._ledger.people.replaced(list(keys))
         held = {person for person, held_by in leaving.held_by.items() if not replaced.issuperset(held_by)}
-        return [place for place, person in enumerate(leaving.persons) if person not in held]
+        return [index for index, person in enumerate(leaving.persons) if person not in held]
 
     # --- whether they may be removed --------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ class RemovalDelivery(PooledDelivery[Record]):
             for part in in_parts(found, REMOVE_FROM_LIST.max_records):
                 self._refusals.deliver(part, lambda some: self._take_off(some, members, unsettled), refuse)
         self._state.settle(
-            ticket, pending=[place for place, record in enumerate(batch) if record.number not in members.ids]
+            ticket, pending=[index for index, record in enumerate(batch) if record.number not in members.ids]
         )
 
     def _looked_up(
@@ -195,12 +195,12 @@ class Removals:
     def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:  # noqa: ARG002
         """After the answer: nothing is kept of who is off the list.
 
-        :param pending: places of those who were not found on it. They may have joined a moment ago and not show yet,
+        :param pending: indexes of those who were not found on it. They may have joined a moment ago and not show yet,
             so the next run looks for them once more.
         """
         with self._lock:
             persons, looked_for_before = self._tickets.pop(ticket)
-            kept = {persons[place] for place in pending} - looked_for_before
+            kept = {persons[index] for index in pending} - looked_for_before
             gone = [person for person in persons if person not in self._refused | kept]
         self._ledger.remove(gone)
 
@@ -222,7 +222,7 @@ def remover(client: KlaviyoClient, list_id: str, in_flight: InFlight) -> Remove:
 
         def free(ids: Sequence[str]) -> Sequence[str]:
             claim = in_flight.claim(REMOVAL, as_noted(ids))
-            held.update({ids[place]: reason for place, reason in claim.held.items()})
+            held.update({ids[index]: reason for index, reason in claim.held.items()})
             return [each for each in ids if each not in held]
 
         remove_members(client, list_id, ids, free, QUICK)

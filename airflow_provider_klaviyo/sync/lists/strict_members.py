@@ -51,7 +51,7 @@ class StrictChanges(MirrorChanges):
         self._on_list = self._members.name([record.identity for record in records])
         if len(records) < len(rows):
             good = {record.number - first for record in records}
-            self._spare([row for place, row in enumerate(rows) if place not in good])
+            self._spare([row for index, row in enumerate(rows) if index not in good])
         keyed = super().keyed(rows, first, records)
         if len(keyed.records) < len(records):
             numbers = {record.number for record in keyed.records}
@@ -150,12 +150,12 @@ class StrictMembers:
         if leaving.field == "klaviyo_id":
             return gone
         finder = MemberFinder(self._context.client, list_id)
-        places = {leaving.ids[place]: place for place in gone}
+        indexes = {leaving.ids[index]: index for index in gone}
         for identities in self._ledger.people.sent_since(leaving.since):
             values = [Identity.of(identity).value for identity in identities]
             for member in finder.members(leaving.field, values):
-                places.pop(member, None)
-        return list(places.values())
+                indexes.pop(member, None)
+        return list(indexes.values())
 
     def finder(self, leaving: Leaving, gone: Sequence[int], list_id: str) -> Find:  # noqa: ARG002 - they are known
         """Looks whether the profiles still are who was to leave."""
@@ -184,13 +184,13 @@ class StrictMembers:
         finder = MemberFinder(self._context.client, list_id)
         return lambda batch: finder.find("klaviyo_id", batch)
 
-    def records(self, leaving: Leaving, places: Sequence[int]) -> list[Record]:
+    def records(self, leaving: Leaving, indexes: Sequence[int]) -> list[Record]:
         """Who is to be removed, by Klaviyo's ids."""
         return [
             ListMember(
-                number=place, row=(), identity=leaving.ids[place], body=b"", person=leaving.persons[place]
+                number=index, row=(), identity=leaving.ids[index], body=b"", person=leaving.persons[index]
             )
-            for place in places
+            for index in indexes
         ]
 
     def close(self) -> None:

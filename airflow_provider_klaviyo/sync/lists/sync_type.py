@@ -201,7 +201,7 @@ class RemoveSession(ListSession):
         lock = threading.Lock()
 
         def show(ids: Sequence[str]) -> Mapping[str, str]:
-            held = {ids[place]: reason for place, reason in self._in_flight.held(as_noted(ids)).items()}
+            held = {ids[index]: reason for index, reason in self._in_flight.held(as_noted(ids)).items()}
             with lock:
                 shown.send([Record(0, (), each, b"") for each in ids if each not in held])
             return held

@@ -46,7 +46,7 @@ class TrackedMembers:
 
     def finder(self, leaving: Leaving, gone: Sequence[int], list_id: str) -> Find:
         """Looks for people by the identifier that the state knows them by."""
-        persons = {leaving.persons[place] for place in gone}
+        persons = {leaving.persons[index] for index in gone}
         finder = _LeaverFinder(self._context.client, list_id, self._ledger.people, persons)
         return lambda batch: finder.find(finder.field, batch)
 
@@ -54,13 +54,13 @@ class TrackedMembers:
         """The first one serves."""
         return None
 
-    def records(self, leaving: Leaving, places: Sequence[int]) -> list[Record]:
+    def records(self, leaving: Leaving, indexes: Sequence[int]) -> list[Record]:
         """Who is to be removed, by the identifiers that the state keeps for it."""
-        persons = [leaving.persons[place] for place in places]
+        persons = [leaving.persons[index] for index in indexes]
         identities = self._ledger.people.identities(persons)
         return [
-            ListMember(number=place, row=(), identity=identities[person], body=b"", person=person)
-            for place, person in zip(places, persons, strict=True)
+            ListMember(number=index, row=(), identity=identities[person], body=b"", person=person)
+            for index, person in zip(indexes, persons, strict=True)
         ]
 
     def close(self) -> None:

@@ -27,13 +27,13 @@ class ChunkFile(Generic[T]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    def __getitem__(self, place: int) -> T:
-        start, end = self._ends[place : place + 2]
+    def __getitem__(self, index: int) -> T:
+        start, end = self._ends[index : index + 2]
         self._file.seek(start)
         return self._packing.load(self._file.read(end - start))
 
     def __iter__(self) -> Iterator[T]:
-        return (self[place] for place in range(len(self)))
+        return (self[index] for index in range(len(self)))
 
     def add(self, chunk: T) -> None:
         """Write a chunk behind the others."""

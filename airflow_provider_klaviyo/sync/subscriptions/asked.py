@@ -80,13 +80,13 @@ class AskedPeople:
             self._ledger.settle(ticket, failed, pending)
 
     def take(self, ticket: int, people: Sequence[SubscriptionRecord], in_part: Sequence[int]) -> None:
-        """Klaviyo took the request of a ticket; people at the places ``in_part`` not whole, so they are tried again."""
+        """Klaviyo took the request of a ticket; people at the indexes ``in_part`` not whole: these are tried again."""
         if self._remembers:
             self._answer(ticket, is_taken=True)
         elif self._rows_with_request:
             rows = enumerate(_undivided(people))
-            self.settle(ticket, [number for number, (place, _) in rows if place in in_part])
-            whole = [record for place, record in enumerate(people) if place not in in_part]
+            self.settle(ticket, [number for number, (index, _) in rows if index in in_part])
+            whole = [record for index, record in enumerate(people) if index not in in_part]
             self._acknowledge(self._completed(whole))
 
     def withdraw(self, ticket: int) -> None:
@@ -155,9 +155,9 @@ class AskedPeople:
 
 
 def _undivided(people: Sequence[SubscriptionRecord]) -> list[tuple[int, SubscriptionRecord]]:
-    """The rows that people stand for as a whole, each with the place of its person."""
+    """The rows that people stand for as a whole, each with the index of its person."""
     return [
-        (place, row) for place, record in enumerate(people) for row in record.rows_as_sent if row.shares == 1
+        (index, row) for index, record in enumerate(people) for row in record.rows_as_sent if row.shares == 1
     ]
 
 

@@ -162,7 +162,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         in_part: Sequence[int],
         unsettled: InFlightBatch,
     ) -> None:
-        """Klaviyo took the request; people at the places ``in_part`` not whole."""
+        """Klaviyo took the request; people at the indexes ``in_part`` not whole."""
         self._asked.take(ticket, people, in_part)
         self._accept(people, unsettled)
 
@@ -222,8 +222,8 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
     def _repeated(self, people: Sequence[SubscriptionRecord]) -> set[tuple[int, str]]:
         """The numbers of those whose address on a channel another one of this run has, with that channel."""
         addresses = [(record, address) for record in people for address in record.addresses]
-        places = self._seen.add([address for _, address in addresses])
-        return {(addresses[place][0].number, addresses[place][1].channel) for place in places}
+        indexes = self._seen.add([address for _, address in addresses])
+        return {(addresses[index][0].number, addresses[index][1].channel) for index in indexes}
 
     # --- the way of a batch -----------------------------------------------------------------------------------
 
@@ -305,11 +305,11 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
     def _take(
         self, people: Sequence[SubscriptionRecord], ticket: int, left_out: str, unsettled: InFlightBatch
     ) -> None:
-        without = [place for place, record in enumerate(people) if left_out in record.identifiers]
+        without = [index for index, record in enumerate(people) if left_out in record.identifiers]
         with self._lock:
             self.sent += len(people)
-        for place in without:
-            record = people[place]
+        for index in without:
+            record = people[index]
             self._narrow(record, record.channels, [_left_out(left_out, len(people))], Outcome.WARNING)
         self._taken(people, ticket, without, unsettled)
 

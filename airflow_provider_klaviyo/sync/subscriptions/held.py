@@ -49,7 +49,7 @@ class HeldForConsent:
 
     def rest(self) -> Iterator[Sequence[Record]]:
         """The records that are still kept."""
-        return (self._records[place] for place in range(self._dropped, len(self._records)))
+        return (self._records[index] for index in range(self._dropped, len(self._records)))
 
     def close(self) -> None:
         """Forget everything."""

@@ -136,7 +136,7 @@ def _brought_together(parts: Sequence[SubscriptionRecord], number: int) -> Subsc
 
 
 class _Placed(NamedTuple):
-    """A part with its place: behind the parts of whoever an earlier row names."""
+    """A part with its position: behind the parts of whoever an earlier row names."""
 
     lead: int
     home: int
@@ -175,8 +175,8 @@ class _Parts:
         foremost = min((leads[part.home], part.home) for part in parts)
         for part in parts:
             part.record.shares = len(parts)
-            place = (leads[part.home], part.home)
-            yield (*place, next(self._serials), place == foremost, self._packing.dump(part.record))
+            index = (leads[part.home], part.home)
+            yield (*index, next(self._serials), index == foremost, self._packing.dump(part.record))
 
     def first(self) -> Sequence[_Placed]:
         """The next parts, with all others of the same people."""
@@ -202,12 +202,12 @@ class _Parts:
             yield [each.record for each in found]
             last = found[-1][:3]
 
-    def _after(self, place: tuple[int, int], most: int) -> list[_Placed]:
+    def _after(self, index: tuple[int, int], most: int) -> list[_Placed]:
         query = (
             "SELECT lead, home, serial, record FROM parts WHERE (lead, home) > (?, ?) "
             "ORDER BY lead, home, serial LIMIT ?"
         )
-        return self._read(query, *place, most)
+        return self._read(query, *index, most)
 
     def _of(self, lead: int, home: int) -> list[_Placed]:
         query = "SELECT lead, home, serial, record FROM parts WHERE lead = ? AND home = ? ORDER BY serial"

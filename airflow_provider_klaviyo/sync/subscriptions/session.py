@@ -111,7 +111,7 @@ class SubscriptionsSession(Session):
         self._check_wishes(fields)
         now = dt.datetime.fromtimestamp(self._context.client.server_now(), dt.UTC)
         mapper = SubscriptionMapper(fields, replace(self._options, now=now))
-        left_alone = [name for place, name in enumerate(columns) if place not in fields.values()]
+        left_alone = [name for index, name in enumerate(columns) if index not in fields.values()]
         log.info(
             "People are matched by %s. Columns left alone: %s.",
             mapper.identifier,

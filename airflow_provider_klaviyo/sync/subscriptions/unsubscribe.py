@@ -135,12 +135,12 @@ class UnsubscribeDelivery(ConsentDelivery):
         claim = self._claim(people, ticket)
         if claim.held:
             self._asked.withdraw(ticket)
-            for place, reason in claim.held.items():
-                record = people[place]
+            for index, reason in claim.held.items():
+                record = people[index]
                 self._verdict(
                     record, Outcome.PENDING, [Problem(CHANNELS[record.channels[0]], reason)], unsettled
                 )
-            people = [record for place, record in enumerate(people) if place not in claim.held]
+            people = [record for index, record in enumerate(people) if index not in claim.held]
             ticket = self._asked.send(people) if people else 0
         if claim.note:
             self._notes[ticket] = claim.note

@@ -25,8 +25,8 @@ class WishesByAddress:
         """The parts of each row."""
         addresses = {address: hash(address) for record in records for address in record.addresses}
         homes = self._homes.find(addresses.values())
-        places = [_place(_person(record), channel) for record in records for channel in record.channels]
-        taken = self._taken.find(places)
+        indexes = [_place(_person(record), channel) for record in records for channel in record.channels]
+        taken = self._taken.find(indexes)
         divided = []
         for record in records:
             by_home: dict[int, list[str]] = {}

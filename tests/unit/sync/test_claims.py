@@ -15,13 +15,13 @@ CHUNKS = st.lists(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 3)), max
 
 
 @settings(max_examples=50, deadline=None)
-@given(chunks=CHUNKS, quick=st.sampled_from((0, 5, 100)), places=st.sampled_from((2, 8, 128)))
+@given(chunks=CHUNKS, quick=st.sampled_from((0, 5, 100)), slots=st.sampled_from((2, 8, 128)))
 def test_the_first_claimant_keeps_a_value_wherever_it_is_kept(
-    tmp_path_factory: pytest.TempPathFactory, chunks: list[list[tuple[int, int]]], quick: int, places: int
+    tmp_path_factory: pytest.TempPathFactory, chunks: list[list[tuple[int, int]]], quick: int, slots: int
 ) -> None:
     holders: dict[int, int] = {}
     folder: Path = tmp_path_factory.mktemp("claims")
-    with closing(Claims(folder / "claims.sqlite", quick=quick, places=places)) as claims:
+    with closing(Claims(folder / "claims.sqlite", quick=quick, slots=slots)) as claims:
         for chunk in chunks:
             expected = {}
             for place, (value, claimant) in enumerate(chunk):
@@ -33,6 +33,6 @@ def test_the_first_claimant_keeps_a_value_wherever_it_is_kept(
 
 def test_values_of_any_sign_are_told_apart(tmp_path: Path) -> None:
     values = [1, -1, 2**63 - 1, -(2**63), 2**40]
-    with closing(Claims(tmp_path / "claims.sqlite", quick=0, places=4)) as claims:
+    with closing(Claims(tmp_path / "claims.sqlite", quick=0, slots=4)) as claims:
         assert claims.claim(values, [7] * 5) == {}
         assert claims.claim(values, [8] * 5) == dict.fromkeys(range(5), 7)

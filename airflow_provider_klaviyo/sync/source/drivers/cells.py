@@ -53,7 +53,7 @@ def without_cells(message: str) -> str:
     text = _QUOTED.sub(rf"\1{_HIDDEN}\1", text)
     text = _LEFT_OPEN.sub(_HIDDEN, text)
     text = _AFTER_COLON.sub(_HIDDEN, text)
-    return re.sub(r"\0(\d+)\0", lambda place: kept[int(place[1])], text)
+    return re.sub(r"\0(\d+)\0", lambda index: kept[int(index[1])], text)
 
 
 def without_literals(message: str, *, names_in_quotes: bool) -> str:

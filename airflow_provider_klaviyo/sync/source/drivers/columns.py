@@ -15,13 +15,13 @@ Mend = Callable[[Sequence[Any]], Sequence[Any]]
 def mended(result: Result, mends: Mapping[int, Mend]) -> Result:
     """The same result, some of its columns changed in every chunk.
 
-    :param mends: by the places of the columns.
+    :param mends: by the indexes of the columns.
     """
 
     def fetch() -> Sequence[Any]:
         columns: list[Sequence[Any]] = list(zip(*result.fetch(), strict=True))
-        for place, mend in mends.items() if columns else ():
-            columns[place] = mend(columns[place])
+        for index, mend in mends.items() if columns else ():
+            columns[index] = mend(columns[index])
         return list(zip(*columns, strict=True))
 
     return replace(result, fetch=fetch) if mends else result

@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_klaviyo.client.jobs import Job, JobStatus, RecordError
 from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS
 from airflow_provider_klaviyo.records.record import Record
-from airflow_provider_klaviyo.sync.delivery.job_results import place_by_identity
+from airflow_provider_klaviyo.sync.delivery.job_results import index_by_identity
 from airflow_provider_klaviyo.sync.delivery.job_results import verdicts_of as job_verdict
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
 
@@ -24,7 +24,7 @@ def job(**changed: Any) -> Job:
 
 
 def verdicts_of(job: Job, records: list[Record], errors: list[RecordError]) -> Settled:
-    return job_verdict(PROFILE_IMPORTS, job, records, errors, place_by_identity(records, "email")).settled
+    return job_verdict(PROFILE_IMPORTS, job, records, errors, index_by_identity(records, "email")).settled
 
 
 def outcomes(settled: Settled) -> Counter[str]:
