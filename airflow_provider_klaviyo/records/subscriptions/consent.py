@@ -33,13 +33,13 @@ class Objection(NamedTuple):
     """Something that stands against subscribing somebody.
 
     :param since: the moment from which it stands; None when Klaviyo does not tell.
-    :param is_a_wish: whether newer consent may overrule it.
+    :param is_overruled_by_newer_consent: whether newer consent may overrule it.
     :param stays: whether it outlasts a subscription.
     """
 
     what: str
     since: datetime | None
-    is_a_wish: bool
+    is_overruled_by_newer_consent: bool
     stays: bool = False
 
     def is_older_than(self, consented_at: datetime | None) -> bool:
@@ -48,7 +48,7 @@ class Objection(NamedTuple):
         :param consented_at: that moment; None overrules nothing.
         """
         return (
-            self.is_a_wish
+            self.is_overruled_by_newer_consent
             and self.since is not None
             and consented_at is not None
             and self.since < consented_at
@@ -106,7 +106,10 @@ def read_consent(profile: Mapping[str, object], channel: str, list_id: str | Non
         raise ConsentUnreadable(msg)
     objections = _suppressions(marketing, list_id, is_email=channel == "email")
     if word == UNSUBSCRIBED:
-        objections = (Objection("unsubscribed", _latest(marketing), is_a_wish=True), *objections)
+        objections = (
+            Objection("unsubscribed", _latest(marketing), is_overruled_by_newer_consent=True),
+            *objections,
+        )
     since = _moment(marketing.get("consent_timestamp")) or _moment(marketing.get("last_updated"))
     return Consent(word, since, objections, lifted)
 
@@ -160,7 +163,7 @@ def _objection(entry: Mapping[str, object], what: str) -> Objection:
     return Objection(
         f"{what} ({_word(reason) or 'no reason told'})",
         _moment(entry.get("timestamp")),
-        is_a_wish=reason in _OVERRULED_BY_NEW_CONSENT,
+        is_overruled_by_newer_consent=reason in _OVERRULED_BY_NEW_CONSENT,
         stays=reason in _STAYS,
     )
 

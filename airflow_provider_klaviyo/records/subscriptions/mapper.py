@@ -15,21 +15,25 @@ from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Rec
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.consent_word import Word
 from airflow_provider_klaviyo.records.subscriptions.record import (
-    BORN,
     CONSENTED_AT,
+    DATE_OF_BIRTH,
     SUBSCRIBE,
     UNSUBSCRIBE,
     SubscriptionRecord,
     body_of,
     meaning_of,
 )
-from airflow_provider_klaviyo.records.subscriptions.values import read_births, read_moments, read_wishes
+from airflow_provider_klaviyo.records.subscriptions.values import (
+    read_consent_flags,
+    read_dates_of_birth,
+    read_moments,
+)
 
-_WISHES = tuple(f"consent.{channel}" for channel in CHANNELS)
+_CONSENT_FLAGS = tuple(f"consent.{channel}" for channel in CHANNELS)
 
 FIELDS = {
-    SUBSCRIBE: (*IDENTIFIERS, PHONE_REGION, *_WISHES, CONSENTED_AT, BORN),
-    UNSUBSCRIBE: ("email", "phone_number", PHONE_REGION, *_WISHES),
+    SUBSCRIBE: (*IDENTIFIERS, PHONE_REGION, *_CONSENT_FLAGS, CONSENTED_AT, DATE_OF_BIRTH),
+    UNSUBSCRIBE: ("email", "phone_number", PHONE_REGION, *_CONSENT_FLAGS),
 }
 """What a mapping knows, by mode; Klaviyo takes people by address and number alone where they unsubscribe."""
 
@@ -132,12 +136,12 @@ class SubscriptionMapper:
 
     def _words(self, chunk: _Chunk, first: int, records: Sequence[Record]) -> list[Word]:
         sent = {record.number for record in records}
-        wishes = {channel: chunk.values[f"consent.{channel}"] for channel in self.speaks_of}
+        flags = {channel: chunk.values[f"consent.{channel}"] for channel in self.speaks_of}
         words = []
         for index in range(len(chunk.spelled)):
             names = self._names(chunk, index)
             matched_by = next((name for name in self._fallbacks if name in names), "")
-            yes = [channel for channel, wish in wishes.items() if wish[index]]
+            yes = [channel for channel, flag in flags.items() if flag[index]]
             no = [channel for channel in self.speaks_of if channel not in yes]
             words.append(Word(first + index, matched_by, names, yes, no, first + index in sent))
         return words
@@ -151,7 +155,7 @@ class SubscriptionMapper:
         """Put a row where it belongs; what is missing narrows it, what is invalid may reject it."""
         wanted = self._wanted(chunk, index)
         is_invalid = index in chunk.problems
-        if not wanted and not chunk.has_problem(index, _WISHES):
+        if not wanted and not chunk.has_problem(index, _CONSENT_FLAGS):
             skipped.append(Flawed(number, row, (self._no_consent(),)))
             return
         record = self._record(chunk, index, row, number, wanted)
@@ -165,11 +169,11 @@ class SubscriptionMapper:
 
     def _wanted(self, chunk: _Chunk, index: int) -> list[str]:
         """The channels that the row's booleans leave."""
-        wishes = {channel: chunk.values.get(f"consent.{channel}") for channel in self._options.channels}
-        return [channel for channel, wish in wishes.items() if wish is None or wish[index]]
+        flags = {channel: chunk.values.get(f"consent.{channel}") for channel in self._options.channels}
+        return [channel for channel, flag in flags.items() if flag is None or flag[index]]
 
     def _no_consent(self) -> Problem:
-        mapped = [name for name in _WISHES if name in self._fields]
+        mapped = [name for name in _CONSENT_FLAGS if name in self._fields]
         return Problem(
             ", ".join(mapped), f"no_consent: {' and '.join(mapped)} leave no channel (false or NULL)"
         )
@@ -198,7 +202,9 @@ class SubscriptionMapper:
             spellings=_spellings(email, chunk.spelled[index]) if email else (),
             consented_at=values[CONSENTED_AT][index] if CONSENTED_AT in values else None,
             is_historical=self._options.is_historical,
-            born=values[BORN][index] if BORN in values and "sms" in channels else None,
+            date_of_birth=values[DATE_OF_BIRTH][index]
+            if DATE_OF_BIRTH in values and "sms" in channels
+            else None,
             names=self._names(chunk, index) if self.speaks_of else {},
         )
         record.body = body_of(record)
@@ -238,10 +244,10 @@ class SubscriptionMapper:
         column = columns[self._fields[name]]
         if name in self._readers:
             return self._readers[name](column)
-        if name in _WISHES:
-            return read_wishes(column)
-        if name == BORN:
-            return read_births(column, self._options.now.date())
+        if name in _CONSENT_FLAGS:
+            return read_consent_flags(column)
+        if name == DATE_OF_BIRTH:
+            return read_dates_of_birth(column, self._options.now.date())
         options = self._options
         return read_moments(column, options.timezone, options.now, is_required=options.is_historical)
 

@@ -14,7 +14,7 @@ from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 SUBSCRIBE, UNSUBSCRIBE = "subscribe", "unsubscribe"
 """The modes."""
 
-CONSENTED_AT, BORN = "consented_at", "age_gated_date_of_birth"
+CONSENTED_AT, DATE_OF_BIRTH = "consented_at", "age_gated_date_of_birth"
 """Fields that Klaviyo knows by these names."""
 
 PROFILE = "profile"
@@ -50,7 +50,7 @@ class SubscriptionRecord(Record, gc=False):
     consented_at: datetime | None = None
     dates: Mapping[str, datetime] = {}
     is_historical: bool = False
-    born: str | None = None
+    date_of_birth: str | None = None
     names: Mapping[str, str] = {}
     remarks: tuple[Problem, ...] = ()
     rows: tuple[SubscriptionRecord, ...] = ()
@@ -58,7 +58,7 @@ class SubscriptionRecord(Record, gc=False):
 
     @property
     def dedup_key(self) -> Hashable:
-        """The person, who is subscribed once, or each wish to be unsubscribed somewhere."""
+        """The person, who is subscribed once, or each channel to be unsubscribed somewhere."""
         if self.mode == SUBSCRIBE:
             return self.identity
         return (self.identity, *self.addresses)
@@ -117,8 +117,10 @@ class SubscriptionRecord(Record, gc=False):
         """
         needed = {self.matched_by, "klaviyo_id", *(CHANNELS[channel] for channel in channels)}
         fewer = {name: value for name, value in self.identifiers.items() if name in needed}
-        born = self.born if "sms" in channels else None
-        return self._with(channels=tuple(channels), identifiers=fewer, born=born, fingerprint=0)
+        date_of_birth = self.date_of_birth if "sms" in channels else None
+        return self._with(
+            channels=tuple(channels), identifiers=fewer, date_of_birth=date_of_birth, fingerprint=0
+        )
 
     def asking(self, channels: Sequence[str]) -> SubscriptionRecord:
         """The part of the row that is about some of its channels.
@@ -189,7 +191,7 @@ def meaning_of(record: SubscriptionRecord) -> bytes:
             "who": [record.matched_by, *sorted(record.identifiers.items())],
             "channels": sorted(record.channels),
             CONSENTED_AT: consented_at,
-            BORN: record.born,
+            DATE_OF_BIRTH: record.date_of_birth,
             "is_historical": record.is_historical,
         }
     )
@@ -210,10 +212,10 @@ def body_of(record: SubscriptionRecord) -> bytes:
         for name, value in record.identifiers.items()
         if name in named or (record.mode == SUBSCRIBE and name in CHANNELS.values())
     }
-    if record.born:
-        attributes[BORN] = record.born
+    if record.date_of_birth:
+        attributes[DATE_OF_BIRTH] = record.date_of_birth
     attributes["subscriptions"] = {
-        channel: {"marketing": _wish(record, channel)} for channel in record.channels
+        channel: {"marketing": _marketing(record, channel)} for channel in record.channels
     }
     resource: dict[str, object] = {"type": "profile", "attributes": attributes}
     if "klaviyo_id" in record.identifiers and record.mode == SUBSCRIBE:
@@ -221,7 +223,7 @@ def body_of(record: SubscriptionRecord) -> bytes:
     return _encode(resource)
 
 
-def _wish(record: SubscriptionRecord, channel: str) -> dict[str, object]:
+def _marketing(record: SubscriptionRecord, channel: str) -> dict[str, object]:
     moment = record.date_of(channel) if record.is_historical else None
     consent = _CONSENT[record.mode]
     return {"consent": consent, CONSENTED_AT: moment.isoformat()} if moment else {"consent": consent}

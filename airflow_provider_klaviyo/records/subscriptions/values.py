@@ -22,7 +22,7 @@ _NOT_PAST = "not in the past: consent that is still to come cannot be imported"
 _NO_CONSENTED_AT = "empty, and a historical import needs the moment of consent for every row"
 
 
-def read_wishes(column: Sequence[object]) -> Read:
+def read_consent_flags(column: Sequence[object]) -> Read:
     """Whether rows consent, as true or false.
 
     :param column: booleans, 0 and 1, or words for them; NULL and blank text are None, without a reason.
@@ -30,7 +30,7 @@ def read_wishes(column: Sequence[object]) -> Read:
     return _each(column, _boolean)
 
 
-def read_births(column: Sequence[object], today: date) -> Read:
+def read_dates_of_birth(column: Sequence[object], today: date) -> Read:
     """Dates of birth as Klaviyo takes them: ``YYYY-MM-DD`` (schema of ``bulk_subscribe_profiles``).
 
     :param column: dates, timestamps or text; NULL and blank text are None, without a reason.
@@ -84,10 +84,10 @@ def _boolean(value: object) -> bool:
 
 def _born(value: object, today: date) -> str:
     try:
-        born = _date_of(value.strip()) if isinstance(value, str) else value
+        date_of_birth = _date_of(value.strip()) if isinstance(value, str) else value
     except ValueError:
         raise Unsendable(_NO_DATE) from None
-    day = born.date() if isinstance(born, datetime) else born
+    day = date_of_birth.date() if isinstance(date_of_birth, datetime) else date_of_birth
     if not isinstance(day, date) or day >= today:
         raise Unsendable(_NO_DATE)
     return day.isoformat()

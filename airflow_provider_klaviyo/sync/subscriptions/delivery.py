@@ -20,7 +20,7 @@ from airflow_provider_klaviyo.exceptions import (
 )
 from airflow_provider_klaviyo.records.record import Problem, Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
-from airflow_provider_klaviyo.records.subscriptions.record import BORN, SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.record import DATE_OF_BIRTH, SubscriptionRecord
 from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch, PooledDelivery, in_parts
 from airflow_provider_klaviyo.sync.delivery.refusals import (
     BatchRejected,
@@ -393,7 +393,7 @@ def _settled(told: Sequence[Told]) -> Settled:
 
 def _channel_of(field: str) -> str | None:
     """The channel that a field of the request is about."""
-    if field == BORN:
+    if field == DATE_OF_BIRTH:
         return "sms"
     for channel, identifier in CHANNELS.items():
         if field == identifier or field.startswith(f"subscriptions.{channel}"):

@@ -33,16 +33,16 @@ from airflow_provider_klaviyo.sync.subscriptions.delivery import (
     Post,
     UncheckedDelivery,
 )
+from airflow_provider_klaviyo.sync.subscriptions.grouping import GroupByAddress, GroupByMember
 from airflow_provider_klaviyo.sync.subscriptions.guard import Guard
 from airflow_provider_klaviyo.sync.subscriptions.held import HeldForConsent
-from airflow_provider_klaviyo.sync.subscriptions.held_wishes import HeldWishes
+from airflow_provider_klaviyo.sync.subscriptions.held_unsubscribes import HeldUnsubscribes
 from airflow_provider_klaviyo.sync.subscriptions.looks import CHECKED_FOR
 from airflow_provider_klaviyo.sync.subscriptions.roster import Roster
 from airflow_provider_klaviyo.sync.subscriptions.standing import Resubscribe, Rules
 from airflow_provider_klaviyo.sync.subscriptions.subscribe import SubscribeDelivery
 from airflow_provider_klaviyo.sync.subscriptions.terms import FIRST, Terms
 from airflow_provider_klaviyo.sync.subscriptions.unsubscribe import PATIENCE, UnsubscribeDelivery
-from airflow_provider_klaviyo.sync.subscriptions.wishes import WishesByAddress, WishesByMember
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ class SubscriptionsSession(Session):
             mapping = {**mapping, CONSENTED_AT: CONSENTED_AT}
         fields = bind_only(found, mapping, known, _ELSEWHERE.format(fields=", ".join(known)))
         self._check_consented_at(fields)
-        self._check_wishes(fields)
+        self._check_consent_flags(fields)
         now = dt.datetime.fromtimestamp(self._context.client.server_now(), dt.UTC)
         mapper = SubscriptionMapper(fields, replace(self._options, now=now))
         left_alone = [name for index, name in enumerate(columns) if index not in fields.values()]
@@ -134,10 +134,14 @@ class SubscriptionsSession(Session):
         if self._terms.subscribes or len(self._terms.channels) == 1:
             return None
         if self._list_id:
-            by_member = WishesByMember(Roster(self._context.client, self._list_id))
-            return HeldWishes(self._context.scratch, by_member, needs_every_row=True, duplicate=_NOTHING_NEW)
-        by_address = self._closing.enter_context(closing(WishesByAddress(self._context.scratch)))
-        return HeldWishes(self._context.scratch, by_address, needs_every_row=False, duplicate=_NOTHING_NEW)
+            by_member = GroupByMember(Roster(self._context.client, self._list_id))
+            return HeldUnsubscribes(
+                self._context.scratch, by_member, needs_every_row=True, duplicate=_NOTHING_NEW
+            )
+        by_address = self._closing.enter_context(closing(GroupByAddress(self._context.scratch)))
+        return HeldUnsubscribes(
+            self._context.scratch, by_address, needs_every_row=False, duplicate=_NOTHING_NEW
+        )
 
     def delivery(self) -> ConsentDelivery:
         """How batches reach Klaviyo."""
@@ -257,12 +261,12 @@ class SubscriptionsSession(Session):
             msg = f"{which} needs the moment of everybody's consent: map a column to consented_at."
             raise MappingError(msg)
 
-    def _check_wishes(self, fields: Mapping[str, int]) -> None:
-        wishes = [f"consent.{channel}" for channel in CHANNELS if f"consent.{channel}" in fields]
-        if wishes and not self._terms.subscribes:
+    def _check_consent_flags(self, fields: Mapping[str, int]) -> None:
+        flags = [f"consent.{channel}" for channel in CHANNELS if f"consent.{channel}" in fields]
+        if flags and not self._terms.subscribes:
             log.warning(
                 "%s: where it is true the channel is unsubscribed; false and NULL leave it.",
-                ", ".join(wishes),
+                ", ".join(flags),
             )
         idle = [
             channel

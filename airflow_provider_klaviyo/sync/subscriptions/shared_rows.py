@@ -1,4 +1,4 @@
-"""Rows whose wishes were divided among several requests: they have a verdict when all of those have."""
+"""Rows whose channels were divided among several requests: they have a verdict when all of those have."""
 
 from __future__ import annotations
 

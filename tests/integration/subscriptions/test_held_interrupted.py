@@ -12,10 +12,10 @@ import pytest
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.scratch.chunk_file import ChunkFile
-from airflow_provider_klaviyo.sync.subscriptions import held_wishes
+from airflow_provider_klaviyo.sync.subscriptions import held_unsubscribes
 from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
 from airflow_provider_klaviyo.sync.subscriptions.delivery import UncheckedDelivery
-from airflow_provider_klaviyo.sync.subscriptions.held_wishes import HeldWishes
+from airflow_provider_klaviyo.sync.subscriptions.held_unsubscribes import HeldUnsubscribes
 from airflow_provider_klaviyo.sync.subscriptions.unsubscribe import UnsubscribeDelivery
 from tests.integration.conftest import Run
 from tests.integration.subscriptions.conftest import BOTH, ConsentSync, email_of, phone_of
@@ -101,9 +101,9 @@ def test_a_timeout_while_people_are_held_back_leaves_every_row_explained_once(
     [
         (RejectsFile, "write", (1, 4, 11)),
         (ChunkFile, "add", (2,)),
-        (HeldWishes, "complete", (1,)),
-        (HeldWishes, "drop_first", (1,)),
-        (HeldWishes, "judge", (1, 3)),
+        (HeldUnsubscribes, "complete", (1,)),
+        (HeldUnsubscribes, "drop_first", (1,)),
+        (HeldUnsubscribes, "judge", (1, 3)),
         (UnsubscribeDelivery, "_send", (1,)),
         (UnsubscribeDelivery, "_wait", (1,)),
     ],
@@ -126,7 +126,7 @@ def test_a_timeout_while_rows_are_brought_together_leaves_every_row_explained_on
     if globally and owner is UnsubscribeDelivery:
         owner, name = UncheckedDelivery, "_send" if name == "_send" else "finish"
     chunks(5)
-    monkeypatch.setattr(held_wishes, "AT_ONCE", 4)
+    monkeypatch.setattr(held_unsubscribes, "AT_ONCE", 4)
     monkeypatch.setattr(subscriptions, "PATIENCE", 0.5)
     people = [{"email": email_of(n), "phone_number": phone_of(n)} for n in range(8)]
     ids = klaviyo.add_profiles([*people, *({"phone_number": phone_of(n)} for n in range(8, 16))])

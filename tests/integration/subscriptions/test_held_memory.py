@@ -44,8 +44,8 @@ UNSUBSCRIBE = """
 import datetime as dt, resource, sys, tempfile
 from pathlib import Path
 from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionMapper, SubscriptionOptions
-from airflow_provider_klaviyo.sync.subscriptions.held_wishes import HeldWishes
-from airflow_provider_klaviyo.sync.subscriptions.wishes import WishesByAddress
+from airflow_provider_klaviyo.sync.subscriptions.held_unsubscribes import HeldWishes
+from airflow_provider_klaviyo.sync.subscriptions.grouping import WishesByAddress
 
 options = SubscriptionOptions("unsubscribe", ("email", "sms"), dt.datetime.now(dt.UTC))
 fields = {name: place for place, name in enumerate(("email", "phone_number", "consent.email", "consent.sms"))}

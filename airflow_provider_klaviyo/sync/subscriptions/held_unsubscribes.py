@@ -38,7 +38,7 @@ class Divide(Protocol):
     def __call__(self, records: Sequence[SubscriptionRecord]) -> Sequence[Sequence[Part]]: ...
 
 
-class HeldWishes:
+class HeldUnsubscribes:
     """Keeps rows until all were read, and brings them together.
 
     :param duplicate: why a row is skipped that asks for nothing new.

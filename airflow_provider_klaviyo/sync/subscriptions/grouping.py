@@ -7,11 +7,11 @@ from pathlib import Path
 
 from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
 from airflow_provider_klaviyo.sync.scratch.first_notes import FirstNotes
-from airflow_provider_klaviyo.sync.subscriptions.held_wishes import Part
+from airflow_provider_klaviyo.sync.subscriptions.held_unsubscribes import Part
 from airflow_provider_klaviyo.sync.subscriptions.roster import Members, Roster
 
 
-class WishesByAddress:
+class GroupByAddress:
     """Divides rows so that every address is asked for once, beside the other address of the first row that names it.
 
     A person's second number is asked for on its own.
@@ -47,7 +47,7 @@ class WishesByAddress:
         self._taken.close()
 
 
-class WishesByMember:
+class GroupByMember:
     """Divides rows by the members of a list that their addresses belong to.
 
     Whoever is unsubscribed from a list leaves it, and would be unsubscribed from everything by a second request.
