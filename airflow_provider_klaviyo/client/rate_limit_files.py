@@ -256,8 +256,8 @@ class _WindowFile:
         else:
             self._write(position, token, end)
 
-    def pause_until(self, moment: float) -> None:
-        self._header = self._header._replace(paused_until=max(self._header.paused_until, moment))
+    def pause_until(self, timestamp: float) -> None:
+        self._header = self._header._replace(paused_until=max(self._header.paused_until, timestamp))
 
     def remember_for(self, seconds: float) -> None:
         self._header = self._header._replace(longest=max(self._header.longest, seconds))

@@ -203,19 +203,19 @@ def retry_after(response: Response) -> float | None:
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
-def _seconds_until(moment: datetime | None, answered: datetime | None) -> float | None:
+def _seconds_until(timestamp: datetime | None, answered: datetime | None) -> float | None:
     """Both by the server's clock, where it tells its time: this host's may be another."""
-    if moment is None:
+    if timestamp is None:
         return None
-    return max((moment - (answered or datetime.now(UTC))).total_seconds(), 0.0)
+    return max((timestamp - (answered or datetime.now(UTC))).total_seconds(), 0.0)
 
 
 def _http_date(value: str) -> datetime | None:
     try:
-        moment = parsedate_to_datetime(value)
+        timestamp = parsedate_to_datetime(value)
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ class ServerClock:
 
     def hear(self, response: Response) -> None:
         """Take the time from an answer that just arrived."""
-        if response.is_success and (moment := response.date):
-            self._ahead_of_monotonic = moment.timestamp() - self._clock.monotonic()
+        if response.is_success and (timestamp := response.date):
+            self._ahead_of_monotonic = timestamp.timestamp() - self._clock.monotonic()
 
     def now(self) -> float:
         """Seconds since the epoch; to within a second or two, since the header has no fractions."""

@@ -71,8 +71,8 @@ def due(context: Context) -> float:
     given: Mapping[str, Any] = dict(context)
     dag_run = given.get("dag_run")
     known = (given.get("data_interval_end"), *(getattr(dag_run, name, None) for name in _OF_DAG_RUN))
-    moment = next((each for each in known if each is not None), None) or datetime.now(UTC)
-    return float(moment.timestamp())
+    timestamp = next((each for each in known if each is not None), None) or datetime.now(UTC)
+    return float(timestamp.timestamp())
 
 
 def sql_hook(conn_id: str, hook_params: Mapping[str, Any]) -> Any:

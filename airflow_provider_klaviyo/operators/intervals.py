@@ -31,14 +31,14 @@ def _names_both(templates: object) -> bool:
     return _START in str(templates) and _END in str(templates)
 
 
-def _has_twice(rendered: object, moment: Any) -> bool:
+def _has_twice(rendered: object, timestamp: Any) -> bool:
     """Whether a query has the moment that is both start and end twice, in one of the forms that moments have in SQL."""
     forms = {
-        str(moment),
-        moment.isoformat(),
-        f"{moment:%Y-%m-%d %H:%M:%S}",
-        f"{moment:%Y-%m-%dT%H:%M:%S}",
-        f"{moment:%Y%m%dT%H%M%S}",
-        str(int(moment.timestamp())),
+        str(timestamp),
+        timestamp.isoformat(),
+        f"{timestamp:%Y-%m-%d %H:%M:%S}",
+        f"{timestamp:%Y-%m-%dT%H:%M:%S}",
+        f"{timestamp:%Y%m%dT%H%M%S}",
+        str(int(timestamp.timestamp())),
     }
     return any(str(rendered).count(text) > 1 for text in forms)

@@ -98,13 +98,13 @@ class StateLock:
         self._note.until = self._now() + LIFETIME
         self._write()
 
-    def hold_until(self, moment: float) -> None:
+    def hold_until(self, timestamp: float) -> None:
         """Keep the lock for a deferred task, whose process ends; the same task takes it over when it comes back.
 
-        :param moment: when it ends at the latest, in seconds since the epoch.
+        :param timestamp: when it ends at the latest, in seconds since the epoch.
         """
         self._stop_renewing()
-        self._note.until, self._note.is_deferred = moment, True
+        self._note.until, self._note.is_deferred = timestamp, True
         self._write()
 
     def release(self) -> None:
@@ -152,8 +152,8 @@ class StateLock:
 
 def _told(found: _Note, path: str) -> str:
     since, until = (
-        datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for moment in (found.since, found.until)
+        datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        for timestamp in (found.since, found.until)
     )
     waits = " and waits in the triggerer" if found.is_deferred else ""
     return (

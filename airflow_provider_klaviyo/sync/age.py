@@ -52,5 +52,5 @@ def _progress(runs: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
     return (runs[-1].get("progress") if runs else None) or {}
 
 
-def _shown(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat()
+def _shown(timestamp: float) -> str:
+    return datetime.fromtimestamp(timestamp, UTC).isoformat()

@@ -110,7 +110,7 @@ def read_consent(profile: Mapping[str, object], channel: str, list_id: str | Non
             Objection("unsubscribed", _latest(marketing), is_overruled_by_newer_consent=True),
             *objections,
         )
-    since = _moment(marketing.get("consent_timestamp")) or _moment(marketing.get("last_updated"))
+    since = _timestamp(marketing.get("consent_timestamp")) or _timestamp(marketing.get("last_updated"))
     return Consent(word, since, objections, lifted)
 
 
@@ -162,7 +162,7 @@ def _objection(entry: Mapping[str, object], what: str) -> Objection:
     reason = entry.get("reason")
     return Objection(
         f"{what} ({_word(reason) or 'no reason told'})",
-        _moment(entry.get("timestamp")),
+        _timestamp(entry.get("timestamp")),
         is_overruled_by_newer_consent=reason in _OVERRULED_BY_NEW_CONSENT,
         stays=reason in _STAYS,
     )
@@ -186,18 +186,22 @@ def _word(value: object) -> str | None:
 def _latest(marketing: Mapping[str, object]) -> datetime | None:
     """When somebody unsubscribed: the later of the two moments that Klaviyo keeps; None when one cannot be read."""
     told = [marketing.get(name) for name in ("consent_timestamp", "last_updated")]
-    moments = [_moment(value) for value in told if value is not None]
-    return None if None in moments else max((moment for moment in moments if moment), default=None)
+    timestamps = [_timestamp(value) for value in told if value is not None]
+    return (
+        None
+        if None in timestamps
+        else max((timestamp for timestamp in timestamps if timestamp), default=None)
+    )
 
 
-def _moment(value: object) -> datetime | None:
+def _timestamp(value: object) -> datetime | None:
     if not isinstance(value, str):
         return None
     try:
-        moment = datetime.fromisoformat(value)
+        timestamp = datetime.fromisoformat(value)
     except ValueError:
         return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
 
 
 def _member(parent: Mapping[str, object], name: str) -> Mapping[str, object]:

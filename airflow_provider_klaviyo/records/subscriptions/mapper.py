@@ -26,7 +26,7 @@ from airflow_provider_klaviyo.records.subscriptions.record import (
 from airflow_provider_klaviyo.records.subscriptions.values import (
     read_consent_flags,
     read_dates_of_birth,
-    read_moments,
+    read_timestamps,
 )
 
 _CONSENT_FLAGS = tuple(f"consent.{channel}" for channel in CHANNELS)
@@ -249,7 +249,7 @@ class SubscriptionMapper:
         if name == DATE_OF_BIRTH:
             return read_dates_of_birth(column, self._options.now.date())
         options = self._options
-        return read_moments(column, options.timezone, options.now, is_required=options.is_historical)
+        return read_timestamps(column, options.timezone, options.now, is_required=options.is_historical)
 
     def _note(self, chunk: _Chunk, name: str, values: Values, reasons: Mapping[int, str]) -> Values:
         for index, reason in reasons.items():

@@ -170,8 +170,8 @@ class SubscriptionRecord(Record, gc=False):
 
         :param channel: one of the record's.
         """
-        moment = self.dates.get(channel, self.consented_at)
-        return moment and moment.astimezone(UTC).replace(microsecond=0)
+        timestamp = self.dates.get(channel, self.consented_at)
+        return timestamp and timestamp.astimezone(UTC).replace(microsecond=0)
 
     def _with(self, **changes: object) -> SubscriptionRecord:
         changed: SubscriptionRecord = msgspec.structs.replace(self, **changes)
@@ -224,6 +224,6 @@ def body_of(record: SubscriptionRecord) -> bytes:
 
 
 def _marketing(record: SubscriptionRecord, channel: str) -> dict[str, object]:
-    moment = record.date_of(channel) if record.is_historical else None
+    timestamp = record.date_of(channel) if record.is_historical else None
     consent = _CONSENT[record.mode]
-    return {"consent": consent, CONSENTED_AT: moment.isoformat()} if moment else {"consent": consent}
+    return {"consent": consent, CONSENTED_AT: timestamp.isoformat()} if timestamp else {"consent": consent}

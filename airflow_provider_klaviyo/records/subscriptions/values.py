@@ -39,7 +39,7 @@ def read_dates_of_birth(column: Sequence[object], today: date) -> Read:
     return _each(column, partial(_born, today=today))
 
 
-def read_moments(column: Sequence[object], timezone: tzinfo, now: datetime, *, is_required: bool) -> Times:
+def read_timestamps(column: Sequence[object], timezone: tzinfo, now: datetime, *, is_required: bool) -> Times:
     """Moments of consent, with reasons for those that are none.
 
     :param column: what ``EventTimes`` reads; NULL and blank text are None.
@@ -47,15 +47,15 @@ def read_moments(column: Sequence[object], timezone: tzinfo, now: datetime, *, i
     :param now: Klaviyo takes none that is not in the past (description of ``bulk_subscribe_profiles``).
     :param is_required: whether an empty one has a reason, too.
     """
-    moments, reasons = EventTimes(timezone, now).read(column)
+    timestamps, reasons = EventTimes(timezone, now).read(column)
     for index, value in enumerate(column):
         if value is None or (isinstance(value, str) and not value.strip()):
             reasons.pop(index, None)
             if is_required:
                 reasons[index] = _NO_CONSENTED_AT
-        elif (moment := moments[index]) and moment >= now:
-            moments[index], reasons[index] = None, _NOT_PAST
-    return moments, reasons
+        elif (timestamp := timestamps[index]) and timestamp >= now:
+            timestamps[index], reasons[index] = None, _NOT_PAST
+    return timestamps, reasons
 
 
 def _each(column: Sequence[object], convert: Callable[[object], object]) -> Read:
@@ -98,7 +98,7 @@ def _date_of(text: str) -> date:
 
     :raises ValueError: for anything else.
     """
-    moment = datetime.fromisoformat(text)
-    if moment.time() != time.min:
+    timestamp = datetime.fromisoformat(text)
+    if timestamp.time() != time.min:
         raise ValueError(text)
-    return moment.date()
+    return timestamp.date()

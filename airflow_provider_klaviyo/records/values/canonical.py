@@ -74,8 +74,8 @@ def _instant(text: str, source: dt.datetime, timezone: dt.tzinfo) -> str:
     if _is_in_utc(text):
         return text
     try:
-        moment = source if source.utcoffset() is not None else source.replace(tzinfo=timezone)
-        return moment.astimezone(dt.UTC).isoformat()
+        timestamp = source if source.utcoffset() is not None else source.replace(tzinfo=timezone)
+        return timestamp.astimezone(dt.UTC).isoformat()
     except OverflowError:
         return text
 

@@ -66,7 +66,7 @@ def value_text(value: object) -> str:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return bytes(value).hex()
     if isinstance(value, datetime):
-        return _moment(value) if value.tzinfo else str(value)
+        return _timestamp(value) if value.tzinfo else str(value)
     if isinstance(value, Decimal):
         return _digits(value)
     if isinstance(value, float):
@@ -121,7 +121,7 @@ def _is_of_a_library(value: object) -> bool:
     return library in _WITH_RANGES and type(value).__name__.lower().endswith("range")
 
 
-def _moment(value: datetime) -> str:
+def _timestamp(value: datetime) -> str:
     try:
         return value.astimezone(UTC).isoformat()
     except OverflowError:  # the first or last hours of the calendar

@@ -44,14 +44,14 @@ UNSUBSCRIBE = """
 import datetime as dt, resource, sys, tempfile
 from pathlib import Path
 from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionMapper, SubscriptionOptions
-from airflow_provider_klaviyo.sync.subscriptions.held_unsubscribes import HeldWishes
-from airflow_provider_klaviyo.sync.subscriptions.grouping import WishesByAddress
+from airflow_provider_klaviyo.sync.subscriptions.held_unsubscribes import HeldUnsubscribes
+from airflow_provider_klaviyo.sync.subscriptions.grouping import GroupByAddress
 
 options = SubscriptionOptions("unsubscribe", ("email", "sms"), dt.datetime.now(dt.UTC))
 fields = {name: place for place, name in enumerate(("email", "phone_number", "consent.email", "consent.sms"))}
 for size in map(int, sys.argv[1:]):
-    wishes = WishesByAddress(Path(tempfile.mkdtemp()))
-    hold = HeldWishes(Path(tempfile.mkdtemp()), wishes, needs_every_row=False, duplicate="")
+    groups = GroupByAddress(Path(tempfile.mkdtemp()))
+    hold = HeldUnsubscribes(Path(tempfile.mkdtemp()), groups, needs_every_row=False, duplicate="")
     mapper = SubscriptionMapper(fields, options)
     for first in range(1, size, 2_000):
         numbers = range(first, first + 2_000)
@@ -63,7 +63,7 @@ for size in map(int, sys.argv[1:]):
         sent += sum(len(person.originals) for person in hold.judge(records).records)
         hold.drop_first()
     hold.close()
-    wishes.close()
+    groups.close()
     print(sent, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
 SMALL, LARGE = 24_000, 96_000

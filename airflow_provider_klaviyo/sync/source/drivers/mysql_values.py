@@ -26,14 +26,16 @@ def typed(result: Result, *, is_utc: bool) -> Result:
     """
     columns = result.cursor.description
     mends: dict[int, Mend] = {n: _bits(column) for n, column in enumerate(columns) if column[1] == _BIT}
-    moments: Mapping[int, Mend] = {n: _in_utc for n, column in enumerate(columns) if column[1] == _TIMESTAMP}
-    if moments and not is_utc:
+    timestamps: Mapping[int, Mend] = {
+        n: _in_utc for n, column in enumerate(columns) if column[1] == _TIMESTAMP
+    }
+    if timestamps and not is_utc:
         log.warning(
             "The server refuses SET SESSION time_zone = '+00:00', so its TIMESTAMPs come in the time zone of its "
             "session and are read in that of the parameter timezone, like DATETIMEs: set timezone to the session's."
         )
-        moments = {}
-    return mended(result, {**mends, **moments})
+        timestamps = {}
+    return mended(result, {**mends, **timestamps})
 
 
 def _in_utc(values: Sequence[Any]) -> Sequence[Any]:

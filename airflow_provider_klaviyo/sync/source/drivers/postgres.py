@@ -11,7 +11,7 @@ from uuid import uuid4
 from airflow_provider_klaviyo.sync.source.drivers.errors import sqlstate
 from airflow_provider_klaviyo.sync.source.drivers.plain import execute, execute_plain, run_if_possible
 from airflow_provider_klaviyo.sync.source.drivers.postgres_text import read_text
-from airflow_provider_klaviyo.sync.source.drivers.psycopg2_values import read_moments
+from airflow_provider_klaviyo.sync.source.drivers.psycopg2_values import read_timestamps
 from airflow_provider_klaviyo.sync.source.drivers.psycopg_values import load_json, readable
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Cursor, MakeCursor, Result
 from airflow_provider_klaviyo.sync.source.drivers.statements import refuse_several_statements, refuse_writing
@@ -56,7 +56,7 @@ def open_psycopg2(connection: Connection, query: Query, size: int) -> Result:
 
     def make(**name: str) -> Cursor:
         made = connection.cursor(cursor_factory=cursor, **name)
-        read_moments(made, lenience)
+        read_timestamps(made, lenience)
         if text:
             register_default_json(made, loads=text.loads)
             register_default_jsonb(made, loads=text.loads)

@@ -12,7 +12,7 @@ from airflow_provider_klaviyo.sync.source.drivers.result import Cursor
 Cast = Callable[[str | None, Cursor], object]
 
 
-def read_moments(cursor: Cursor, lenience: Lenience) -> None:
+def read_timestamps(cursor: Cursor, lenience: Lenience) -> None:
     """Have an ``Unreadable`` for what ends psycopg2's fetch, and for what it changes: infinity and 24 o'clock."""
     from psycopg2 import extensions as types
 
