@@ -18,6 +18,7 @@ from airflow_provider_klaviyo.connection import EXTRA_FIELDS
 from airflow_provider_klaviyo.emulator import Emulator, Settings
 from airflow_provider_klaviyo.emulator.__main__ import _parser as emulator_parser
 from tests.unit.docs.held import CLASSES, FREE_PAGES, OURS, all_parameters
+from tests.unit.docs.names import exists, is_given_in, names_in, placed_in
 from tests.unit.docs.pages import (
     ROOT,
     anchors_of,
@@ -189,6 +190,36 @@ def test_a_page_begins_with_an_example_and_ends_with_its_neighbours(page: str) -
     neighbours = {resolved(page, target)[0] for target in links_of(last)}
     assert "README.md" in neighbours
     assert len(neighbours & PAGES - {page}) >= 2
+
+
+@pytest.mark.parametrize("page", sorted(FREE_PAGES))
+def test_a_page_for_those_who_change_the_package_names_what_there_is(page: str) -> None:
+    text = pages()[page]
+    assert [name for name in names_in(text) if not exists(name)] == []
+    assert [place for place in placed_in(text) if not is_given_in(*place)] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["sync/nowhere.py", "sync/nothing/", "Ledgers", "was_repeate", "a_b.py", "two words", "Session.dump"],
+)
+def test_a_name_that_the_code_has_not_is_found(name: str) -> None:
+    assert names_in(f"See `{name}`.") == [name]
+    assert not exists(name)
+
+
+@pytest.mark.parametrize("text", ["`Ledger` in `state/journal.py`", "`state/journal.py`: `Ledger`"])
+def test_a_name_that_stands_elsewhere_is_found(text: str) -> None:
+    ((path, name),) = placed_in(text)
+    assert exists(path)
+    assert exists(name)
+    assert not is_given_in(path, name)
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_pages_for_those_who_change_the_package_are_found(page: str) -> None:
+    linked = {resolved(page, target)[0] for target in links_of(pages()[page])}
+    assert linked >= FREE_PAGES
 
 
 def test_the_readme_is_short_and_leads_to_every_page_and_to_errors_at_once() -> None:
