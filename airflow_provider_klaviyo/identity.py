@@ -31,8 +31,8 @@ class Identity(NamedTuple):
 
         :param field: what a value alone is one of.
         """
-        told, nul, value = text.partition(_NUL)
-        return cls(told, value) if nul else cls(field, text)
+        named, nul, value = text.partition(_NUL)
+        return cls(named, value) if nul else cls(field, text)
 
 
 def in_full(texts: Sequence[str], field: str) -> list[str]:

@@ -85,5 +85,5 @@ def _ask(client: KlaviyoClient, memory: Path) -> Account:
 
 def _note_name(client: KlaviyoClient) -> str:
     config = client.config
-    told = f"{config.base_url}\0{config.api_key}"
-    return f"account-{hashlib.sha256(told.encode()).hexdigest()[:32]}"
+    text = f"{config.base_url}\0{config.api_key}"
+    return f"account-{hashlib.sha256(text.encode()).hexdigest()[:32]}"

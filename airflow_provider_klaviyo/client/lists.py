@@ -130,10 +130,10 @@ def refuse_alike(client: KlaviyoClient, name: str) -> None:
     """
     wanted = _folded(name)
     alike = [
-        f"{told!r} ({found['id']})"
+        f"{shown!r} ({found['id']})"
         for page in client.pages(GET_LISTS, read=read_resources)
         for found in resources(page)
-        if _folded(told := str(attributes_of(found).get("name"))) == wanted
+        if _folded(shown := str(attributes_of(found).get("name"))) == wanted
     ]
     if alike:
         msg = (

@@ -255,8 +255,8 @@ def _by_heading(columns: Columns, fields: Collection[str]) -> dict[str, str]:
     found = {name: HEADINGS.get(name.casefold(), "") for name in columns.names}
     read = {name: field for name, field in found.items() if field in fields}
     if read:
-        told = ", ".join(f"{name!r} as {field}" for name, field in read.items())
-        log.info("Headings of Klaviyo's CSV are read as its fields: %s.", told)
+        shown = ", ".join(f"{name!r} as {field}" for name, field in read.items())
+        log.info("Headings of Klaviyo's CSV are read as its fields: %s.", shown)
     return read
 
 

@@ -108,8 +108,8 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
     def _judge(self, look: dict[str, Any]) -> None:
         kind, jobs = self._job_kind(), len(self._ids())
         if look["lost"]:
-            told = ", ".join(f"{job_id} is {status}" for job_id, status in look["lost"].items())
-            msg = f"Not all {kind.noun}s were completed: {told}. Run the sync again."
+            shown = ", ".join(f"{job_id} is {status}" for job_id, status in look["lost"].items())
+            msg = f"Not all {kind.noun}s were completed: {shown}. Run the sync again."
             raise AirflowFailException(msg)
         if look["failed"] > self._max_failed():
             msg = (

@@ -83,7 +83,7 @@ class StateLock:
         """
         found = self._read()
         if found and found.until > self._now() and not self._may_take_from(found):
-            raise StateLocked(_told(found, self._store.path(LOCK)))
+            raise StateLocked(_shown(found, self._store.path(LOCK)))
         if found:
             log.info("The lock of %s is taken over.", found.holder)
         self.renew()
@@ -150,7 +150,7 @@ class StateLock:
         self._store.put(LOCK, msgspec.json.encode(self._note))
 
 
-def _told(found: _Note, path: str) -> str:
+def _shown(found: _Note, path: str) -> str:
     since, until = (
         datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for timestamp in (found.since, found.until)

@@ -73,8 +73,8 @@ class Claim:
                 "Choose another state_key; or, if that task or its Dag was renamed and this sync is to go on with its "
                 f"state, run: python -m airflow_provider_klaviyo state release {self.given_key}"
             )
-        told = f"The state {self.state_key!r} belongs to {whose}; this run is of {self.task}."
-        msg = f"{told} Nothing was sent. {what_to_do}"
+        shown = f"The state {self.state_key!r} belongs to {whose}; this run is of {self.task}."
+        msg = f"{shown} Nothing was sent. {what_to_do}"
         raise StateOfAnotherTask(msg)
 
     def _is_ours(self, owner: str | None, last: Task | None) -> bool:

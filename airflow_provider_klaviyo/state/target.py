@@ -21,13 +21,13 @@ def of_another_target(
     :param target: what it should be.
     :param differing: the names of the parts that differ.
     """
-    told = "; ".join(
+    shown = "; ".join(
         f"{name} was {found.get(name) or 'none'} and is now {target.get(name) or 'none'}"
         for name in {**found, **target}
         if name in differing
     )
     msg = (
-        f"The state kept under this state_key is of another target: {told}. Nothing was sent. If that is meant, "
+        f"The state kept under this state_key is of another target: {shown}. Nothing was sent. If that is meant, "
         "run once with full_refresh=True, which starts a new state for the new target and sends every row; "
         "to keep both, give this sync a state_key of its own."
     )

@@ -175,8 +175,8 @@ class OnlyChanges:
                 changed.append(record)
         changed = self._without_hashed_before(changed)
         skipped = self._recorded(records, {record.number for record in changed})
-        told = {flaw.number for flaw in skipped}
-        unsent = [record for record in changed if record.number not in told]
+        reported = {flaw.number for flaw in skipped}
+        unsent = [record for record in changed if record.number not in reported]
         for record in unsent:
             record.was_in_doubt = record.key in in_doubt
         self._identify(unsent)

@@ -101,7 +101,7 @@ class Sync:
         self._in_hand: tuple[int, Sequence[Row]] = (0, ())
         self._released: Sequence[Record] = ()
         self._is_read = False
-        self._told_in_hand: set[int] = set()
+        self._reported_in_hand: set[int] = set()
         self._unchanged: tuple[int, set[int]] = (0, set())
         self._outbox: deque[list[Record]] = deque()
         self._verdicts = Verdicts(report)
@@ -155,7 +155,7 @@ class Sync:
 
     def _mapped(self, mapper: Mapper, chunk: Sequence[Row]) -> list[Record]:
         first = self._report.rows_read + 1
-        self._in_hand, self._told_in_hand = (first, chunk), set()
+        self._in_hand, self._reported_in_hand = (first, chunk), set()
         self._unchanged = (self._report.unchanged_in_state, set())
         self._report.rows_read += len(chunk)
         mapped = mapper.map(chunk, first)
@@ -165,7 +165,7 @@ class Sync:
         shared = self._identifiers.sort_out(records, mapped.identifiers, first)
         records = self._unsent(self._without_namesakes(records, shared.namesakes))
         for flaw in together(mapped.warned, shared.warned):
-            if flaw.number not in self._told_in_hand:
+            if flaw.number not in self._reported_in_hand:
                 self._report.count(Verdict(flaw.number, flaw.row, Outcome.WARNING, flaw.problems))
         return records
 
@@ -197,8 +197,8 @@ class Sync:
     def _unsent(self, records: list[Record]) -> list[Record]:
         unsent, skipped = self._changes.unsent(records)
         if len(unsent) != len(records):
-            told = {record.number for record in unsent} | {flaw.number for flaw in skipped}
-            unchanged = [record for record in records if record.number not in told]
+            reported = {record.number for record in unsent} | {flaw.number for flaw in skipped}
+            unchanged = [record for record in records if record.number not in reported]
             self._identifiers.acknowledge(unchanged)
             self._unchanged = (self._unchanged[0], {record.number for record in unchanged})
             self._count_unchanged()
@@ -209,7 +209,7 @@ class Sync:
         """Count the chunk's unchanged rows; doing it again changes nothing."""
         before, numbers = self._unchanged
         self._report.unchanged_in_state = before + len(numbers)
-        self._told_in_hand |= numbers
+        self._reported_in_hand |= numbers
 
     def _hand_on(self, records: Sequence[Record]) -> None:
         if self._hold is None:
@@ -224,7 +224,7 @@ class Sync:
         self._is_read = True
         while records := hold.first():
             self._check_stop()
-            self._released, self._told_in_hand = records, set()
+            self._released, self._reported_in_hand = records, set()
             hold.drop_first()
             judged = hold.judge(records)
             self._refuse(judged.skipped, Outcome.SKIPPED)
@@ -246,7 +246,7 @@ class Sync:
     def _refuse(self, flaws: Sequence[Flawed], outcome: Outcome) -> None:
         for flaw in flaws:
             self._report.count(Verdict(flaw.number, flaw.row, outcome, flaw.problems))
-            self._told_in_hand.add(flaw.number)
+            self._reported_in_hand.add(flaw.number)
 
     def _abandon(self, error: BaseException) -> None:
         """Give every row without a verdict its line: those in Klaviyo's hands, and those still in ours.
@@ -256,31 +256,31 @@ class Sync:
         self._count_unchanged()
         last = self._report.recover()
         if last and last.outcome in (Outcome.REJECTED, Outcome.SKIPPED):
-            self._told_in_hand.add(last.number)
+            self._reported_in_hand.add(last.number)
         self._verdicts.count()
         cause = f"{type(error).__name__}: {mask(str(error))}"
-        told = set(self._told_in_hand)
+        reported = set(self._reported_in_hand)
         for settled in self.delivery.abandon(stopped(error)):
-            told |= {verdict.number for verdict in settled.verdicts if verdict.outcome is Outcome.PENDING}
+            reported |= {verdict.number for verdict in settled.verdicts if verdict.outcome is Outcome.PENDING}
             self._verdicts.take([settled])
-        self._tell_unsent(Problem("", f"not sent: the run stopped ({cause})"), told)
+        self._report_unsent(Problem("", f"not sent: the run stopped ({cause})"), reported)
 
-    def _tell_unsent(self, problem: Problem, told: set[int]) -> None:
+    def _report_unsent(self, problem: Problem, reported: set[int]) -> None:
         first, rows = self._in_hand
         unsent = [*enumerate(rows, first), *((record.number, record.row) for record in self._released)]
         for batch in (*self._outbox, self._batcher.rest()):
             if batch and not self.delivery.knows(batch):
                 unsent += [(each.number, each.row) for record in batch for each in record.originals]
-        self._tell_pending(dict(unsent), problem, told)
+        self._report_pending(dict(unsent), problem, reported)
         if self._hold:
             held_back = problem if self._is_read else problem._replace(reason=f"{problem.reason}{_HELD}")
-            told |= {number for number, _ in unsent}
+            reported |= {number for number, _ in unsent}
             for records in self._hold.rest():
-                self._tell_pending({record.number: record.row for record in records}, held_back, told)
+                self._report_pending({record.number: record.row for record in records}, held_back, reported)
 
-    def _tell_pending(self, rows: Mapping[int, Row], problem: Problem, told: Container[int]) -> None:
+    def _report_pending(self, rows: Mapping[int, Row], problem: Problem, reported: Container[int]) -> None:
         for number, row in rows.items():
-            if number not in told:
+            if number not in reported:
                 self._report.count(Verdict(number, row, Outcome.PENDING, (problem,)))
 
 

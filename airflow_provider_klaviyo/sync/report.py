@@ -88,7 +88,7 @@ class SyncReport:
     error: str | None = None
     extra: dict[str, object] = field(default_factory=dict)
     """What a sync type tells besides, for the report file."""
-    _told_pending: int = 0
+    _reported_pending: int = 0
     _last: Verdict | None = None
     _open: tuple[Verdict, int, int] | None = None
     started: float = field(default_factory=time.monotonic)
@@ -129,7 +129,7 @@ class SyncReport:
             Outcome.SKIPPED: self.skipped,
             Outcome.REJECTED: self.rejected,
             Outcome.WARNING: self.warnings,
-            Outcome.PENDING: self._told_pending,
+            Outcome.PENDING: self._reported_pending,
         }[outcome]
 
     def _add(self, verdict: Verdict) -> None:
@@ -144,7 +144,7 @@ class SyncReport:
             case Outcome.WARNING:
                 self.warnings += 1
             case _:  # pending is what has no other outcome
-                self._told_pending += 1
+                self._reported_pending += 1
 
     def counts(self) -> dict[str, Any]:
         """What a deferred run has counted so far; ``restore`` takes it on."""

@@ -298,7 +298,7 @@ class SyncRun:
         self._report.rejects.describe(columns, key or mapper.key_columns)
         session.changes.describe(key, mapper.identifier)
         if session.changes.compares:
-            mapper.tell_meanings()
+            mapper.keep_meanings()
         return mapper
 
     def _delivery(self, session: Session, context: SyncContext) -> Delivery:

@@ -142,7 +142,7 @@ class EventMapper:
         """The properties that are sent."""
         return [name.removeprefix(PROPERTIES) for name in self._properties]
 
-    def tell_meanings(self) -> None:
+    def keep_meanings(self) -> None:
         """Have records tell what they mean, for a state to compare: that takes another encoding of each."""
         self._meanings = _event_bodies(sorted(self._properties))
 

@@ -101,5 +101,5 @@ def _column_of(columns: Columns, name: str) -> str | None:
 
 
 def _both_mean(field: str, columns: Sequence[str]) -> str:
-    told = " and ".join(map(repr, columns))
-    return f"Columns {told} both mean {field}: name the columns to send in mapping."
+    shown = " and ".join(map(repr, columns))
+    return f"Columns {shown} both mean {field}: name the columns to send in mapping."

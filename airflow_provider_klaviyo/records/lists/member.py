@@ -68,7 +68,7 @@ class ListMemberMapper(ProfileMapper):
         read = {*kept.values(), *(index for other in self._others for index in other._fields.values())}
         self.left_alone = [name for index, name in enumerate(columns) if index not in read]
 
-    def tell_meanings(self) -> None:
+    def keep_meanings(self) -> None:
         """Nothing to do: an identifier has one spelling, and nothing else is sent of a member."""
 
     def map(self, rows: Sequence[Row], first: int) -> Mapped:

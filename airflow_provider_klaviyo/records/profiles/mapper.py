@@ -114,7 +114,7 @@ class ProfileMapper:
         """The custom properties that are sent."""
         return [name.removeprefix(PROPERTIES) for name in self._fields if name.startswith(PROPERTIES)]
 
-    def tell_meanings(self) -> None:
+    def keep_meanings(self) -> None:
         """Have records tell what they mean, for a state to compare: that takes another encoding of each."""
         self._meanings = ProfileBodies(sorted(self._fields))
 

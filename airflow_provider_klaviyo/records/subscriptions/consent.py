@@ -95,11 +95,11 @@ def read_consent(profile: Mapping[str, object], channel: str, list_id: str | Non
     :param list_id: the list whose suppressions count besides.
     :raises ConsentUnreadable: when anything is missing or not shaped as the schema says.
     """
-    told = _mapping(profile.get("subscriptions"), "subscriptions")
-    lifted = () if channel == "email" else tuple(_lifted(profile, told, list_id))
-    if _is_null(told, channel) and (channel == "sms" or not profile.get(CHANNELS[channel])):
+    stated = _mapping(profile.get("subscriptions"), "subscriptions")
+    lifted = () if channel == "email" else tuple(_lifted(profile, stated, list_id))
+    if _is_null(stated, channel) and (channel == "sms" or not profile.get(CHANNELS[channel])):
         return Consent(lifted=lifted)  # the schema's null, of a profile that has no such address
-    marketing = _member(_member(told, channel), "marketing")
+    marketing = _member(_member(stated, channel), "marketing")
     word = _word(marketing.get("consent"))
     if word is None:
         msg = f"Klaviyo's answer has no consent to {channel} for it"
@@ -134,25 +134,25 @@ def _suppressions(
 
 
 def _lifted(
-    profile: Mapping[str, object], told: Mapping[str, object], list_id: str | None
+    profile: Mapping[str, object], stated: Mapping[str, object], list_id: str | None
 ) -> Iterator[Objection]:
     """Suppressions of e-mail that a subscription to another channel lifts: they are the profile's, no channel's.
 
     What is not known to stay counts as lifted. Who has no address has none.
     """
-    if not profile.get("email") and ("email" not in told or _is_null(told, "email")):
+    if not profile.get("email") and ("email" not in stated or _is_null(stated, "email")):
         return
-    marketing = _member(_member(told, "email"), "marketing")
+    marketing = _member(_member(stated, "email"), "marketing")
     for objection in _suppressions(marketing, list_id, is_email=True):
         if not objection.stays:
             yield objection._replace(what=f"{objection.what} by e-mail, which this would lift")
 
 
-def _is_null(told: Mapping[str, object], channel: str) -> bool:
+def _is_null(stated: Mapping[str, object], channel: str) -> bool:
     """Whether a channel, or its marketing, is there and null."""
-    if channel not in told:
+    if channel not in stated:
         return False
-    of_channel = told[channel]
+    of_channel = stated[channel]
     return of_channel is None or (
         isinstance(of_channel, Mapping) and "marketing" in of_channel and of_channel["marketing"] is None
     )
@@ -185,8 +185,8 @@ def _word(value: object) -> str | None:
 
 def _latest(marketing: Mapping[str, object]) -> datetime | None:
     """When somebody unsubscribed: the later of the two moments that Klaviyo keeps; None when one cannot be read."""
-    told = [marketing.get(name) for name in ("consent_timestamp", "last_updated")]
-    timestamps = [_timestamp(value) for value in told if value is not None]
+    stated = [marketing.get(name) for name in ("consent_timestamp", "last_updated")]
+    timestamps = [_timestamp(value) for value in stated if value is not None]
     return (
         None
         if None in timestamps

@@ -90,7 +90,7 @@ class SubscriptionMapper:
             msg = f"phone_region: {error}"
             raise MappingError(msg) from error
         self._readers = {name: reader(name, options.timezone) for name in (*named, PHONE_REGION)}
-        self._tells_meanings = False
+        self._keeps_meanings = False
 
     @property
     def key_columns(self) -> Sequence[int]:
@@ -107,9 +107,9 @@ class SubscriptionMapper:
                 )
                 raise MappingError(msg)
 
-    def tell_meanings(self) -> None:
+    def keep_meanings(self) -> None:
         """Have records tell what they mean, for a state to compare."""
-        self._tells_meanings = True
+        self._keeps_meanings = True
 
     def map(self, rows: Sequence[Row], first: int) -> Mapped:
         """Map rows.
@@ -208,7 +208,7 @@ class SubscriptionMapper:
             names=self._names(chunk, index) if self.speaks_of else {},
         )
         record.body = body_of(record)
-        record.meaning = meaning_of(record) if self._tells_meanings else b""
+        record.meaning = meaning_of(record) if self._keeps_meanings else b""
         return record
 
     def _note_what_is_missing(

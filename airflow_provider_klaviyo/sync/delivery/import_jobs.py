@@ -80,7 +80,7 @@ class ImportJobDelivery(JobDelivery):
     def _import_one(self, record: Record, unsettled: InFlightBatch) -> None:
         if left_out := import_one(self._client, record):
             self._remark(record, left_out)
-        self._tell(Settled(accepted=1, verdicts=self._warnings([record])), [record], unsettled)
+        self._publish(Settled(accepted=1, verdicts=self._warnings([record])), [record], unsettled)
 
     def _leave_out(self, record: Record, paths: Sequence[FieldPath]) -> bool:
         """Take fields from a person; none of them may be what identifies the person."""

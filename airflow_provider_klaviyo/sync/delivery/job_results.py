@@ -119,8 +119,8 @@ def index_by_identity(records: Sequence[Record], identifier: str) -> IndexOf:
     used = {identity.field for identity in people}
 
     def index_of(identifiers: Mapping[str, str]) -> int | None:
-        told = next((name for name in identifiers if name in used), None)
-        return people.get(Identity(told, identifiers[told]), SOMEBODY_ELSE) if told else None
+        field = next((name for name in identifiers if name in used), None)
+        return people.get(Identity(field, identifiers[field]), SOMEBODY_ELSE) if field else None
 
     return index_of
 
@@ -167,8 +167,10 @@ class _Found:
         if not indexes:
             self.unplaced.add(mask(error.message))
         elif len(named) > 1:
-            told = f"an error of the {self._kind.noun} points at one {self._kind.record} and repeats another"
-            dispute = f"{told}: {mask(error.message)}"
+            contradiction = (
+                f"an error of the {self._kind.noun} points at one {self._kind.record} and repeats another"
+            )
+            dispute = f"{contradiction}: {mask(error.message)}"
             self.disputed.update(dict.fromkeys(indexes, dispute))
         else:
             problem = Problem(field_name(path), f"Klaviyo rejected it: {error.message}")
@@ -181,9 +183,9 @@ def _doubt(kind: JobKind, job: Job, size: int, found: _Found) -> str:
         return f"{kind.noun} {job.id} is {job.status}, not complete"
     if not found.unplaced and any(job.adds_up_to(size, failed) for failed in found.counts):
         return ""
-    told = (
+    counts = (
         f"{kind.noun} {job.id} does not add up: {kind.records(size)} went in, and it counts {job.total} in all, "
         f"{job.completed} completed and {job.failed} failed, while its errors name {len(found.objections)} of them"
     )
     unplaced = "; ".join(sorted(found.unplaced)[:_SHOWN])
-    return f"{told}; errors that name nobody: {unplaced}" if unplaced else told
+    return f"{counts}; errors that name nobody: {unplaced}" if unplaced else counts

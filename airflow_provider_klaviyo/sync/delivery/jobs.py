@@ -162,7 +162,7 @@ class JobDelivery(MendingDelivery[Record]):
         )
         unsettled.settle(part)
         if warnings := self._warnings(part):
-            self._tell(Settled(verdicts=warnings))
+            self._publish(Settled(verdicts=warnings))
         log.info(
             "%s %s started with %s.", self._kind.noun.capitalize(), job.id, self._kind.records(len(part))
         )
@@ -208,7 +208,7 @@ class JobDelivery(MendingDelivery[Record]):
             self._mend_once,
         )
         self._state.settle(opened.ticket, verdict.failed, verdict.pending)
-        self._tell(verdict.settled)
+        self._publish(verdict.settled)
         unsettled = InFlightBatch({record.number: record for record in verdict.again})
         self._unsettled[id(unsettled)] = unsettled
         del self._settling[job.id]

@@ -60,7 +60,7 @@ class MendingDelivery(PooledDelivery[R]):
             if record.number in self._remarks
         ]
 
-    def _tell_refused(self, record: R, problem: Problem, unsettled: InFlightBatch) -> None:
+    def _publish_refused(self, record: R, problem: Problem, unsettled: InFlightBatch) -> None:
         problems = (*self._remarks.pop(record.number, ()), problem)
         verdict = Verdict(record.number, record.row, Outcome.REJECTED, problems)
-        self._tell(Settled(verdicts=[verdict]), [record], unsettled)
+        self._publish(Settled(verdicts=[verdict]), [record], unsettled)

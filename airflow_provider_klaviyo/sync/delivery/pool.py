@@ -102,14 +102,14 @@ class PooledDelivery(NoJobs, Generic[R]):
         """Bring a batch to Klaviyo; runs in one of the threads."""
         raise NotImplementedError
 
-    def _tell_refused(self, record: R, problem: Problem, unsettled: InFlightBatch) -> None:
+    def _publish_refused(self, record: R, problem: Problem, unsettled: InFlightBatch) -> None:
         verdict = Verdict(record.number, record.row, Outcome.REJECTED, (problem,))
-        self._tell(Settled(verdicts=[verdict]), [record], unsettled)
+        self._publish(Settled(verdicts=[verdict]), [record], unsettled)
 
     def _submit(self, work: Callable[..., None], *arguments: object) -> None:
         self._tasks.add(self._pool.submit(work, *arguments))
 
-    def _tell(
+    def _publish(
         self, settled: Settled, records: Sequence[Record] = (), unsettled: InFlightBatch | None = None
     ) -> None:
         """Pass a verdict on; the records that it is about are no longer in doubt."""
@@ -134,7 +134,7 @@ class PooledDelivery(NoJobs, Generic[R]):
 
         def refuse(record: R, problem: Problem) -> None:
             refused.append(record)
-            self._tell_refused(record, problem, unsettled)
+            self._publish_refused(record, problem, unsettled)
 
         try:
             yield refuse

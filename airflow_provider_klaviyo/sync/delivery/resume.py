@@ -34,7 +34,7 @@ def settle_open_jobs(client: KlaviyoClient, ledger: Ledger, poll_interval: float
     waiting = _by_kind(ledger.open_jobs)
     if not waiting:
         return
-    log.info("An earlier try left %s without a result: waiting for them first.", _told(waiting))
+    log.info("An earlier try left %s without a result: waiting for them first.", _shown(waiting))
     started, pause = client.clock.now(), _FIRST_POLL
     with client.waiting_for(lambda: _late(waiting)):
         while True:
@@ -87,10 +87,10 @@ def _index_by_hash(rows: Sequence[Sent]) -> IndexOf:
     return index_of
 
 
-def _told(waiting: Mapping[JobKind, Mapping[str, object]]) -> str:
+def _shown(waiting: Mapping[JobKind, Mapping[str, object]]) -> str:
     return " and ".join(kind.counted(len(jobs)) for kind, jobs in waiting.items() if jobs)
 
 
 def _late(waiting: Mapping[JobKind, Mapping[str, object]]) -> str:
     has = "has" if sum(map(len, waiting.values())) == 1 else "have"
-    return f"The time is up while {_told(waiting)} of an earlier try {has} no result yet. Raise timeout."
+    return f"The time is up while {_shown(waiting)} of an earlier try {has} no result yet. Raise timeout."

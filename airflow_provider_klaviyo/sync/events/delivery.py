@@ -120,7 +120,7 @@ class EventDelivery(MendingDelivery[EventRecord]):
     def _take(self, part: Sequence[EventRecord], unsettled: InFlightBatch) -> None:
         with self._lock:
             self._kinds.update(event.is_backfill for event in part)
-        self._tell(Settled(accepted=len(part), verdicts=self._warnings(part)), part, unsettled)
+        self._publish(Settled(accepted=len(part), verdicts=self._warnings(part)), part, unsettled)
 
     def _leave_out(self, event: EventRecord, paths: Sequence[FieldPath]) -> bool:
         """Take fields from an event or its person, as long as it is the same event of the same person."""
@@ -144,10 +144,10 @@ class EventDelivery(MendingDelivery[EventRecord]):
                 event.was_in_doubt = True
         groups = _groups(events)
         meant = [(_meant(groups, each.pointer), each) for each in error.errors]
-        told = [indexes for (indexes, path), each in meant if _is_repeated(each, path)]
-        if not told:
+        repeated = [indexes for (indexes, path), each in meant if _is_repeated(each, path)]
+        if not repeated:
             return
-        known = {0} if len(events) == 1 else {indexes[0] for indexes in told if len(indexes) == 1}
+        known = {0} if len(events) == 1 else {indexes[0] for indexes in repeated if len(indexes) == 1}
         if not known:
             raise SplitBatch(_halves(events), was_taken=True)
         named = [events[index] for index in sorted(known)]
@@ -175,7 +175,7 @@ class EventDelivery(MendingDelivery[EventRecord]):
             self._take([event], self._unsettled_of[event.number])
         for event in recorded:
             verdict = Verdict(event.number, event.row, Outcome.SKIPPED, _ALREADY_RECORDED)
-            self._tell(Settled(verdicts=[verdict]), [event], self._unsettled_of[event.number])
+            self._publish(Settled(verdicts=[verdict]), [event], self._unsettled_of[event.number])
 
 
 def events_body(events: Sequence[Record]) -> bytes:

@@ -16,7 +16,7 @@ from airflow_provider_klaviyo.state.statements import change, look_up, packed
 _CACHE_KIB = 8_192
 
 
-class Told(NamedTuple):
+class ActiveNote(NamedTuple):
     """What a note says of somebody."""
 
     kind: str
@@ -73,7 +73,7 @@ class NoteIndex:
             change(self._database, "DELETE FROM noted WHERE note IN", self._ids(names))
             change(self._database, "DELETE FROM notes WHERE id IN", self._ids(names))
 
-    def told(self, hashes: Collection[int], kinds: Collection[str], now: float) -> dict[int, Told]:
+    def active(self, hashes: Collection[int], kinds: Collection[str], now: float) -> dict[int, ActiveNote]:
         """What notes of others that count say of people, by the hash: of several notes the one that counts longest."""
         query = (
             "SELECT hash, kind, account, by, at, until FROM noted JOIN notes ON notes.id = noted.note "
@@ -81,12 +81,14 @@ class NoteIndex:
         )
         with self._lock:
             found = look_up(self._database, query, list(hashes))
-        told: dict[int, Told] = {}
+        active: dict[int, ActiveNote] = {}
         for digest, *facts in found:
-            each = Told(*facts)
-            if each.kind in kinds and each.until > max(now, told[digest].until if digest in told else now):
-                told[digest] = each
-        return told
+            each = ActiveNote(*facts)
+            if each.kind in kinds and each.until > max(
+                now, active[digest].until if digest in active else now
+            ):
+                active[digest] = each
+        return active
 
     def clear(self, kind: str, hashes: Collection[int]) -> tuple[set[str], set[str]]:
         """Take people out; returns the notes without anybody now, and others from which somebody was taken."""

@@ -26,7 +26,7 @@ from airflow_provider_klaviyo.state.keys import person_hashes
 from airflow_provider_klaviyo.state.notes import Note, NoteFolder, Who
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.sync.contracts import SyncContext
-from airflow_provider_klaviyo.sync.in_flight.index import NoteIndex, Told
+from airflow_provider_klaviyo.sync.in_flight.index import ActiveNote, NoteIndex
 
 UNSUBSCRIPTION, REMOVAL = "unsubscription", "removal"
 
@@ -141,10 +141,10 @@ class InFlight:
         """Who must be left for a later run because of notes of others, by index, and why."""
         self._read_new(kinds)
         hashes = {digest for who in people for digest in who}
-        told = self._index.told(hashes, kinds, self._client.server_now())
-        if not told:
+        active = self._index.active(hashes, kinds, self._client.server_now())
+        if not active:
             return {}
-        found = ((index, next(filter(None, map(told.get, who)), None)) for index, who in enumerate(people))
+        found = ((index, next(filter(None, map(active.get, who)), None)) for index, who in enumerate(people))
         return {index: _reason(each) for index, each in found if each}
 
     def withdraw(self, note: str) -> None:
@@ -239,8 +239,8 @@ def who(identifiers: Iterable[tuple[str, str]]) -> Who:
     return tuple(person_hashes([each.text for each in dict.fromkeys(starmap(Identity, identifiers))]))
 
 
-def _reason(told: Told) -> str:
+def _reason(active: ActiveNote) -> str:
     at, until = (
-        f"{datetime.fromtimestamp(each, UTC):%H:%M UTC on %Y-%m-%d}" for each in (told.at, told.until)
+        f"{datetime.fromtimestamp(each, UTC):%H:%M UTC on %Y-%m-%d}" for each in (active.at, active.until)
     )
-    return _REASONS[told.kind].format(by=told.by, at=at, until=until)
+    return _REASONS[active.kind].format(by=active.by, at=at, until=until)

@@ -77,7 +77,7 @@ class ListAddDelivery(ImportJobDelivery):
             Verdict(batch[index].number, batch[index].row, Outcome.PENDING, (Problem("", reason),))
             for index, reason in held.items()
         ]
-        self._tell(Settled(verdicts=verdicts), [batch[index] for index in held], unsettled)
+        self._publish(Settled(verdicts=verdicts), [batch[index] for index in held], unsettled)
         return [record for index, record in enumerate(batch) if index not in held]
 
     def _start(self, part: Sequence[Record], unsettled: InFlightBatch) -> None:
@@ -106,7 +106,7 @@ class ListAddDelivery(ImportJobDelivery):
             ticket, pending=[index for index, record in enumerate(part) if record.number in numbers]
         )
         added = [record for record in part if record.number not in numbers]
-        self._tell(Settled(accepted=len(added)), added, unsettled)
+        self._publish(Settled(accepted=len(added)), added, unsettled)
         if left:
             raise SplitBatch([left])
 

@@ -278,7 +278,7 @@ class MirrorSession(AddSession):
             delivery.close()
             in_flight.close()
             report.removed = delivery.removed
-            self._extras = {**self._extras, "removed": report.removed, **tally.told()}
+            self._extras = {**self._extras, "removed": report.removed, **tally.report_extras()}
             self._report_later(delivery.left_for_later)
         tally.judge()
 

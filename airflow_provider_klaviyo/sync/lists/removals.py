@@ -96,7 +96,7 @@ class RemovalDelivery(PooledDelivery[Record]):
             return self._are_off(part, members, error, unsettled)
         waiting = self._leave_for_later(part, members, held, unsettled) if held else set()
         done = [record for record in part if record.number not in waiting]
-        self._tell(Settled(accepted=len(done)), done, unsettled)
+        self._publish(Settled(accepted=len(done)), done, unsettled)
         return bool(done)
 
     def _leave_for_later(
@@ -114,7 +114,7 @@ class RemovalDelivery(PooledDelivery[Record]):
             Verdict(record.number, record.row, Outcome.PENDING, (Problem("", reasons[record.number]),))
             for record in waiting
         ]
-        self._tell(Settled(verdicts=verdicts), waiting, unsettled)
+        self._publish(Settled(verdicts=verdicts), waiting, unsettled)
         return set(reasons)
 
     def _are_off(
@@ -134,7 +134,7 @@ class RemovalDelivery(PooledDelivery[Record]):
         done = [record for record in off if record.number in taken]
         gone = [record for record in off if record.number not in taken]
         self._count(members, members.left_of(done))
-        self._tell(Settled(accepted=len(done)), done, unsettled)
+        self._publish(Settled(accepted=len(done)), done, unsettled)
         members.forget(gone)
         self._skip(gone, NOT_ON_LIST, unsettled)
         if len(off) < len(part):
@@ -149,7 +149,7 @@ class RemovalDelivery(PooledDelivery[Record]):
 
     def _skip(self, records: Sequence[Record], problem: Problem, unsettled: InFlightBatch) -> None:
         verdicts = [Verdict(record.number, record.row, Outcome.SKIPPED, (problem,)) for record in records]
-        self._tell(Settled(verdicts=verdicts), records, unsettled)
+        self._publish(Settled(verdicts=verdicts), records, unsettled)
 
 
 class _Members:

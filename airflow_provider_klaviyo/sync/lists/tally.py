@@ -32,11 +32,11 @@ class Tally:
                     self._refused += 1
                     self._reasons.append(mask(verdict.problems[0].reason))
 
-    def told(self) -> Mapping[str, int]:
+    def report_extras(self) -> Mapping[str, int]:
         """How many were not removed because they were not there, are named by another row, or have changed."""
         spared = {"still_named": self._skipped[STILL_NAMED], "changed_meanwhile": self._skipped[CHANGED]}
-        told = {name: people for name, people in spared.items() if people}
-        return {"were_not_on_list": self._skipped[NOT_ON_LIST], **told}
+        report_extras = {name: people for name, people in spared.items() if people}
+        return {"were_not_on_list": self._skipped[NOT_ON_LIST], **report_extras}
 
     def judge(self) -> None:
         """Fail when somebody could not be removed.

@@ -37,16 +37,16 @@ class HeardMapper:
         self.identifier = mapper.identifier
         self.key_columns = mapper.key_columns
 
-    def tell_meanings(self) -> None:
+    def keep_meanings(self) -> None:
         """Have records tell what they mean, for a state to compare."""
-        self._mapper.tell_meanings()
+        self._mapper.keep_meanings()
 
     def map(self, rows: Sequence[Row], first: int) -> Mapped:
         """Map rows, without what was said against by rows before them."""
         return self._hear(*self._mapper.heard(rows, first))
 
 
-class _Told(NamedTuple):
+class _Statement(NamedTuple):
     """A row's word on one channel; what was said under any of the keys ``met`` is said of all that are its ``own``.
 
     ``word`` is the row's number for a yes, the same below zero for a no, and 0 for the yes of a row that is not sent.
@@ -64,18 +64,18 @@ class Objections:
 
     def __init__(self, folder: Path) -> None:
         self._notes = FirstNotes(folder / "objections.sqlite")
-        self._links: ChunkFile[list[_Told]] = ChunkFile(folder / "links", list[_Told])
+        self._links: ChunkFile[list[_Statement]] = ChunkFile(folder / "links", list[_Statement])
 
     def hear(self, mapped: Mapped, words: Sequence[Word]) -> Mapped:
         """Note who says no, and which names go together; every record is left as it is."""
         notes: dict[int, int] = {}
         links = []
-        for told in _told(words):
-            if told.word < 0:
-                for key in told.own:
-                    notes.setdefault(key, told.number)
-            elif len(told.met) > 1:
-                links.append(told)
+        for statement in _statements(words):
+            if statement.word < 0:
+                for key in statement.own:
+                    notes.setdefault(key, statement.number)
+            elif len(statement.met) > 1:
+                links.append(statement)
         self._notes.note(notes)
         if links:
             self._links.add(links)
@@ -89,7 +89,7 @@ class Objections:
             for links in self._links:
                 self._spread_among(links)
 
-    def _spread_among(self, links: Sequence[_Told]) -> None:
+    def _spread_among(self, links: Sequence[_Statement]) -> None:
         found = self._notes.find(key for link in links for key in link.met)
         for link in links:
             if row := min((found[key] for key in link.met if key in found), default=0):
@@ -126,10 +126,10 @@ class FirstWords:
 
     def hear(self, mapped: Mapped, words: Sequence[Word]) -> Mapped:
         """The records without the channels whose first word is an earlier row's no."""
-        told = _told(words)
-        found = self._notes.find(key for each in told for key in each.met)
+        statements = _statements(words)
+        found = self._notes.find(key for each in statements for key in each.met)
         against: dict[int, dict[str, int]] = {}
-        for each in told:
+        for each in statements:
             said = max((number for key in each.met if (number := found.get(key, 0)) < 0), default=0)
             if said:
                 against.setdefault(each.number, {})[each.channel] = -said
@@ -172,14 +172,14 @@ def _no_consent(channel: str, row: int) -> Problem:
     )
 
 
-def _told(words: Iterable[Word]) -> list[_Told]:
+def _statements(words: Iterable[Word]) -> list[_Statement]:
     """What is said, one channel at a time."""
-    told = []
+    statements = []
     for word in words:
         said = [(channel, word.number if word.is_sent else 0) for channel in word.yes]
         said += [(channel, -word.number) for channel in word.no]
-        told += [
-            _Told(
+        statements += [
+            _Statement(
                 word.number,
                 channel,
                 number,
@@ -188,7 +188,7 @@ def _told(words: Iterable[Word]) -> list[_Told]:
             )
             for channel, number in said
         ]
-    return told
+    return statements
 
 
 def _keys(channel: str, names: Iterable[Identity]) -> list[int]:

@@ -32,7 +32,7 @@ from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
 from airflow_provider_klaviyo.sync.seen import SeenPeople
 from airflow_provider_klaviyo.sync.subscriptions.asked import AskedPeople
 from airflow_provider_klaviyo.sync.subscriptions.looks import CHECKED_FOR
-from airflow_provider_klaviyo.sync.subscriptions.shared_rows import SharedRows, Told
+from airflow_provider_klaviyo.sync.subscriptions.shared_rows import RowVerdict, SharedRows
 
 log = logging.getLogger(__name__)
 
@@ -109,16 +109,16 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
 
     def abandon(self, reason: str) -> Iterator[Settled]:
         """What became of the records so far, and all others as pending; each row once, in however many parts."""
-        told: set[int] = set()
+        pending: set[int] = set()
         for settled in super().abandon(reason):
             news = []
             for each in settled.verdicts:
-                if each.number not in told:
+                if each.number not in pending:
                     news.append(each)
                 if each.outcome is Outcome.PENDING:
-                    told.add(each.number)
+                    pending.add(each.number)
             yield replace(settled, verdicts=news)
-        rest = [row for row in self._shared.abandon(Problem("", reason)) if row.number not in told]
+        rest = [row for row in self._shared.abandon(Problem("", reason)) if row.number not in pending]
         yield _settled(rest)
 
     def close(self) -> None:
@@ -195,29 +195,31 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         problems: Sequence[Problem],
         unsettled: InFlightBatch | None,
     ) -> None:
-        told = self._told(record, outcome, tuple(problems))
-        self._tell(_settled(told), [record], unsettled)
+        verdicts = self._row_verdicts(record, outcome, tuple(problems))
+        self._publish(_settled(verdicts), [record], unsettled)
 
     def _accept(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch | None) -> None:
-        told = [row for record in people for row in self._told(record, Outcome.ACCEPTED)]
-        self._tell(_settled(told), people, unsettled)
+        verdicts = [row for record in people for row in self._row_verdicts(record, Outcome.ACCEPTED)]
+        self._publish(_settled(verdicts), people, unsettled)
 
-    def _tell_refused(self, record: SubscriptionRecord, problem: Problem, unsettled: InFlightBatch) -> None:
+    def _publish_refused(
+        self, record: SubscriptionRecord, problem: Problem, unsettled: InFlightBatch
+    ) -> None:
         self._verdict(record, Outcome.REJECTED, [problem], unsettled)
 
-    def _told(
+    def _row_verdicts(
         self, record: SubscriptionRecord, outcome: Outcome, problems: tuple[Problem, ...] = ()
-    ) -> list[Told]:
+    ) -> list[RowVerdict]:
         """What became of the rows that a record stands for, as far as all is known of them."""
         remarks = self._remarks.pop(record.number, ())
-        told = []
+        verdicts = []
         for row in record.originals:
             own = [each for each in remarks if row is record or _is_about(each.problem, row)]
             about = problems if row is record else _about(row, problems)
             verdict = _lost(row, own) or outcome
             reasons = (*row.remarks, *(each.problem for each in own), *(about if verdict is outcome else ()))
-            told.append(self._shared.take(row, verdict, reasons))
-        return [each for each in told if each]
+            verdicts.append(self._shared.take(row, verdict, reasons))
+        return [each for each in verdicts if each]
 
     def _repeated(self, people: Sequence[SubscriptionRecord]) -> set[tuple[int, str]]:
         """The numbers of those whose address on a channel another one of this run has, with that channel."""
@@ -381,10 +383,10 @@ def _lost(row: SubscriptionRecord, remarks: Sequence[_Remark]) -> Outcome | None
     return Outcome.REJECTED if Outcome.REJECTED in lost.values() else Outcome.SKIPPED
 
 
-def _settled(told: Sequence[Told]) -> Settled:
+def _settled(verdicts: Sequence[RowVerdict]) -> Settled:
     """What became of rows, for the report."""
-    accepted = [row for row in told if row.outcome is Outcome.ACCEPTED]
-    others = [row for row in told if row.outcome is not Outcome.ACCEPTED]
+    accepted = [row for row in verdicts if row.outcome is Outcome.ACCEPTED]
+    others = [row for row in verdicts if row.outcome is not Outcome.ACCEPTED]
     warnings = [
         Verdict(row.number, row.row, Outcome.WARNING, row.problems) for row in accepted if row.problems
     ]

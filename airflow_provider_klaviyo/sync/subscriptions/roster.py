@@ -89,8 +89,8 @@ class Members(NamedTuple):
             ("phone_number", member.phone_number),
             ("external_id", member.external_id),
         )
-        told = [(field, comparable(field, value)) for field, value in shown if value]
-        return who([("klaviyo_id", member.id), *told])
+        identifiers = [(field, comparable(field, value)) for field, value in shown if value]
+        return who([("klaviyo_id", member.id), *identifiers])
 
     def _found(self, record: SubscriptionRecord, field: str) -> frozenset[str]:
         values = (comparable(field, value) for value in record.lookups(field))

@@ -14,7 +14,7 @@ _ORDER = (Outcome.PENDING, Outcome.ACCEPTED, Outcome.REJECTED, Outcome.SKIPPED)
 """What becomes of a row is the first of what became of its parts."""
 
 
-class Told(NamedTuple):
+class RowVerdict(NamedTuple):
     """What became of a row."""
 
     number: int
@@ -37,10 +37,12 @@ class SharedRows:
         self._open: dict[int, _Parts] = {}
         self._lock = threading.Lock()
 
-    def take(self, part: SubscriptionRecord, outcome: Outcome, problems: tuple[Problem, ...]) -> Told | None:
+    def take(
+        self, part: SubscriptionRecord, outcome: Outcome, problems: tuple[Problem, ...]
+    ) -> RowVerdict | None:
         """Take what became of a row, or of a part of it; None while other parts are open."""
         if part.shares == 1:
-            return Told(part.number, part.row, outcome, problems)
+            return RowVerdict(part.number, part.row, outcome, problems)
         with self._lock:
             parts = self._open.setdefault(part.number, _Parts(part.row))
             parts.outcomes.append(outcome)
@@ -49,13 +51,13 @@ class SharedRows:
                 return None
             del self._open[part.number]
         worst = next(outcome for outcome in _ORDER if outcome in parts.outcomes)
-        return Told(part.number, part.row, worst, parts.problems)
+        return RowVerdict(part.number, part.row, worst, parts.problems)
 
-    def abandon(self, problem: Problem) -> list[Told]:
+    def abandon(self, problem: Problem) -> list[RowVerdict]:
         """The rows of which some parts have no verdict, and will have none."""
         with self._lock:
             parts, self._open = self._open, {}
         return [
-            Told(number, each.row, Outcome.PENDING, (*each.problems, problem))
+            RowVerdict(number, each.row, Outcome.PENDING, (*each.problems, problem))
             for number, each in parts.items()
         ]

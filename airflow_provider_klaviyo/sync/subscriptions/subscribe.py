@@ -48,7 +48,7 @@ class SubscribeDelivery(ConsentDelivery):
         self._guard = guard
         self._ask_again_after = ask_again_after
         self.one_look = threading.Lock()
-        self._new_words: set[str] = set()
+        self._new_reasons: set[str] = set()
         self._disputes: dict[int, Dispute] = {}
         self.perhaps_asked = 0
 
@@ -68,7 +68,7 @@ class SubscribeDelivery(ConsentDelivery):
         free: list[SubscriptionRecord] = []
         for judged in seen:
             record, findings = judged.record, self._with_asked(judged, asked)
-            self._warn_of_new_words(findings)
+            self._warn_of_new_reasons(findings)
             channels = [channel for channel in record.channels if findings[channel].standing is Standing.FREE]
             if channels and not any(finding.standing in _HOLDS_BACK for finding in findings.values()):
                 free += self._undisputed(self._narrow(record, channels, _problems(findings)), unsettled)
@@ -78,7 +78,7 @@ class SubscribeDelivery(ConsentDelivery):
                 self._verdict(record, _outcome(findings), _problems(findings), unsettled)
         self._asked.acknowledge(done)
         if done:
-            self._tell(Settled(unchanged=len(done)), done, unsettled)
+            self._publish(Settled(unchanged=len(done)), done, unsettled)
         return free
 
     def _mend(self, record: SubscriptionRecord, objections: Sequence[Objection]) -> SubscriptionRecord | None:
@@ -110,11 +110,11 @@ class SubscribeDelivery(ConsentDelivery):
                 self.perhaps_asked += not known.is_answered
         return findings
 
-    def _warn_of_new_words(self, findings: Findings) -> None:
+    def _warn_of_new_reasons(self, findings: Findings) -> None:
         """Say it once of each, since nobody expects them."""
-        told = {finding.reason for finding in findings.values() if finding.standing is Standing.NEW_WORD}
-        for reason in told - self._new_words:
-            self._new_words.add(reason)
+        reasons = {finding.reason for finding in findings.values() if finding.standing is Standing.NEW_WORD}
+        for reason in reasons - self._new_reasons:
+            self._new_reasons.add(reason)
             log.warning(
                 "%s. People are skipped for it: does a newer version of this package know it?", reason
             )

@@ -111,7 +111,7 @@ class UnsubscribeDelivery(ConsentDelivery):
                 self._unsent[record.number] = [channel for channel in record.channels if channel not in sent]
                 self._wait_for([record], unsettled)
             elif not channels:
-                self._tell_of_absent(record, [asked[address] for address in before], unsettled)
+                self._publish_absent(record, [asked[address] for address in before], unsettled)
             elif (claimed := self._claimed(record, channels)) is None:
                 free.append(self._narrow(record, channels, _not_on_list(record, channels)))
                 self._known[record.number] = members.known(record.identifiers["klaviyo_id"])
@@ -229,7 +229,7 @@ class UnsubscribeDelivery(ConsentDelivery):
             self._waiting.records.update({record.number: record for record in people})
         unsettled.settle(people)
 
-    def _tell_of_absent(
+    def _publish_absent(
         self, record: SubscriptionRecord, before: Sequence[Asked], unsettled: InFlightBatch
     ) -> None:
         """Who left since being sent without a clear answer counts as accepted now; after a clear one it was then."""

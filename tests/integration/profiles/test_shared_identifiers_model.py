@@ -94,7 +94,7 @@ def run(klaviyo: Emulator, sync_type: SyncType, rows: Result, folder: Path, stat
         report.rejects.describe(columns, [0])
         session.changes.describe([0], mapper.identifier)
         if session.changes.compares:
-            mapper.tell_meanings()
+            mapper.keep_meanings()
         return mapper
 
     @contextmanager

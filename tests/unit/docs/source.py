@@ -58,7 +58,7 @@ def told_beside_the_counts() -> set[str]:
     found: set[str] = set()
     for path, module in modules():
         for function in ast.walk(module) if path.startswith("sync") else ():
-            if isinstance(function, ast.FunctionDef) and re.search("^_?report_|told|awaited", function.name):
+            if isinstance(function, ast.FunctionDef) and re.search("^_?report_|awaited", function.name):
                 for node in ast.walk(function):
                     if isinstance(node, ast.Dict):
                         found |= {key.value for key in node.keys if isinstance(key, ast.Constant)}

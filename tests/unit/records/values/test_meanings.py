@@ -27,12 +27,12 @@ Row = Mapping[str, object]
 
 
 class Mapper(Protocol):
-    def tell_meanings(self) -> None: ...
+    def keep_meanings(self) -> None: ...
     def map(self, rows: Sequence[tuple[object, ...]], first: int) -> Mapped: ...
 
 
 def told(mapper: Mapper, row: Row) -> Record:
-    mapper.tell_meanings()
+    mapper.keep_meanings()
     (record,) = mapper.map([tuple(row.values())], 1).records
     return record
 
