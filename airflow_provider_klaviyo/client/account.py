@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import time
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,14 +72,16 @@ def _read(endpoint: Endpoint, response: Response) -> Account:
 
 def _remembered(client: KlaviyoClient, memory: Path) -> str:
     note = memory / _note_name(client)
-    is_fresh = note.exists() and 0 <= time.time() - note.stat().st_mtime < REMEMBERED_SECONDS
+    is_fresh = note.exists() and 0 <= client.clock.now() - note.stat().st_mtime < REMEMBERED_SECONDS
     return note.read_text() if is_fresh else ""
 
 
 def _ask(client: KlaviyoClient, memory: Path) -> Account:
     account = get_account(client)
     memory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (memory / _note_name(client)).write_text(account.id)
+    note, now = memory / _note_name(client), client.clock.now()
+    note.write_text(account.id)
+    os.utime(note, (now, now))
     return account
 
 

@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import NoReturn, Self, TypeVar
 from urllib.parse import parse_qsl, quote, urlsplit
 
@@ -266,7 +267,8 @@ class KlaviyoClient:
     ) -> T:
         with self._lock:
             self.requests_sent += 1
-        response = self._transport.exchange(endpoint, path, query, body)
+        answer = self._transport.exchange(endpoint, path, query, body)
+        response = replace(answer, arrived=self.clock.now())
         self._was_reached = True
         self._server_clock.hear(response)
         try:

@@ -40,11 +40,15 @@ _NO_MORE_TOLD = re.compile(r"You do not have permission to perform this action\.
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """A raw HTTP answer; header names in lower case."""
+    """A raw HTTP answer; header names in lower case.
+
+    :param arrived: when, in seconds since the epoch, by the client's clock; None where nobody looked at one.
+    """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
+    arrived: float | None = None
 
     @property
     def is_success(self) -> bool:
@@ -199,15 +203,16 @@ def retry_after(response: Response) -> float | None:
     try:
         seconds = float(value)
     except ValueError:
-        return _seconds_until(_http_date(value), response.date)
+        return _seconds_until(_http_date(value), response)
     return max(seconds, 0.0) if math.isfinite(seconds) else None
 
 
-def _seconds_until(timestamp: datetime | None, answered: datetime | None) -> float | None:
+def _seconds_until(timestamp: datetime | None, response: Response) -> float | None:
     """Both by the server's clock, where it tells its time: this host's may be another."""
-    if timestamp is None:
+    answered = response.date.timestamp() if response.date else response.arrived
+    if timestamp is None or answered is None:
         return None
-    return max((timestamp - (answered or datetime.now(UTC))).total_seconds(), 0.0)
+    return max(timestamp.timestamp() - answered, 0.0)
 
 
 def _http_date(value: str) -> datetime | None:

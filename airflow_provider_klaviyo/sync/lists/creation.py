@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import time
 import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
@@ -59,6 +58,7 @@ class ListCreation:
         self._account = _account(client)
         self._prefix = _digest(f"{self._account}\0{name}") + "-"
         self._client = client
+        self._now = client.clock.now
         self._store = store_of(folder)
 
     @contextmanager
@@ -78,7 +78,7 @@ class ListCreation:
 
     def noted(self) -> str | None:
         """The id of the list, if it was created a moment ago and still has the name; waits until Klaviyo knows it."""
-        created = _read(self._store, f"{self._prefix}{_NOTE}")
+        created = self._read(f"{self._prefix}{_NOTE}")
         if created and _name_of_new(self._client, created) == self.name:
             return created.list_id
         return None
@@ -86,13 +86,16 @@ class ListCreation:
     def note(self, list_id: str) -> None:
         """Note a creation, and forget those of long ago; the list is there, so a failure to do so is only logged."""
         try:
-            created = _Created(self._account, list_id, time.time())
+            created = _Created(self._account, list_id, self._now())
             self._store.put(f"{self._prefix}{_NOTE}", msgspec.json.encode(created))
             for old in _notes(self._store):
-                if _read(self._store, old) is None:
+                if self._read(old) is None:
                     self._store.delete(old)
         except Exception as error:
             log.warning("The creation of the list could not be noted in %s: %s", self._store, error)
+
+    def _read(self, name: str) -> _Created | None:
+        return _read(self._store, name, self._now())
 
     def _claim(self) -> int | None:
         """The number of a claim of our own; None while somebody else's counts."""
@@ -101,7 +104,7 @@ class ListCreation:
             last = max(claims, default=0)
             if last and self._counts(claims[last]):
                 return None
-            line = msgspec.json.encode(_Claim(uuid.uuid4().hex, time.time() + _LIFETIME)) + b"\n"
+            line = msgspec.json.encode(_Claim(uuid.uuid4().hex, self._now() + _LIFETIME)) + b"\n"
             is_ours = self._store.create(f"{self._prefix}{last + 1}", line, lambda: iter(()))
         return last + 1 if is_ours else None
 
@@ -115,7 +118,7 @@ class ListCreation:
     def _counts(self, claim: str) -> bool:
         try:
             with closing(self._store.open(claim)) as content:
-                return msgspec.json.decode(content.readline(), type=_Claim).until > time.time()
+                return msgspec.json.decode(content.readline(), type=_Claim).until > self._now()
         except (OSError, msgspec.DecodeError):  # just deleted, or half written by one who died
             return False
 
@@ -134,7 +137,7 @@ def appears(client: KlaviyoClient, folder: Any, list_id: str) -> bool:
     account = _account(client)
     store = store_of(folder)
     try:
-        notes = [_read(store, name) for name in _notes(store)]
+        notes = [_read(store, name, client.clock.now()) for name in _notes(store)]
     except OSError:  # nobody could have noted anything there
         return False
     return any(
@@ -148,7 +151,9 @@ def _name_of_new(client: KlaviyoClient, created: _Created) -> str | None:
     """The name of a list, as soon as Klaviyo knows it; None when it is too old to be merely unknown yet."""
     late = f"The time is up, and Klaviyo does not know the new list {created.list_id} yet."
     with client.waiting_for(lambda: late):
-        while (name := name_of_list(client, created.list_id)) is None and time.time() < created.at + _HIDDEN:
+        while (
+            name := name_of_list(client, created.list_id)
+        ) is None and client.clock.now() < created.at + _HIDDEN:
             client.rest(_PAUSE)
     return name
 
@@ -161,14 +166,14 @@ def _notes(store: Store) -> list[str]:
     return [name for name in store.names() if name.endswith(f"-{_NOTE}")]
 
 
-def _read(store: Store, name: str) -> _Created | None:
+def _read(store: Store, name: str, now: float) -> _Created | None:
     """What is noted of a creation; None where there is no note that still counts."""
     try:
         with closing(store.open(name)) as content:
             created = msgspec.json.decode(content.read(), type=_Created)
     except (OSError, msgspec.DecodeError):
         return None
-    return created if time.time() < created.at + _REMEMBERED else None
+    return created if now < created.at + _REMEMBERED else None
 
 
 def _account(client: KlaviyoClient) -> str:

@@ -154,6 +154,14 @@ def test_retry_after_is_honoured_whatever_this_hosts_clock_says(
     assert 29 <= sum(made.clock.slept) <= 33
 
 
+def test_a_date_to_wait_for_is_by_the_clients_clock_where_the_server_tells_no_time(world: MakeWorld) -> None:
+    later = http_date(datetime.fromtimestamp(1_000_030.0, UTC))
+    made = world(error(429, "throttled", "later", **{"Retry-After": later, "Date": ""}), STARTED)
+    assert made.clock.now() == 1_000_000.0
+    start_import(made.client, [b"{}"])
+    assert 30 <= sum(made.clock.slept) <= 33
+
+
 def test_the_time_is_klaviyos_as_its_last_success_told_it(world: MakeWorld) -> None:
     told = datetime(2026, 3, 1, 12, tzinfo=UTC)
     made = world(
@@ -348,6 +356,9 @@ def test_the_account_is_named_and_another_one_refused(world: MakeWorld, tmp_path
     check_account(made.client, tmp_path)
     check_account(made.client, tmp_path)
     assert len(made.server.requests) == 2
+    made.clock.time += 3_600
+    check_account(made.client, tmp_path)
+    assert len(made.server.requests) == 3, "it is remembered for an hour"
 
     made = world(answer, account_id="Other1")
     with pytest.raises(KlaviyoAccountError, match=r"AbC123 \(Shop\).*Other1.*Nothing was sent"):
