@@ -6,7 +6,6 @@ import datetime as dt
 import logging
 import os
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
 
+from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.connection import (
     EXTRA_FIELDS,
     HIDDEN_FIELDS,
@@ -41,9 +41,6 @@ log = logging.getLogger(__name__)
 _CALL_SECONDS = 600.0
 """What a call by hand may take, waits for rate limits and retries included."""
 
-_TEST_SECONDS = 15.0
-"""After so long the Test button tries no more."""
-
 _TEST_TIMEOUT = 6.0
 """Seconds for one request of the Test button: Airflow's own patience ends after 60 (``[connection_test] timeout``)."""
 
@@ -58,6 +55,12 @@ class KlaviyoHook(BaseHook):
     default_conn_name = "klaviyo_default"
     conn_type = "klaviyo"
     hook_name = "Klaviyo"
+
+    clock: Clock = SystemClock()
+    """What tells the time, here and in the clients."""
+
+    test_seconds = 15.0
+    """After so long the Test button tries no more."""
 
     def __init__(self, klaviyo_conn_id: str = default_conn_name, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -97,12 +100,13 @@ class KlaviyoHook(BaseHook):
     ) -> KlaviyoClient:
         """A client within the connection's rate limits; close it, or use it in ``with``.
 
-        :param deadline: seconds since the epoch, after which nothing is tried any more; None for no bound.
+        :param deadline: seconds since the epoch by the hook's clock, after which nothing is tried any more; None for
+            no bound.
         :param stop: asked at least each second while the client waits; True ends the wait.
         :raises KlaviyoConfigurationError: when a field of the connection cannot work.
         """
         config = config_of(self.connection)
-        if notice := _retirement_notice(config):
+        if notice := _retirement_notice(config, self.clock):
             log.warning("%s", notice)
         return self._client(config, deadline, stop)
 
@@ -112,8 +116,10 @@ class KlaviyoHook(BaseHook):
         from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
         from airflow_provider_klaviyo.client.rate_limit import RateLimiter
 
-        limiter = RateLimiter(self._windows(), account=config.quota_name, share=config.rate_limit_share)
-        return KlaviyoClient(config, limiter, deadline=deadline, stop=stop)
+        limiter = RateLimiter(
+            self._windows(), account=config.quota_name, share=config.rate_limit_share, clock=self.clock
+        )
+        return KlaviyoClient(config, limiter, clock=self.clock, deadline=deadline, stop=stop)
 
     @property
     def names_account(self) -> bool:
@@ -142,7 +148,7 @@ class KlaviyoHook(BaseHook):
         try:
             config = config_of(self.connection)
             quick = replace(config, timeout=min(config.timeout, _TEST_TIMEOUT))
-            with self._client(quick, time.time() + _TEST_SECONDS) as client:
+            with self._client(quick, self.clock.now() + self.test_seconds) as client:
                 account = get_account(client)
                 expected = client.config.account_id
         except KlaviyoPermissionError:
@@ -161,7 +167,7 @@ class KlaviyoHook(BaseHook):
         kind = ", a test account" if account.is_test else ""
         return (
             True,
-            f"Connected to the Klaviyo account {account}{kind}. {_retirement_notice(config)}".rstrip(),
+            f"Connected to the Klaviyo account {account}{kind}. {_retirement_notice(config, self.clock)}".rstrip(),
         )
 
     def request(
@@ -180,7 +186,7 @@ class KlaviyoHook(BaseHook):
         """
         from airflow_provider_klaviyo.client.by_hand import request
 
-        with self.get_client(deadline=time.time() + _CALL_SECONDS) as client:
+        with self.get_client(deadline=self.clock.now() + _CALL_SECONDS) as client:
             return request(client, method, path, query, json)
 
     def find_list(self, name: str) -> str | None:
@@ -190,7 +196,7 @@ class KlaviyoHook(BaseHook):
         """
         from airflow_provider_klaviyo.client.lists import find_list
 
-        with self.get_client(deadline=time.time() + _CALL_SECONDS) as client:
+        with self.get_client(deadline=self.clock.now() + _CALL_SECONDS) as client:
             return find_list(client, name)
 
     def create_list(self, name: str, *, opt_in_process: str | None = None) -> str:
@@ -200,7 +206,7 @@ class KlaviyoHook(BaseHook):
         """
         from airflow_provider_klaviyo.client.lists import create_list
 
-        with self.get_client(deadline=time.time() + _CALL_SECONDS) as client:
+        with self.get_client(deadline=self.clock.now() + _CALL_SECONDS) as client:
             return create_list(client, name, opt_in_process)
 
     def get_profiles(
@@ -214,7 +220,7 @@ class KlaviyoHook(BaseHook):
         """
         from airflow_provider_klaviyo.client.by_hand import get_profiles
 
-        with self.get_client(deadline=time.time() + _CALL_SECONDS) as client:
+        with self.get_client(deadline=self.clock.now() + _CALL_SECONDS) as client:
             return list(get_profiles(client, field, values, additional_fields))
 
     def _windows(self) -> WindowStore:
@@ -231,8 +237,8 @@ class KlaviyoHook(BaseHook):
         return RedisWindows(BaseHook.get_hook(redis_conn_id).get_conn())
 
 
-def _retirement_notice(config: KlaviyoConfig) -> str:
-    return config.retirement_notice(dt.datetime.now(dt.UTC).date())
+def _retirement_notice(config: KlaviyoConfig, clock: Clock) -> str:
+    return config.retirement_notice(dt.datetime.fromtimestamp(clock.now(), dt.UTC).date())
 
 
 def shared_folder() -> Path:

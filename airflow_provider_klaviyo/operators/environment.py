@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -14,12 +13,15 @@ from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, mask
 from airflow_provider_klaviyo.links.klaviyo import push_list_link
 from airflow_provider_klaviyo.state.owner import Task
 from airflow_provider_klaviyo.storage import keep_seconds, state_problem, storage_path
-from airflow_provider_klaviyo.sync.run import Environment, KlaviyoAccess
+from airflow_provider_klaviyo.sync.run import Environment
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.task_run import TaskRun
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+    from airflow_provider_klaviyo.client.clock import Clock
+    from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +31,7 @@ _OF_DAG_RUN = ("data_interval_end", "logical_date", "run_after", "start_date")
 
 def environment_of(
     context: Context,
-    klaviyo: KlaviyoAccess,
+    klaviyo: KlaviyoHook,
     sql_conn_id: str,
     *,
     stop: Callable[[], bool],
@@ -50,7 +52,7 @@ def environment_of(
         run=TaskRun(
             task=Task(ti.dag_id, ti.task_id),
             run_id=ti.run_id,
-            due=due(context),
+            due=due(context, klaviyo.clock),
             map_index=-1 if ti.map_index is None else int(ti.map_index),
             try_number=ti.try_number,
         ),
@@ -63,16 +65,17 @@ def environment_of(
         keep_seconds=keep_seconds(),
         state_problem=state_problem(),
         has_run_before=lambda: _has_run_before(context),
+        clock=klaviyo.clock,
     )
 
 
-def due(context: Context) -> float:
-    """The end of a run's data interval, else when it was due; in seconds since the epoch."""
+def due(context: Context, clock: Clock) -> float:
+    """The end of a run's data interval, else when it was due, else now; in seconds since the epoch."""
     given: Mapping[str, Any] = dict(context)
     dag_run = given.get("dag_run")
     known = (given.get("data_interval_end"), *(getattr(dag_run, name, None) for name in _OF_DAG_RUN))
-    timestamp = next((each for each in known if each is not None), None) or datetime.now(UTC)
-    return float(timestamp.timestamp())
+    timestamp = next((each for each in known if each is not None), None)
+    return float(timestamp.timestamp()) if timestamp else clock.now()
 
 
 def sql_hook(conn_id: str, hook_params: Mapping[str, Any]) -> Any:

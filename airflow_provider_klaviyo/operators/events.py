@@ -72,7 +72,7 @@ class KlaviyoSyncEventsOperator(KlaviyoSyncOperator):
                     timezone=options.timezone,
                     drop_invalid=options.drops_invalid,
                 ),
-                now=dt.datetime.now(dt.UTC),
+                now=dt.datetime.fromtimestamp(self.hook.clock.now(), dt.UTC),
                 max_bytes=MAX_BYTES,
                 metric=metric_name(self.metric),
                 primary_key=options.primary_key,

@@ -177,8 +177,6 @@ class KlaviyoCreateListOperator(BaseOperator):
         return list_id
 
     def _obtain(self) -> str:
-        import time
-
         from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
         from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
         from airflow_provider_klaviyo.parameters import choice, exact_text, positive
@@ -189,9 +187,9 @@ class KlaviyoCreateListOperator(BaseOperator):
             raise KlaviyoConfigurationError(msg)
         target = _list_target(name, None, creates=True, opt_in_process=self.opt_in_process)
         may_exist = choice("if_exists", self.if_exists, ("use", "fail")) == "use"
-        deadline = time.time() + positive("timeout", self.timeout)
+        timeout = positive("timeout", self.timeout)
         hook = KlaviyoHook(self.klaviyo_conn_id)
-        with hook.get_client(deadline=deadline) as client:
+        with hook.get_client(deadline=hook.clock.now() + timeout) as client:
             hook.check_account(client)
             found = target.find(client)
             if found and not may_exist:

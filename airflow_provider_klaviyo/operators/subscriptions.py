@@ -118,7 +118,7 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
             SubscriptionOptions(
                 mode=terms.mode,
                 channels=terms.channels,
-                now=dt.datetime.now(dt.UTC),
+                now=dt.datetime.fromtimestamp(self.hook.clock.now(), dt.UTC),
                 match_by=options.match_by,
                 phone_region=options.phone_region,
                 timezone=options.timezone,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseSensorOperator
 
 from airflow_provider_klaviyo._compat import AirflowFailException, default_deferrable
+from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.failures import no_retry_in_vain
 
@@ -20,6 +21,9 @@ class KlaviyoSensor(BaseSensorOperator):
     :param klaviyo_conn_id: the connection of type ``klaviyo`` (templated).
     :param deferrable: wait in the triggerer instead of on a worker; None is Airflow's ``default_deferrable``.
     """
+
+    clock: Clock = SystemClock()
+    """What tells the time."""
 
     def __init__(
         self, *, klaviyo_conn_id: str = "klaviyo_default", deferrable: bool | None = None, **kwargs: Any

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -87,8 +86,8 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
         """Since the first look, which was another process's where the sensor is rescheduled."""
         rescheduled = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
         if self._first_look is None:
-            self._first_look = rescheduled.timestamp() if rescheduled else time.time()
-        return time.time() - self._first_look
+            self._first_look = rescheduled.timestamp() if rescheduled else self.clock.now()
+        return self.clock.now() - self._first_look
 
     def _job_kind(self) -> JobKind:
         from airflow_provider_klaviyo.client.job_kinds import job_kind

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -86,7 +85,7 @@ class KlaviyoListSensor(KlaviyoSensor):
             min_profiles=least,
             klaviyo_conn_id=self.klaviyo_conn_id,
             poll_interval=self.poke_interval,
-            until=time.time() + self.timeout,
+            until=self.clock.now() + self.timeout,
         )
         self.defer(
             trigger=trigger,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Sequence
 from typing import Any, Self
@@ -103,7 +102,7 @@ class Deferral:
             columns=list(report.rejects.columns),
             key=list(report.rejects.key),
             jobs=kept,
-            started=time.time() - (time.monotonic() - report.started),
+            started=report.clock.now() - report.age,
             deadline=deadline,
             dumped=dumped,
         )

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
 
 from airflow_provider_klaviyo.sync.report import SyncReport
 
@@ -18,20 +16,16 @@ class Progress:
     """Logs rows, rate, rejects and, when the total is known, the time left.
 
     :param total: rows of the result; None when the database does not tell before the end.
-    :param clock: seconds, from any start.
     """
 
-    def __init__(
-        self, report: SyncReport, total: int | None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, report: SyncReport, total: int | None) -> None:
         self._report = report
         self._total = total
-        self._clock = clock
-        self._started = self._shown = clock()
+        self._started = self._shown = report.clock.monotonic()
 
     def show(self) -> None:
         """Log a line if the last one is long enough ago."""
-        now = self._clock()
+        now = self._report.clock.monotonic()
         if now - self._shown >= INTERVAL:
             self._shown = now
             log.info("%s", self._line(now - self._started))

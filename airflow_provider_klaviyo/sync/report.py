@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict
 
+from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.exceptions import mask
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Verdict
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
@@ -71,6 +71,7 @@ class SyncReport:
     rejects: RejectsFile
     preview: bool = False
     waits: bool = True
+    clock: Clock = field(default_factory=SystemClock)
     rows_read: int = 0
     accepted: int = 0
     unchanged_in_state: int = 0
@@ -91,8 +92,17 @@ class SyncReport:
     _reported_pending: int = 0
     _last: Verdict | None = None
     _open: tuple[Verdict, int, int] | None = None
-    started: float = field(default_factory=time.monotonic)
+    started: float = field(init=False)
+    """By the clock that never jumps."""
     duration: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.started = self.clock.monotonic()
+
+    @property
+    def age(self) -> float:
+        """Seconds since the run began."""
+        return self.clock.monotonic() - self.started
 
     @property
     def unchanged(self) -> int:

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import logging
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, scopes_of
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import (
@@ -94,7 +94,7 @@ class Environment:
     :param keep_seconds: how old reports and rejects of the task may become.
     :param state_problem: why no state can be kept here; empty where it can.
     :param has_run_before: whether an earlier run succeeded, asked where there is no state.
-    :param now: seconds since the epoch.
+    :param clock: what tells the time, to the report and the state too.
     """
 
     run: TaskRun
@@ -107,7 +107,7 @@ class Environment:
     keep_seconds: float = 30 * 86_400.0
     state_problem: str = ""
     has_run_before: Callable[[], bool] = lambda: False
-    now: Callable[[], float] = lambda: time.time()  # looked up at each call, as the client does
+    clock: Clock = field(default_factory=SystemClock)
 
 
 class SyncRun:
@@ -130,8 +130,9 @@ class SyncRun:
             RejectsFile(self._files.rejects),
             preview=options.is_preview,
             waits=options.waits,
+            clock=environment.clock,
         )
-        self._deadline = environment.now() + options.timeout
+        self._deadline = environment.clock.now() + options.timeout
         self._session: Session | None = None
 
     def execute(self) -> None:
@@ -141,7 +142,7 @@ class SyncRun:
         """
         options, report, environment = self._options, self._report, self._environment
         claim = self._claim()
-        self._files.prune(environment.now() - environment.keep_seconds)
+        self._files.prune(environment.clock.now() - environment.keep_seconds)
         query = Query(options.sql, options.parameters, options.reads_only)
         source = environment.open_source(options.sql_hook_params)
         if environment.notice:
@@ -171,11 +172,11 @@ class SyncRun:
         deferral = Deferral(self._files)
         note = deferral.load()
         report.restore(note.counts, note.reasons)
-        report.started = time.monotonic() - (self._environment.now() - note.started)
+        report.started = report.clock.monotonic() - (report.clock.now() - note.started)
         report.report_path = str(self._files.report)
         report.rejects.describe(note.columns, note.key)
         report.rejects.resume()
-        self._deadline = max(note.deadline, self._environment.now() + _SETTLE_SECONDS)
+        self._deadline = max(note.deadline, self._environment.clock.now() + _SETTLE_SECONDS)
         target = self._sync_type.target_of(note.counts["list_id"])
         with self._accounted(claim, lambda _: target) as (client, scratch, state, _):
             context = self._context(client, scratch, state, target, waits=True)
@@ -372,7 +373,7 @@ class SyncRun:
             options,
             sync_type,
             environment.run.holder,
-            now=environment.now,
+            now=environment.clock.now,
             has_run_before=environment.has_run_before,
         )
 
@@ -384,7 +385,7 @@ class SyncRun:
 
     def _write_report(self, state: OpenState | None) -> None:
         report = self._report
-        report.duration = time.monotonic() - report.started
+        report.duration = report.age
         report.extra |= self._session.report_extras() if self._session else {}
         report.rejects.close()
         self.summary = report.as_dict()
@@ -401,7 +402,7 @@ class SyncRun:
 
     def _as_remembered(self, before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """What the state remembers of this run, after those before."""
-        report, run, now = self._report, self._environment.run, self._environment.now()
+        report, run, now = self._report, self._environment.run, self._environment.clock.now()
         summary = {
             name: value
             for name, value in report.as_dict().items()
@@ -423,8 +424,8 @@ def _log(report: SyncReport) -> None:
     log.info("%s Report: %s", report, report.report_path)
     if notice := report.extra.get("notice"):
         log.warning("%s", notice)
-    for (outcome, field, reason), rows in report.reasons.most_common(_SHOWN_REASONS):
-        log.info("%s %s: %s%s", f"{rows:,}", outcome, f"{field}: " if field else "", reason)
+    for (outcome, place, reason), rows in report.reasons.most_common(_SHOWN_REASONS):
+        log.info("%s %s: %s%s", f"{rows:,}", outcome, f"{place}: " if place else "", reason)
     if report.rejects.written_to:
         log.info("Rows that were not sent as they are, with their reasons: %s", report.rejects.written_to)
 

@@ -11,6 +11,7 @@ from typing import Any
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
+from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError, mask
 
 log = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ class LookingTrigger(BaseTrigger):
     """
 
     poll_interval: float
+    clock: Clock = SystemClock()
 
     def look(self) -> dict[str, Any]:
         """What there is to see, as plain JSON, with ``is_settled``; runs in a thread and may block."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +27,7 @@ def look_at_jobs(
     from airflow_provider_klaviyo.client.jobs import JobStatus, find_jobs
 
     known = job_kind(kind)
-    with hook.get_client(deadline=time.time() + LOOK_SECONDS) as client:
+    with hook.get_client(deadline=hook.clock.now() + LOOK_SECONDS) as client:
         jobs = find_jobs(client, known, job_ids).values() if job_ids else ()
     settled = {job.id for job in jobs if known.is_settled(job, seconds)}
     still_open = [job.id for job in jobs if job.id not in settled]
@@ -73,7 +72,7 @@ class KlaviyoImportJobTrigger(LookingTrigger):
         self.poll_interval = poll_interval
         self.timeout = timeout
         self.kind = kind
-        self._made = time.monotonic()
+        self._made = self.clock.monotonic()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """How the triggerer makes this trigger again."""
@@ -95,10 +94,10 @@ class KlaviyoImportJobTrigger(LookingTrigger):
         return look_at_jobs(
             KlaviyoHook(self.klaviyo_conn_id),
             self.job_ids,
-            seconds=time.monotonic() - self._made,
+            seconds=self.clock.monotonic() - self._made,
             kind=self.kind,
         )
 
     def seconds_left(self) -> float:
         """Until the timeout, since this trigger was made."""
-        return math.inf if self.timeout is None else self._made + self.timeout - time.monotonic()
+        return math.inf if self.timeout is None else self._made + self.timeout - self.clock.monotonic()

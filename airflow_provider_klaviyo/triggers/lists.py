@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_klaviyo.triggers.base import LOOK_SECONDS, LookingTrigger
@@ -17,7 +16,7 @@ def look_at_list(
     """Whether a list is there, as plain JSON: ``is_settled``, ``list_id`` and, where it was asked for, ``profiles``."""
     from airflow_provider_klaviyo.client.lists import count_members, find_list, name_of_list
 
-    with hook.get_client(deadline=time.time() + LOOK_SECONDS) as client:
+    with hook.get_client(deadline=hook.clock.now() + LOOK_SECONDS) as client:
         if list_id is None:
             found = find_list(client, list_name or "")
         else:
@@ -74,4 +73,4 @@ class KlaviyoListTrigger(LookingTrigger):
 
     def seconds_left(self) -> float:
         """Until the sensor's time is up."""
-        return self.until - time.time()
+        return self.until - self.clock.now()

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,6 @@ import pytest
 
 from airflow_provider_klaviyo.connection import EXTRA_FIELDS, PLACEHOLDERS
 from airflow_provider_klaviyo.emulator import ALL_SCOPES, Emulator, Settings
-from airflow_provider_klaviyo.hooks import klaviyo as hook_module
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 
 if TYPE_CHECKING:
@@ -106,22 +106,31 @@ def press_test(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> PressTest:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # rate limit windows of the test's own
 
     def press(
-        host: str, key: str | None = KEY, *, conn_id: str = CONN_ID, **extra: object
+        host: str,
+        key: str | None = KEY,
+        *,
+        conn_id: str = CONN_ID,
+        button: type[KlaviyoHook] = KlaviyoHook,
+        **extra: object,
     ) -> tuple[bool, str]:
         fields = {"conn_type": "klaviyo", "host": host, "password": key, "extra": json.dumps(extra)}
         connection = Connection(conn_id=conn_id, **fields)  # type: ignore[arg-type]
         monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", connection.get_uri())
-        done, message = KlaviyoHook(conn_id).test_connection()
+        done, message = button(conn_id).test_connection()
         assert not key or key not in message
         return done, message
 
     return press
 
 
+class ImpatientHook(KlaviyoHook):
+    test_seconds = 0.2
+
+
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(press_test: PressTest) -> PressTest:
     """The button gives up at once where it would try again; its words are the same."""
-    monkeypatch.setattr(hook_module, "_TEST_SECONDS", 0.2)
+    return partial(press_test, button=ImpatientHook)
 
 
 @contextmanager
@@ -254,28 +263,28 @@ def test_field_that_cannot_work_is_named(
     assert klaviyo.requests() == []
 
 
-def test_host_that_cannot_be_reached_is_named(press_test: PressTest, impatient: None) -> None:
+def test_host_that_cannot_be_reached_is_named(impatient: PressTest) -> None:
     url = f"http://127.0.0.1:{free_port()}"
 
-    done, message = press_test(url)
+    done, message = impatient(url)
 
     assert not done
     assert f"Could not connect to {url}" in message
     assert "refused" in message
 
 
-def test_host_that_says_nothing_is_named(press_test: PressTest, impatient: None) -> None:
+def test_host_that_says_nothing_is_named(impatient: PressTest) -> None:
     with silence() as url:
-        done, message = press_test(url, timeout=0.3)
+        done, message = impatient(url, timeout=0.3)
 
     assert not done
     assert f"No answer from {url}" in message
 
 
 @pytest.mark.parametrize("path", ["", "/missing"], ids=["200", "404"])
-def test_host_that_is_not_klaviyo_is_told_as_such(press_test: PressTest, impatient: None, path: str) -> None:
+def test_host_that_is_not_klaviyo_is_told_as_such(impatient: PressTest, path: str) -> None:
     with website() as url:
-        done, message = press_test(url + path)
+        done, message = impatient(url + path)
 
     assert not done
     assert "text/html instead of Klaviyo's JSON" in message

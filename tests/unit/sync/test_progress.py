@@ -10,13 +10,12 @@ import pytest
 from airflow_provider_klaviyo.sync.progress import INTERVAL, Progress
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
+from tests.unit.client.conftest import FakeClock
 
 
-class Clock:
-    time = 0.0
-
-    def __call__(self) -> float:
-        return self.time
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.mark.parametrize(
@@ -28,25 +27,26 @@ class Clock:
     ids=["total known", "total unknown"],
 )
 def test_a_line_tells_rows_rate_rejects_and_the_time_left_if_it_can_be_known(
-    total: int | None, told: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    total: int | None, told: list[str], clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    clock = Clock()
-    report = SyncReport("profiles", "upsert", RejectsFile(tmp_path / "rejects"))
-    progress = Progress(report, total, clock)
+    report = SyncReport("profiles", "upsert", RejectsFile(tmp_path / "rejects"), clock=clock)
+    progress = Progress(report, total)
     report.rows_read, report.accepted, report.rejected = 1_000, 900, 7
-    clock.time = 20.0
+    clock.time += 20.0
     progress.show()
     for words in told:
         assert words in caplog.text
     assert ("left" in caplog.text) == (total is not None)
 
 
-def test_lines_come_no_more_often_than_the_interval(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_lines_come_no_more_often_than_the_interval(
+    clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
-    clock = Clock()
-    progress = Progress(SyncReport("profiles", "upsert", RejectsFile(tmp_path / "r")), None, clock)
-    for second in range(int(INTERVAL * 3) + 1):
-        clock.time = float(second)
+    progress = Progress(SyncReport("profiles", "upsert", RejectsFile(tmp_path / "r"), clock=clock), None)
+    progress.show()
+    for _ in range(int(INTERVAL * 3)):
+        clock.time += 1.0
         progress.show()
     assert len(caplog.records) == 3
