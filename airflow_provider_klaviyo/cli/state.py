@@ -10,7 +10,6 @@ import os
 import socket
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_klaviyo.cli.forget import Person, forget_in_files
+from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.client.job_kinds import job_kind
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoError
 from airflow_provider_klaviyo.state.keys import key_hashes
@@ -50,14 +50,17 @@ _SURELY_OVER = 7 * 86_400.0
 """Seconds after which a note no longer counts, however wrong this host's clock may be."""
 
 Ask = Callable[[str], str]
+Now = Callable[[], float]
 
 
-def main(arguments: Sequence[str] | None = None, ask: Ask = input) -> int:
+def main(arguments: Sequence[str] | None = None, ask: Ask = input, clock: Clock | None = None) -> int:
     """Run a command; returns the exit code.
 
     :param ask: puts a question to the user.
+    :param clock: real time if None.
     """
     options = _parser().parse_args(arguments)
+    options.now = (clock or SystemClock()).now
     try:
         code: int = options.run(options, ask)
     except (KlaviyoError, LookupError) as error:
@@ -67,7 +70,7 @@ def main(arguments: Sequence[str] | None = None, ask: Ask = input) -> int:
 
 
 def _list(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one signature for all commands
-    keys = sorted(_state_keys())
+    keys = sorted(_state_keys(options.now))
     for key in keys:
         print(key)
     if not keys:
@@ -76,7 +79,7 @@ def _list(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one s
 
 
 def _show(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one signature for all commands
-    with _opened(options.state_key) as ledger:
+    with _opened(options.state_key, options.now) as ledger:
         counts, open_jobs = ledger.counts(), ledger.open_jobs
         print(f"State {options.state_key} in {Storage(storage_path()).state(options.state_key)}")
         for name, value in ledger.target.items():
@@ -104,7 +107,7 @@ def _noun(kind: str) -> str:
 
 def _reset(options: argparse.Namespace, ask: Ask) -> int:
     folder = _folder(options.state_key)
-    with _locked(folder):
+    with _locked(folder, options.now):
         print(
             f"This deletes the state {options.state_key} in {folder}. The next run sends every row again, and a"
         )
@@ -121,7 +124,10 @@ def _reset(options: argparse.Namespace, ask: Ask) -> int:
 
 
 def _release(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one signature for all commands
-    with _locked(_folder(options.state_key)), _opened(options.state_key, is_read_only=False) as ledger:
+    with (
+        _locked(_folder(options.state_key), options.now),
+        _opened(options.state_key, options.now, is_read_only=False) as ledger,
+    ):
         ledger.become({**ledger.target, BELONGS_TO: ANYBODY})
     print(f"A sync that gives state_key={options.state_key!r} goes on with this state from now on.")
     return 0
@@ -135,7 +141,7 @@ def _forget(options: argparse.Namespace, ask: Ask) -> int:
             file=sys.stderr,
         )
         return 2
-    keys = [options.state_key] if options.state_key else sorted(_state_keys())
+    keys = [options.state_key] if options.state_key else sorted(_state_keys(options.now))
     if (
         not options.yes
         and ask(f"Forget this person in {len(keys)} states and all files? [y/N] ").strip().lower() != "y"
@@ -144,12 +150,12 @@ def _forget(options: argparse.Namespace, ask: Ask) -> int:
         return 1
     found = 0
     for state_key in keys:
-        count = _forget_in_state(state_key, person, options.key)
+        count = _forget_in_state(state_key, person, options.key, options.now)
         print(f"{count:,} rows forgotten in the state {state_key}")
         found += count
     lines, files = forget_in_files(storage_path(), person)
     print(f"{lines:,} lines deleted in files of rejected rows, and {files:,} previews")
-    dead_before = time.time() - _SURELY_OVER
+    dead_before = options.now() - _SURELY_OVER
     notes = forget_in_notes(Storage(storage_path()).in_flight, person.digests(), dead_before=dead_before)
     print(f"forgotten in {notes:,} notes of unsubscriptions on their way")
     if notes:
@@ -159,9 +165,9 @@ def _forget(options: argparse.Namespace, ask: Ask) -> int:
     return 0
 
 
-def _forget_in_state(state_key: str, person: Person, key: Sequence[str]) -> int:
+def _forget_in_state(state_key: str, person: Person, key: Sequence[str], now: Now) -> int:
     """Forget a person; also one whom the state does not know any more, since older files of it still may."""
-    with _locked(_folder(state_key)), _opened(state_key, is_read_only=False) as ledger:
+    with _locked(_folder(state_key), now), _opened(state_key, now, is_read_only=False) as ledger:
         digests = person.digests()
         found = {row for digest in digests for row in ledger.keys_of_person(digest)}
         on_list = list(ledger.people.identities(digests))  # also of rows that name somebody else by now
@@ -177,12 +183,12 @@ def _forget_in_state(state_key: str, person: Person, key: Sequence[str]) -> int:
 # --- where states are -------------------------------------------------------------------------------------------
 
 
-def _state_keys() -> Iterator[str]:
+def _state_keys(now: Now) -> Iterator[str]:
     root = Storage(storage_path()).states
     if not root.exists():
         return
     for folder in root.iterdir():
-        entries = StateLog(store_of(folder), writer=_writer(), now=time.time).entries
+        entries = StateLog(store_of(folder), writer=_writer(), now=now).entries
         if entries:
             yield str(entries[0].facts["target"]["state_key"])
 
@@ -196,11 +202,11 @@ def _folder(state_key: str) -> Any:
 
 
 @contextmanager
-def _opened(state_key: str, *, is_read_only: bool = True) -> Iterator[Ledger]:
+def _opened(state_key: str, now: Now, *, is_read_only: bool = True) -> Iterator[Ledger]:
     folder = _folder(state_key)
     with tempfile.TemporaryDirectory(prefix="klaviyo-") as scratch:
         ledger = open_ledger(
-            store_of(folder), Path(scratch), None, writer=_writer(), now=time.time, is_read_only=is_read_only
+            store_of(folder), Path(scratch), None, writer=_writer(), now=now, is_read_only=is_read_only
         )
         try:
             yield ledger
@@ -209,9 +215,9 @@ def _opened(state_key: str, *, is_read_only: bool = True) -> Iterator[Ledger]:
 
 
 @contextmanager
-def _locked(folder: Any) -> Iterator[None]:
+def _locked(folder: Any, now: Now) -> Iterator[None]:
     holder = Holder("command line", "state", "by hand", -1, 0, socket.gethostname(), os.getpid())
-    lock = StateLock(store_of(folder), holder, now=time.time)
+    lock = StateLock(store_of(folder), holder, now=now)
     lock.acquire()
     try:
         yield
