@@ -137,7 +137,7 @@ class EventDelivery(MendingDelivery[EventRecord]):
     def _sort_out_known(self, events: Sequence[EventRecord], error: KlaviyoRequestError) -> None:
         """Settle events that Klaviyo says it knows; nothing when it does not say so of any.
 
-        :raises Instead: with the others.
+        :raises SplitBatch: with the others.
         """
         if error.was_repeated:
             for event in events:

@@ -122,7 +122,7 @@ class RemovalDelivery(PooledDelivery[Record]):
     ) -> bool:
         """Look after a refusal who is off the list by now: a lost try has done it, or the profile was deleted.
 
-        :raises Instead: to have all others taken off.
+        :raises SplitBatch: to have all others taken off.
         :raises KlaviyoRequestError: the refusal, when all are on the list.
         """
         if error.status not in ABOUT_MEMBERS:

@@ -236,8 +236,8 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
     def _send(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch) -> bool:
         """Send those for whom there was time to be checked.
 
-        :raises Instead: when others are left.
-        :raises Refused: when Klaviyo refuses whom the check has left.
+        :raises SplitBatch: when others are left.
+        :raises BatchRejected: when Klaviyo refuses whom the check has left.
         """
         left: list[SubscriptionRecord] = []
         try:
@@ -257,8 +257,8 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         Everybody is checked right before each try: when its turn has come, and nothing is waited for any more.
 
         :param left: takes those for whose check there was no time.
-        :raises Instead: when the check took so long that it no longer counts.
-        :raises Refused: when Klaviyo refuses whom the check has left.
+        :raises SplitBatch: when the check took so long that it no longer counts.
+        :raises BatchRejected: when Klaviyo refuses whom the check has left.
         """
         started, tries = self._client.clock.now(), 0
         while True:

@@ -149,7 +149,7 @@ class UnsubscribeDelivery(ConsentDelivery):
     def _claim(self, people: Sequence[SubscriptionRecord], ticket: int) -> Claim:
         """Ask for leave to send people.
 
-        :raises Instead: when that took so long that the list is to be looked at again.
+        :raises SplitBatch: when that took so long that the list is to be looked at again.
         """
         known = [(*self._known.pop(record.number), *noted_as(record)) for record in people]
         clock = self._client.clock
