@@ -105,7 +105,7 @@ class Ledger:
 
     # --- what happens to rows ---------------------------------------------------------------------------------
 
-    def send(self, rows: Sequence[Sent], *, overrules: bool = True) -> int:
+    def mark_in_doubt(self, rows: Sequence[Sent], *, overrules: bool = True) -> int:
         """Put rows in doubt, before their request leaves; the ticket stands for them.
 
         :param rows: in the order of the request, which verdicts refer to.

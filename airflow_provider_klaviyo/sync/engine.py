@@ -139,7 +139,7 @@ class Sync:
         if last := self._batcher.rest():
             self._outbox.append(last)
             self._send(())
-        self._verdicts.take(self.delivery.finish())
+        self._verdicts.add(self.delivery.finish())
 
     def _read_all(self) -> None:
         with self._rows() as rows:
@@ -236,7 +236,7 @@ class Sync:
         while self._outbox:
             self._opened().send(self._outbox[0])
             self._outbox.popleft()
-        self._verdicts.take(self.delivery.settled())
+        self._verdicts.add(self.delivery.settled())
 
     def _opened(self) -> Delivery:
         if isinstance(self.delivery, NothingSent):
@@ -262,7 +262,7 @@ class Sync:
         reported = set(self._reported_in_hand)
         for settled in self.delivery.abandon(stopped(error)):
             reported |= {verdict.number for verdict in settled.verdicts if verdict.outcome is Outcome.PENDING}
-            self._verdicts.take([settled])
+            self._verdicts.add([settled])
         self._report_unsent(Problem("", f"not sent: the run stopped ({cause})"), reported)
 
     def _report_unsent(self, problem: Problem, reported: set[int]) -> None:

@@ -13,7 +13,7 @@ from airflow_provider_klaviyo.state.rows import Sent
 class Acknowledgements(Protocol):
     """Where a delivery notes what it does, before and after each request."""
 
-    def send(self, records: Sequence[Record]) -> int:
+    def mark_in_doubt(self, records: Sequence[Record]) -> int:
         """Before a request leaves: its records are in doubt from now on. The ticket stands for them."""
 
     def start(self, ticket: int, job_id: str, kind: str) -> None:
@@ -35,7 +35,7 @@ class Acknowledgements(Protocol):
 class NoState:
     """Notes nothing: a sync that keeps no state sends its query again."""
 
-    def send(self, records: Sequence[Record]) -> int:  # noqa: ARG002 - as the other
+    def mark_in_doubt(self, records: Sequence[Record]) -> int:  # noqa: ARG002 - as the other
         """Nothing to note."""
         return 0
 
@@ -65,10 +65,10 @@ class KeptState:
         self._with_identity = with_identity
         self._overrules = overrules
 
-    def send(self, records: Sequence[Record]) -> int:
+    def mark_in_doubt(self, records: Sequence[Record]) -> int:
         """Note the rows as in doubt."""
         identified = self._with_identity
-        return self._ledger.send(
+        return self._ledger.mark_in_doubt(
             [
                 Sent(each.key, each.fingerprint, each.person, each.identity if identified else None)
                 for each in records

@@ -70,7 +70,7 @@ class ImportJobDelivery(JobDelivery):
         return import_body([record.body for record in part], self._list_id)
 
     def _import_each(self, records: Sequence[Record], unsettled: InFlightBatch) -> None:
-        ticket = self._state.send(records)
+        ticket = self._state.mark_in_doubt(records)
         with self._refusals_noted(unsettled) as refuse:
             self._singles.deliver_each(
                 records, post=lambda part: self._import_one(part[0], unsettled), refuse=refuse

@@ -144,7 +144,7 @@ class _Found:
         self.disputed: dict[int, str] = {}
         self.unplaced: set[str] = set()
         for error in errors:
-            self._take(error, index_of)
+            self._assign(error, index_of)
 
     def is_everybody(self) -> None:
         """Give everybody a reason: the own one, or what the errors say that name nobody."""
@@ -159,7 +159,7 @@ class _Found:
         certain = len(self.objections)
         return range(certain, certain + len(self.disputed.keys() - self.objections) + 1)
 
-    def _take(self, error: RecordError, index_of: IndexOf) -> None:
+    def _assign(self, error: RecordError, index_of: IndexOf) -> None:
         pointed, path = pointed_at(error.pointer, self._prefix)
         repeated = index_of(self._kind.identifiers(error.payload))
         named = {index for index in (pointed, repeated) if index is not None}

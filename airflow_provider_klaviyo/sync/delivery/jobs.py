@@ -153,14 +153,14 @@ class JobDelivery(MendingDelivery[Record]):
         return self._kind.body([record.body for record in part])
 
     def _start(self, part: Sequence[Record], unsettled: InFlightBatch) -> None:
-        ticket = self._state.send(part)
+        ticket = self._state.mark_in_doubt(part)
         job = start_job(self._client, self._kind, self._body(part))
         self._state.start(ticket, job.id, self._kind.name)
         rows = self._spool.keep(part)
         self._jobs[job.id] = _OpenJob(
             job.id, len(part), part[0].number, part[-1].number, ticket, rows, self._client.clock.now()
         )
-        unsettled.settle(part)
+        unsettled.remove(part)
         if warnings := self._warnings(part):
             self._publish(Settled(verdicts=warnings))
         log.info(

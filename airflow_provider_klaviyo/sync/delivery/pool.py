@@ -32,7 +32,7 @@ class InFlightBatch:
 
     records: dict[int, Record] = field(default_factory=dict)
 
-    def settle(self, records: Sequence[Record]) -> None:
+    def remove(self, records: Sequence[Record]) -> None:
         """Take out who has a verdict, or is in a job that will tell."""
         for record in records:
             self.records.pop(record.number, None)
@@ -115,7 +115,7 @@ class PooledDelivery(NoJobs, Generic[R]):
         """Pass a verdict on; the records that it is about are no longer in doubt."""
         self._settled.put(settled)
         if unsettled:
-            unsettled.settle(records)
+            unsettled.remove(records)
 
     def _collect(self, timeout: float) -> None:
         """Wait for a task to end, and raise what it raised.

@@ -24,7 +24,7 @@ class Verdicts:
         self._report = report
         self._waiting: deque[Verdict] = deque()
 
-    def take(self, outcomes: Iterable[Settled]) -> None:
+    def add(self, outcomes: Iterable[Settled]) -> None:
         """Count what was settled."""
         for settled in outcomes:
             self._report.accepted += settled.accepted
@@ -46,11 +46,11 @@ def settle(delivery: _Delivery, report: SyncReport) -> None:
     """
     verdicts = Verdicts(report)
     try:
-        verdicts.take(delivery.finish())
+        verdicts.add(delivery.finish())
     except BaseException as error:
         report.recover()
         verdicts.count()
-        verdicts.take(delivery.abandon(stopped(error)))
+        verdicts.add(delivery.abandon(stopped(error)))
         raise
     finally:
         delivery.close()

@@ -102,7 +102,7 @@ class EventDelivery(MendingDelivery[EventRecord]):
             del self._unsettled_of[record.number]
 
     def _post(self, part: Sequence[EventRecord], unsettled: InFlightBatch) -> None:
-        ticket = self._state.send(part)
+        ticket = self._state.mark_in_doubt(part)
         try:
             left_out = self._client.send(CREATE_EVENTS, body=events_body(part), read=read_accepted)
         except KlaviyoRequestError as error:
@@ -115,9 +115,9 @@ class EventDelivery(MendingDelivery[EventRecord]):
                 left_out,
             )
         self._state.settle(ticket)
-        self._take(part, unsettled)
+        self._accept(part, unsettled)
 
-    def _take(self, part: Sequence[EventRecord], unsettled: InFlightBatch) -> None:
+    def _accept(self, part: Sequence[EventRecord], unsettled: InFlightBatch) -> None:
         with self._lock:
             self._kinds.update(event.is_backfill for event in part)
         self._publish(Settled(accepted=len(part), verdicts=self._warnings(part)), part, unsettled)
@@ -170,9 +170,9 @@ class EventDelivery(MendingDelivery[EventRecord]):
         if delivered:
             log.info("Klaviyo had taken %d events of a request whose answer was lost.", len(delivered))
         if delivered or recorded:
-            self._state.settle(self._state.send([*delivered, *recorded]))
+            self._state.settle(self._state.mark_in_doubt([*delivered, *recorded]))
         for event in delivered:
-            self._take([event], self._unsettled_of[event.number])
+            self._accept([event], self._unsettled_of[event.number])
         for event in recorded:
             verdict = Verdict(event.number, event.row, Outcome.SKIPPED, _ALREADY_RECORDED)
             self._publish(Settled(verdicts=[verdict]), [event], self._unsettled_of[event.number])

@@ -86,7 +86,7 @@ class ListAddDelivery(ImportJobDelivery):
 
     def _add(self, part: Sequence[Record], unsettled: InFlightBatch) -> None:
         with self._untracked_if_refused(part):
-            ticket = self._state.send(part)
+            ticket = self._state.mark_in_doubt(part)
             try:
                 add_members(self._client, self._list, [record.body for record in part])
             except KlaviyoRequestError as error:

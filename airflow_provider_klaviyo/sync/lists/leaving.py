@@ -48,7 +48,7 @@ class Leaving(msgspec.Struct, array_like=True):
     field: str = ""
     unreadable: int = 0
 
-    def take(self, absent: Iterable[Absent]) -> None:
+    def add(self, absent: Iterable[Absent]) -> None:
         """Add people whom no row names."""
         for person, held_by in absent:
             self.persons.append(person)

@@ -74,7 +74,7 @@ class _Search:
     refused: dict[str, str] = field(default_factory=dict)
     reasons: dict[int, Reason] = field(default_factory=dict)
 
-    def take(self, number: int, members: Iterable[Member]) -> None:
+    def add(self, number: int, members: Iterable[Member]) -> None:
         """Note members that a record has found."""
         known = self.members.setdefault(number, [])
         known += [each for each in members if each not in known]
@@ -155,7 +155,7 @@ class MemberFinder:
                 if person.email or person.phone_number:
                     contacts["email" if person.email else "phone_number"][number] = person
                 else:
-                    search.take(number, [person])
+                    search.add(number, [person])
         for contact, owners in contacts.items():
             wanted = {number: [getattr(owner, contact)] for number, owner in owners.items()}
             self._by_contact(search, contact, wanted, owners)
@@ -183,7 +183,7 @@ class MemberFinder:
                 members = [each for each in members if each.id == owners[number].id]
             refused = [search.refused[value] for value in spellings if value in search.refused]
             if members:
-                search.take(number, members)
+                search.add(number, members)
             elif refused:
                 search.reject(number, field, refused[0])
 

@@ -118,7 +118,7 @@ class MirrorPreview(PreviewDelivery):
         """Count a batch, and write down the first requests that it would take."""
         super().send(batch)
         state = self._session.acknowledgements()
-        state.settle(state.send(batch))
+        state.settle(state.mark_in_doubt(batch))
 
 
 class MirrorSession(AddSession):
@@ -269,10 +269,10 @@ class MirrorSession(AddSession):
         try:
             for start in range(0, len(gone), most):
                 delivery.send(self._members.records(leaving, gone[start : start + most]))
-                tally.take(delivery.settled())
-            tally.take(delivery.finish())
+                tally.add(delivery.settled())
+            tally.add(delivery.finish())
         except BaseException as error:
-            tally.take(delivery.abandon(stopped(error)))
+            tally.add(delivery.abandon(stopped(error)))
             raise
         finally:
             delivery.close()

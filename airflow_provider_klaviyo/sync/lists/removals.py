@@ -59,7 +59,7 @@ class RemovalDelivery(PooledDelivery[Record]):
         )
 
     def _deliver(self, batch: Sequence[Record], unsettled: InFlightBatch) -> None:
-        ticket = self._state.send(batch)
+        ticket = self._state.mark_in_doubt(batch)
         with self._refusals_noted(unsettled) as refuse:
             members = _Members(self._looked_up(batch, unsettled, refuse))
             found = [record for record in batch if record.number in members.ids]
@@ -180,7 +180,7 @@ class Removals:
         self._refused: set[int] = set()
         self._last = 0
 
-    def send(self, records: Sequence[Record]) -> int:
+    def mark_in_doubt(self, records: Sequence[Record]) -> int:
         """Before the request: who comes back meanwhile is to be put on the list again."""
         persons = [record.person for record in records]
         looked_for_before = self._ledger.leave(persons)

@@ -130,7 +130,7 @@ class StrictMembers:
             absent = {each.person: each for each in self._ledger.people.unnamed(list(persons.values()))}
             for member, person in persons.items():
                 if person in absent:
-                    leaving.take([absent[person]])
+                    leaving.add([absent[person]])
                     leaving.ids.append(member)
         return leaving
 

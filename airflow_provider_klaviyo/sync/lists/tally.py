@@ -22,7 +22,7 @@ class Tally:
         self._refused = 0
         self._skipped: Counter[Problem] = Counter()
 
-    def take(self, outcomes: Iterable[Settled]) -> None:
+    def add(self, outcomes: Iterable[Settled]) -> None:
         """Count outcomes."""
         for settled in outcomes:
             for verdict in settled.verdicts:

@@ -37,7 +37,7 @@ class TrackedMembers:
         """Whom no row of this run names."""
         leaving = Leaving([], {}, self.people)
         for absent in self._ledger.people.absent():
-            leaving.take(absent)
+            leaving.add(absent)
         return leaving
 
     def without_those_found_otherwise(self, leaving: Leaving, gone: list[int], list_id: str) -> list[int]:  # noqa: ARG002

@@ -64,7 +64,7 @@ class AskedPeople:
             if found.status is not Status.FAILED
         }
 
-    def send(self, records: Sequence[Record]) -> int:
+    def mark_in_doubt(self, records: Sequence[Record]) -> int:
         """Before a request leaves: whom it asks is in doubt from now on. The ticket stands for them."""
         people = all_of(SubscriptionRecord, records)
         if self._remembers:
@@ -79,7 +79,7 @@ class AskedPeople:
         if self._ledger and self._sizes.pop(ticket, 0):
             self._ledger.settle(ticket, failed, pending)
 
-    def take(self, ticket: int, people: Sequence[SubscriptionRecord], in_part: Sequence[int]) -> None:
+    def accepted(self, ticket: int, people: Sequence[SubscriptionRecord], in_part: Sequence[int]) -> None:
         """Klaviyo took the request of a ticket; people at the indexes ``in_part`` not whole: these are tried again."""
         if self._remembers:
             self._answer(ticket, is_taken=True)
@@ -149,7 +149,7 @@ class AskedPeople:
     def _note(self, noted: Sequence[Sent]) -> int:
         if not self._ledger or not noted:
             return 0
-        ticket = self._ledger.send(noted, overrules=False)
+        ticket = self._ledger.mark_in_doubt(noted, overrules=False)
         self._sizes[ticket] = len(noted)
         return ticket
 

@@ -149,7 +149,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         unsettled: InFlightBatch,  # noqa: ARG002 - for those who leave some out
     ) -> tuple[Sequence[SubscriptionRecord], int]:
         """Note who is about to be sent; returns who may be after all, and what stands for them."""
-        return people, self._asked.send(people) if people else 0
+        return people, self._asked.mark_in_doubt(people) if people else 0
 
     def _not_sent(self, ticket: int) -> None:
         """Klaviyo certainly did nothing for those of a ticket."""
@@ -163,7 +163,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         unsettled: InFlightBatch,
     ) -> None:
         """Klaviyo took the request; people at the indexes ``in_part`` not whole."""
-        self._asked.take(ticket, people, in_part)
+        self._asked.accepted(ticket, people, in_part)
         self._accept(people, unsettled)
 
     def _put_off(
@@ -218,7 +218,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
             about = problems if row is record else _about(row, problems)
             verdict = _lost(row, own) or outcome
             reasons = (*row.remarks, *(each.problem for each in own), *(about if verdict is outcome else ()))
-            verdicts.append(self._shared.take(row, verdict, reasons))
+            verdicts.append(self._shared.add(row, verdict, reasons))
         return [each for each in verdicts if each]
 
     def _repeated(self, people: Sequence[SubscriptionRecord]) -> set[tuple[int, str]]:
@@ -275,7 +275,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
                 except KlaviyoError as error:
                     failure = error
                 else:
-                    self._take(people, ticket, left_out, unsettled)
+                    self._accept_request(people, ticket, left_out, unsettled)
                     return True
             if not may_be_done(failure):
                 self._not_sent(ticket)
@@ -304,7 +304,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         )
         raise SplitBatch(in_parts(free, max(MAX_VALUES, len(free) // 2 + 1)))
 
-    def _take(
+    def _accept_request(
         self, people: Sequence[SubscriptionRecord], ticket: int, left_out: str, unsettled: InFlightBatch
     ) -> None:
         without = [index for index, record in enumerate(people) if left_out in record.identifiers]

@@ -37,7 +37,7 @@ class SharedRows:
         self._open: dict[int, _Parts] = {}
         self._lock = threading.Lock()
 
-    def take(
+    def add(
         self, part: SubscriptionRecord, outcome: Outcome, problems: tuple[Problem, ...]
     ) -> RowVerdict | None:
         """Take what became of a row, or of a part of it; None while other parts are open."""

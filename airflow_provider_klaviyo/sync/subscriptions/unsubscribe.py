@@ -131,7 +131,7 @@ class UnsubscribeDelivery(ConsentDelivery):
         """Without those whom another sync unsubscribes from the list, or takes off it: these are for a later run."""
         if not people:
             return (), 0
-        ticket = self._asked.send(people)
+        ticket = self._asked.mark_in_doubt(people)
         claim = self._claim(people, ticket)
         if claim.held:
             self._asked.withdraw(ticket)
@@ -141,7 +141,7 @@ class UnsubscribeDelivery(ConsentDelivery):
                     record, Outcome.PENDING, [Problem(CHANNELS[record.channels[0]], reason)], unsettled
                 )
             people = [record for index, record in enumerate(people) if index not in claim.held]
-            ticket = self._asked.send(people) if people else 0
+            ticket = self._asked.mark_in_doubt(people) if people else 0
         if claim.note:
             self._notes[ticket] = claim.note
         return people, ticket
@@ -227,7 +227,7 @@ class UnsubscribeDelivery(ConsentDelivery):
     def _wait_for(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch) -> None:
         with self._lock:
             self._waiting.records.update({record.number: record for record in people})
-        unsettled.settle(people)
+        unsettled.remove(people)
 
     def _publish_absent(
         self, record: SubscriptionRecord, before: Sequence[Asked], unsettled: InFlightBatch

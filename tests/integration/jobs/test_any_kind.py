@@ -294,7 +294,7 @@ def test_jobs_of_several_kinds_that_do_not_end_are_named_together(
 def test_a_job_without_a_kind_in_the_state_is_a_profile_import(klaviyo: Emulator, worker: NewWorker) -> None:
     first = worker()
     with closing(first.ledger()) as ledger:
-        ticket = ledger.send([Sent(1, 10, 100)])
+        ticket = ledger.mark_in_doubt([Sent(1, 10, 100)])
         job = start_job(first.client(), PROFILE_IMPORTS, PROFILE_IMPORTS.body([suppression("p1@shop.io")]))
         ledger.start(ticket, job.id)
         settle_open_jobs(first.client(), ledger, 2)

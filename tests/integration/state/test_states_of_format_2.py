@@ -106,7 +106,7 @@ def test_it_goes_on_where_it_was_left(opened: Open) -> None:
     assert opened().open_jobs == [second]
     ledger = opened()
     ledger.settle(second.ticket)
-    ledger.settle(ledger.send([before_row(7, 71, JOE)], overrules=False))
+    ledger.settle(ledger.mark_in_doubt([before_row(7, 71, JOE)], overrules=False))
     ledger.unshare([PHONE])
     known = KNOWN | {2: "FAILED", 5: "ACKNOWLEDGED", 6: "ACKNOWLEDGED", 7: "ACKNOWLEDGED"}
     assert statuses(opened()) == known

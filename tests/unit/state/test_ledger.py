@@ -27,7 +27,7 @@ def opened(folder: Path, name: str, target: dict[str, str] = TARGET, **options: 
 
 def kept(folder: Path) -> None:
     with closing(opened(folder, "first")) as ledger:
-        ledger.settle(ledger.send([Sent(1, 10, 100), Sent(2, 20, 200)]))
+        ledger.settle(ledger.mark_in_doubt([Sent(1, 10, 100), Sent(2, 20, 200)]))
         ledger.compact()
 
 
@@ -65,7 +65,7 @@ def test_over_a_change_that_may_be_a_full_refresh_keeps_what_is_remembered(tmp_p
 
 def test_a_log_is_not_compacted_while_jobs_are_open(tmp_path: Path) -> None:
     with closing(opened(tmp_path, "first")) as ledger:
-        ticket = ledger.send([Sent(1, 10, 100)])
+        ticket = ledger.mark_in_doubt([Sent(1, 10, 100)])
         ledger.start(ticket, "job")
         for number in range(320):
             ledger.fail([number + 10])
@@ -91,7 +91,7 @@ def test_a_state_that_holds_nothing_takes_another_target(tmp_path: Path) -> None
     with closing(opened(tmp_path, "second", other)) as ledger:
         assert ledger.target == other
         assert len(ledger.runs) == 1, "what happened is still known"
-        ledger.send([Sent(1, 10, 100)])
+        ledger.mark_in_doubt([Sent(1, 10, 100)])
     with pytest.raises(StateOfAnotherTarget, match="account was PROD and is now TEST"):
         opened(tmp_path, "third")
 
@@ -102,7 +102,7 @@ def test_a_target_that_is_found_on_the_way_is_part_of_the_same_full_refresh(tmp_
     with closing(opened(tmp_path, "second", TARGET | {"list": "none yet"}, full_refresh=True)) as ledger:
         ledger.refresh("night")
         ledger.become(there)
-        ledger.settle(ledger.send([Sent(1, 10, 100)]))
+        ledger.settle(ledger.mark_in_doubt([Sent(1, 10, 100)]))
     with closing(opened(tmp_path, "retry", there, full_refresh=True)) as ledger:
         ledger.refresh("night")
         assert ledger.meet([1, 2]).acknowledged == {1: 10}
@@ -126,7 +126,7 @@ def test_rows_that_were_hashed_anew_are_noted_with_the_run_and_stay_acknowledged
 def test_many_rows_that_were_hashed_anew_take_few_entries(tmp_path: Path) -> None:
     keys = range(1, 120_001)
     with closing(opened(tmp_path, "first")) as ledger:
-        ledger.settle(ledger.send([Sent(key, 1, key) for key in keys]))
+        ledger.settle(ledger.mark_in_doubt([Sent(key, 1, key) for key in keys]))
         for start in range(0, len(keys), 2_000):
             ledger.rehash(dict.fromkeys(keys[start : start + 2_000], 2))
         ledger.record_run({"run": "night", "succeeded": True})
