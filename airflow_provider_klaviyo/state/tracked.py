@@ -13,10 +13,10 @@ from airflow_provider_klaviyo.state.statements import PART, change, look_up, pac
 
 
 class Absent(NamedTuple):
-    """Somebody on the list whom no row of this run names.
+    """A person on the list that no row of this run names.
 
-    ``held_by`` are rows of this run that named the person before: until Klaviyo has whom they name now, the person
-    stays.
+    ``held_by`` are the keys of rows that named the person before and name another person now. Row 7 named
+    ``a@shop.io`` yesterday and names ``b@shop.io`` today: ``a@`` is held by row 7, and stays until Klaviyo has ``b@``.
     """
 
     person: int
@@ -32,7 +32,7 @@ class _Rows(Protocol):
 
 
 class TrackedPeople:
-    """Who is on the list by the sync's doing, and whom rows named before; a part of the state's table.
+    """People that the sync has put on the list, and the people that rows named before; a part of the state's table.
 
     Persons and keys are hashes of 64 bits, signed (``state.keys``), and any number of them may be given at once. An
     identity is what a person is known by, written out as ``records`` do: the identifier's name, NUL, its value.
@@ -66,9 +66,9 @@ class TrackedPeople:
         self.keep_former({key: person for key, (person, _) in identities.items()})
 
     def keep_former(self, persons: Mapping[int, int]) -> None:
-        """Remember whom rows named before, where that is somebody else than now; to be called before they change.
+        """Remember the person that a row named before, where it names another one now; call it before rows change.
 
-        :param persons: whom they name now, by key.
+        :param persons: the person that a row names now, by the row's key.
         """
         with self._lock:
             before = self._rows.persons_of(list(persons))
@@ -87,7 +87,7 @@ class TrackedPeople:
             change(self._database, "UPDATE added SET is_sure = 1 WHERE person IN", persons)
 
     def refuse(self, persons: Sequence[int]) -> None:
-        """Klaviyo refused these: who was not put on the list before is not on it by the sync's doing."""
+        """Klaviyo refused these people: those not put on the list before are not on it by the sync's doing."""
         with self._lock:
             change(self._database, "DELETE FROM added WHERE is_sure = 0 AND person IN", persons)
 
@@ -125,7 +125,7 @@ class TrackedPeople:
             )
 
     def absent(self) -> Iterator[list[Absent]]:
-        """Whom the sync has put on the list and no row of this run names, some thousand at a time."""
+        """The people that the sync has put on the list and that no row of this run names, some thousand at a time."""
         for persons in self._rows.unseen():
             with self._lock:
                 self._database.execute(
@@ -138,7 +138,7 @@ class TrackedPeople:
             yield self.unnamed([person for person in persons if person in tracked])
 
     def unnamed(self, persons: Sequence[int]) -> list[Absent]:
-        """Those of these people whom no row of this run names."""
+        """Those of these people that no row of this run names."""
         with self._lock:
             named = {
                 person
@@ -154,9 +154,9 @@ class TrackedPeople:
         return [Absent(person, tuple(held.get(person, ()))) for person in persons if person not in named]
 
     def named_among(self, persons: Sequence[int]) -> set[int]:
-        """Those of these people whom a row of this run names, none of whom is among those who left.
+        """Those of these people that a row of this run names; asked for people that are not leaving.
 
-        Whoever is tracked and did not leave is named; that is known also to a worker that did not read the query.
+        A tracked person that is not leaving is named by a row: so a worker knows it that did not read the query.
         """
         absent = {each.person for each in self.unnamed(persons)}
         return (set(persons) - absent) | self.identities(persons).keys()
@@ -186,7 +186,7 @@ class TrackedPeople:
             last = found[-1][0]
 
     def replaced(self, keys: Sequence[int]) -> set[int]:
-        """The rows of which Klaviyo has acknowledged whom they name now, be it by another row."""
+        """The rows whose present person Klaviyo has acknowledged, for this row or for another of that person."""
         query = (
             "SELECT r.key FROM rows r WHERE EXISTS "
             "(SELECT 1 FROM rows o WHERE o.person = r.person AND o.status = :acknowledged) AND r.key IN"

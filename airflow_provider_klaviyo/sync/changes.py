@@ -73,7 +73,7 @@ class Changes(Protocol):
         """Rows that are not sent because another row of this run speaks for the same person."""
 
     def persons(self, records: Sequence[Record]) -> list[int]:
-        """Hashes of whom records are about."""
+        """Hashes of the people that records are about."""
 
     @property
     def owners(self) -> Owners:

@@ -16,10 +16,10 @@ class Owners(Protocol):
     """People are known by hashes, as records are."""
 
     def find(self, field: str, values: Values) -> Mapping[int, int]:
-        """The indexes of values that were left to somebody, and to whom."""
+        """The indexes of values that were left to one person, and that person."""
 
     def note(self, field: str, owners: Mapping[str, int]) -> None:
-        """To whom values are left, before anything is sent without them."""
+        """Note the person that each value is left to, before anything is sent without the values."""
 
     def given_up(self, persons: Sequence[int], sent: Mapping[str, Values]) -> Mapping[int, Sequence[int]]:
         """By the index of a person: what was left to them while another identifier is sent for them now.
@@ -28,7 +28,7 @@ class Owners(Protocol):
         """
 
     def release(self, given_up: Sequence[int]) -> None:
-        """Let others have these, since Klaviyo has the other identifiers of those whom they were left to."""
+        """Let others have these values: the people that they were left to are known by other identifiers now."""
 
 
 class NoOwners:

@@ -69,7 +69,7 @@ class ListAddDelivery(ImportJobDelivery):
                 self._by_id.deliver(part, lambda some: self._add(some, unsettled), refuse)
 
     def _free(self, batch: Sequence[Record], unsettled: InFlightBatch) -> Sequence[Record]:
-        """Without those who are left for a later run."""
+        """The batch without people that are left for a later run."""
         held = self._in_flight.held([(record.person,) for record in batch]) if self._in_flight else {}
         if not held:
             return batch
@@ -111,7 +111,7 @@ class ListAddDelivery(ImportJobDelivery):
             raise SplitBatch([left])
 
     def _not_on_list(self, part: Sequence[Record], error: KlaviyoRequestError) -> list[Record]:
-        """Whom the try whose answer was lost has not put on the list.
+        """The records that are not on the list after a try whose answer was lost.
 
         :raises KlaviyoRequestError: the refusal, when that is everybody.
         """
@@ -122,7 +122,7 @@ class ListAddDelivery(ImportJobDelivery):
 
     @contextmanager
     def _untracked_if_refused(self, part: Sequence[Record]) -> Iterator[None]:
-        """Where a request certainly did nothing, whom only it was to add is not on the list by the sync's doing."""
+        """Where a request certainly did nothing, stop tracking the people that only this request was to add."""
         strangers = self._strangers(part)
         try:
             yield
@@ -147,7 +147,7 @@ def add_bodies(batch: Sequence[Record], identifier: str, list_id: str) -> list[b
 
 
 def _sorted_out(batch: Sequence[Record], identifier: str) -> tuple[Sequence[Record], Sequence[Record]]:
-    """Who is known by Klaviyo's id, and who is not."""
+    """The records that are known by Klaviyo's id, and the others."""
     fields = by_field(batch, identifier)
     by_id = fields.pop(BY_ID, [])
     return by_id, [record for records in fields.values() for record in records]

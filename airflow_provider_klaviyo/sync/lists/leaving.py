@@ -33,9 +33,9 @@ class MirrorRules:
 
 
 class Leaving(msgspec.Struct, array_like=True):
-    """Who is to be taken off the list, as any worker can do it: small enough to travel, without a name or an address.
+    """The people that leave the list, as any worker can remove them: small, without a name or an address.
 
-    ``ids`` are Klaviyo's, where they are known; ``held_by`` are rows of the query that named a person before,
+    ``ids`` are Klaviyo's, where they are known; ``held_by`` are rows that named a person before (see ``Absent``),
     ``people`` is how many a share of removals is a share of, and ``since`` is the last change of the state before the
     run. ``field`` is what people are matched by, and ``unreadable`` are members who do not show it, and so stay.
     """
@@ -49,7 +49,7 @@ class Leaving(msgspec.Struct, array_like=True):
     unreadable: int = 0
 
     def add(self, absent: Iterable[Absent]) -> None:
-        """Add people whom no row names."""
+        """Add people that no row names."""
         for person, held_by in absent:
             self.persons.append(person)
             if held_by:

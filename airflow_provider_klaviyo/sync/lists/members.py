@@ -44,7 +44,7 @@ class Reason(NamedTuple):
 
 
 class Looked(NamedTuple):
-    """What a look for records has found; who is in neither is not on the list.
+    """What a look for records has found; a record that is in neither is not on the list.
 
     :param ids: the Klaviyo ids of those who are on the list, by the records' numbers; mostly one each.
     :param reasons: why some are not to be taken off it, by their numbers.
@@ -88,7 +88,8 @@ class MemberFinder:
     """Finds records among the members of a list, in the fewest requests.
 
     A list can be asked for addresses and numbers only, so people who are known by another identifier are looked up
-    first. Who has neither an address nor a number counts as a member: taking off who is not there changes nothing.
+    first. A person with neither an address nor a number counts as a member: to take off somebody who is not on the
+    list changes nothing.
     A value that makes Klaviyo refuse a look-up is found by halving, and only its record is rejected.
     """
 
@@ -102,7 +103,7 @@ class MemberFinder:
         )
 
     def find(self, field: str, records: Sequence[Record]) -> Looked:
-        """Who of the records is on the list; not those who are found as several people, or are to stay.
+        """The records that are on the list, without those that are found as several people or are to stay.
 
         :param field: the identifier that the records' identities are values of.
         """
@@ -115,7 +116,7 @@ class MemberFinder:
         return Looked(self._ids(search), search.reasons)
 
     def members(self, field: str, values: Sequence[str]) -> set[str]:
-        """The ids of profiles whom any of these values finds; of members only, where a list can be asked for them."""
+        """The ids of profiles that any of these values finds; of members only, where a list can be asked."""
         if field in _CONTACTS:
             ask: LookUp = partial(find_on_list, self._client, self._list_id, field)
         else:
@@ -124,7 +125,7 @@ class MemberFinder:
         return {str(each["id"]) for documents in found.values() for each in documents}
 
     def staying(self, members: Sequence[Member]) -> Mapping[str, Problem]:  # noqa: ARG002 - for those who know more
-        """The ids of those found who are to stay on the list all the same, with the reason."""
+        """The ids of found profiles that stay on the list all the same, each with the reason."""
         return {}
 
     def _ids(self, search: _Search) -> dict[int, list[str]]:

@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 
 
 class MirrorChanges(OnlyChanges):
-    """Tells who is to be added, and notes who is named by any row at all.
+    """Tells which people are to be added, and notes every person that a row names, be the row sent or not.
 
     :param full_refresh: permits to start anew over a state that knows people by another identifier.
     """
@@ -54,7 +54,11 @@ class MirrorChanges(OnlyChanges):
         return super().keyed(rows, first, records)
 
     def overruled(self, records: Sequence[Record]) -> None:
-        """Whom these rows name is added by another row; whom they named before may leave."""
+        """Rows of a person that another row adds. The person that such a row named before may leave.
+
+        Rows 1 and 2 both name ``a@shop.io``, and row 2 named ``b@shop.io`` yesterday: ``a@`` is added once, and ``b@``
+        leaves.
+        """
         self._ledger.move(self._sent(records), is_acknowledged=False)
 
     def unsent(self, records: list[Record]) -> Unsent:

@@ -50,7 +50,7 @@ class RealMembers:
     # --- who is there -----------------------------------------------------------------------------------------
 
     def read(self, client: KlaviyoClient, list_id: str) -> None:
-        """Read everybody who is on a list."""
+        """Read all members of a list."""
         count = 0
         for page in all_members(client, list_id):
             self.add(page)
@@ -59,7 +59,7 @@ class RealMembers:
                 log.info("%s members of the list read.", f"{count:,}")
 
     def add(self, members: Sequence[Member]) -> None:
-        """Take members. Who is read twice has changed meanwhile; what shows of them once is not forgotten."""
+        """Add members. One that is read twice has changed meanwhile: what either reading shows of it is kept."""
         ids, emails, numbers, own_ids = zip(*members, strict=True) if members else ((), (), (), ())
         self._database.executemany(
             "INSERT INTO members (id, email, phone_number, external_id) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
@@ -153,7 +153,7 @@ class RealMembers:
         ]
 
     def unnamed(self) -> Iterator[list[tuple[str, str]]]:
-        """The members whom the query did not name, some thousand at a time: their ids, and what they are matched by."""
+        """The members that the query did not name, some thousand at a time: id and matched identifier."""
         return self._unnamed(f"{self._column} IS NOT NULL")
 
     def _unnamed(self, condition: str) -> Iterator[list[tuple[str, str]]]:

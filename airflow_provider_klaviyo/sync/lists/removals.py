@@ -29,7 +29,7 @@ Remove = Callable[[Sequence[str]], Mapping[str, str]]
 
 
 class RemovalDelivery(PooledDelivery[Record]):
-    """Takes people off a list; who is not on it is skipped.
+    """Takes people off a list; a person that is not on it is skipped.
 
     ``removed`` is how many profiles were taken off: two rows may name one. ``left_for_later`` counts people who stay
     for now, since an unsubscription is on its way for them.
@@ -102,7 +102,7 @@ class RemovalDelivery(PooledDelivery[Record]):
     def _leave_for_later(
         self, part: Sequence[Record], members: _Members, held: Mapping[str, str], unsettled: InFlightBatch
     ) -> set[int]:
-        """Have the next run take off who may not be taken off now; returns their numbers."""
+        """Leave people to the next run that may not be taken off now; returns their numbers."""
         reasons = {
             record.number: held[each] for record in part for each in members.left_of([record]) if each in held
         }
@@ -120,7 +120,7 @@ class RemovalDelivery(PooledDelivery[Record]):
     def _are_off(
         self, part: Sequence[Record], members: _Members, error: KlaviyoRequestError, unsettled: InFlightBatch
     ) -> bool:
-        """Look after a refusal who is off the list by now: a lost try has done it, or the profile was deleted.
+        """Find out after a refusal which people are off the list: a lost try took them off, or the profile was deleted.
 
         :raises SplitBatch: to have all others taken off.
         :raises KlaviyoRequestError: the refusal, when all are on the list.
@@ -165,13 +165,13 @@ class _Members:
         return [each for each in ids if each not in self.off]
 
     def forget(self, records: Sequence[Record]) -> None:
-        """Take out who is on the list no longer."""
+        """Take out people that are no longer on the list."""
         for record in records:
             del self.ids[record.number]
 
 
 class Removals:
-    """Notes in the state who is about to be taken off the list, and who is off it."""
+    """Notes in the state which people are about to be taken off the list, and which are off it."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
@@ -181,7 +181,7 @@ class Removals:
         self._last = 0
 
     def mark_in_doubt(self, records: Sequence[Record]) -> int:
-        """Before the request: who comes back meanwhile is to be put on the list again."""
+        """Before the request: a person that comes back into the query meanwhile is to be put on the list again."""
         persons = [record.person for record in records]
         looked_for_before = self._ledger.leave(persons)
         with self._lock:
@@ -193,7 +193,7 @@ class Removals:
         """Removals are no jobs."""
 
     def settle(self, ticket: int, failed: Sequence[int] = (), pending: Sequence[int] = ()) -> None:  # noqa: ARG002
-        """After the answer: nothing is kept of who is off the list.
+        """After the answer: keep nothing of people that are off the list.
 
         :param pending: indexes of those who were not found on it. They may have joined a moment ago and not show yet,
             so the next run looks for them once more.

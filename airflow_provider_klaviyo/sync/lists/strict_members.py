@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 
 
 class StrictChanges(MirrorChanges):
-    """Tells who is to be added: who is not on the list."""
+    """Tells which people are to be added: those that are not on the list."""
 
     def __init__(self, ledger: Ledger, members: RealMembers, *, full_refresh: bool) -> None:
         super().__init__(ledger, full_refresh=full_refresh)
@@ -61,14 +61,17 @@ class StrictChanges(MirrorChanges):
         return keyed
 
     def _spare(self, rows: Sequence[Row]) -> None:
-        """Rows that cannot be sent are present all the same: whoever they name by any identifier stays."""
+        """Spare the people that rows name by any identifier although the rows cannot be sent.
+
+        A row with a bad address and a good phone number names the member with that number, who stays.
+        """
         for field, column in self.identifier_columns.items():
             values = [str(row[column]).strip() for row in rows if row[column] is not None]
             if values:
                 self._members.spare(field, values)
 
     def unsent(self, records: list[Record]) -> Unsent:
-        """Those who are not on the list."""
+        """The records of people that are not on the list."""
         members: list[Record] = []
         others: list[Record] = []
         for record, fingerprint in zip(records, fingerprints_of(records), strict=True):
@@ -82,7 +85,7 @@ class StrictChanges(MirrorChanges):
 
 
 class StrictMembers:
-    """See ``mirror.Members``; without those of ``read``, for a worker that another one told who is to leave."""
+    """See ``mirror.Members``. ``read`` reads the list; a worker that resumes a run needs no list."""
 
     def __init__(self, context: SyncContext, ledger: Ledger, *, full_refresh: bool, since: int = 0) -> None:
         self._context = context
@@ -116,12 +119,15 @@ class StrictMembers:
         self.changes.identifier_columns = mapper.identifier_columns
 
     def in_flight(self, list_id: str) -> InFlight:
-        """Who is being unsubscribed from the list is not put on it again."""
+        """The notes of unsubscriptions under way: people that are being unsubscribed are not put on the list again."""
         self._in_flight = InFlight.on(list_id, self._context)
         return self._in_flight
 
     def leaving(self, identifier: str) -> Leaving:
-        """The members whom no row names, but for those whom the state knows by a row of this run that was rejected."""
+        """The members that no row names, without those that the state knows by a row that was rejected in this run.
+
+        Row 7 named ``a@shop.io`` yesterday and has a value today that is no address: ``a@`` stays.
+        """
         leaving = Leaving([], {}, self.people, since=self._since, field=identifier)
         self._look_again()
         leaving.unreadable = self._members.count_unknown()
@@ -135,17 +141,17 @@ class StrictMembers:
         return leaving
 
     def _look_again(self) -> None:
-        """Look up who does not show on the list what rows name people by: the profile itself may."""
+        """Look up members whose identifier the list does not show: their profile may show it."""
         for part in self._members.unread():
             log.info("%s members do not show what people are matched by: looking them up.", f"{len(part):,}")
             self._members.show(list(profiles_now(self._context.client, part).values()))
 
     def without_those_found_otherwise(self, leaving: Leaving, gone: list[int], list_id: str) -> list[int]:
-        """Those whom nobody finds who was not among the members: a profile may show another identifier than rows name.
+        """Without members that a row names by another identifier than the one that their profile shows.
 
-        The list shows ``new@shop.io`` of somebody whom the query names ``old@shop.io``, and Klaviyo finds the profile
-        by both. Whoever was sent was not among the members, so Klaviyo is asked for these, and only when somebody is
-        to leave.
+        The list shows ``new@shop.io``, the query names the same person ``old@shop.io``, and Klaviyo finds the profile
+        by both. The query's ``old@`` was not among the members, so it was sent. When a member is to leave, Klaviyo is
+        asked for the profiles of all that were sent.
         """
         if leaving.field == "klaviyo_id":
             return gone
@@ -158,7 +164,7 @@ class StrictMembers:
         return list(indexes.values())
 
     def finder(self, leaving: Leaving, gone: Sequence[int], list_id: str) -> Find:  # noqa: ARG002 - they are known
-        """Looks whether the profiles still are who was to leave."""
+        """Looks whether the profiles still show the identifier that no row names."""
 
         def find(batch: Sequence[Record]) -> Looked:
             ids = {record.number: leaving.ids[record.number] for record in batch}
@@ -185,7 +191,7 @@ class StrictMembers:
         return lambda batch: finder.find("klaviyo_id", batch)
 
     def records(self, leaving: Leaving, indexes: Sequence[int]) -> list[Record]:
-        """Who is to be removed, by Klaviyo's ids."""
+        """The members that leave, by Klaviyo's ids."""
         return [
             ListMember(
                 number=index, row=(), identity=leaving.ids[index], body=b"", person=leaving.persons[index]

@@ -30,11 +30,11 @@ class TrackedMembers:
         """Rows that are rejected are known by their keys."""
 
     def in_flight(self, list_id: str) -> InFlight | None:  # noqa: ARG002 - as the other
-        """Who is being unsubscribed may be added: this sync removes only whom it added."""
+        """None: people that are being unsubscribed may be added, since this sync removes only people that it added."""
         return None
 
     def leaving(self, identifier: str) -> Leaving:  # noqa: ARG002 - the state knows
-        """Whom no row of this run names."""
+        """The tracked people that no row of this run names."""
         leaving = Leaving([], {}, self.people)
         for absent in self._ledger.people.absent():
             leaving.add(absent)
@@ -55,7 +55,7 @@ class TrackedMembers:
         return None
 
     def records(self, leaving: Leaving, indexes: Sequence[int]) -> list[Record]:
-        """Who is to be removed, by the identifiers that the state keeps for it."""
+        """The people that leave, by the identifiers that the state keeps."""
         persons = [leaving.persons[index] for index in indexes]
         identities = self._ledger.people.identities(persons)
         return [
@@ -71,9 +71,10 @@ _NOBODY = Member("", None, None, None)
 
 
 class _LeaverFinder(MemberFinder):
-    """Finds who is to be removed, and spares profiles that a row of this run names by what they show.
+    """Finds the profiles of people that leave, and spares profiles that a row of this run names by what they show.
 
-    A profile with several addresses is found by any of them, and shows one; a list may find it by what it had before.
+    ``old@shop.io`` left the query, and its profile shows ``new@shop.io``, which a row names: the profile stays. A
+    profile with several addresses is found by each of them and shows one, and a list may find it by a former one.
 
     :param persons: all who are to be removed.
     """
@@ -87,7 +88,7 @@ class _LeaverFinder(MemberFinder):
         self._persons = persons
 
     def staying(self, members: Sequence[Member]) -> Mapping[str, Problem]:
-        """The ids of those found who show somebody else now, whom a row names; and who show nothing."""
+        """The ids of found profiles that show another person now, which a row names, and of those that show nobody."""
         now = {each.id: each for each in members}
         if self.field != "klaviyo_id":
             now |= dict.fromkeys(now, _NOBODY) | profiles_now(self._client, list(now))

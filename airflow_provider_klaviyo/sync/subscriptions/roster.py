@@ -23,7 +23,7 @@ class Roster:
         self._list_id = list_id
 
     def look_up(self, people: Sequence[SubscriptionRecord]) -> Members:
-        """Who is on the list at this moment of whom the people's addresses name."""
+        """The members of the list, at this moment, that the people's addresses name."""
         found = {
             field: find_on_list(self._client, self._list_id, field, _values(people, field))
             for field in CHANNELS.values()
@@ -77,7 +77,7 @@ class Members(NamedTuple):
         return profile_id, [channel for channel, found in on_list.items() if profile_id in found]
 
     def _nameless(self, record: SubscriptionRecord, channel: str) -> frozenset[str]:
-        """Members who have a channel's address, and of whom the list shows nothing that people are matched by."""
+        """Members that have a channel's address, and whose matched identifier the list does not show."""
         owners = self._found(record, CHANNELS[channel])
         return frozenset(owner for owner in owners if not getattr(self.shown[owner], record.matched_by))
 

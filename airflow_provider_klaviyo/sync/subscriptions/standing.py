@@ -170,7 +170,7 @@ class Rules:
         }
 
     def _stands(self, record: SubscriptionRecord, channel: str, consents: Sequence[Consent]) -> Finding:
-        """One profile that objects is enough: whom Klaviyo will take the identifiers for is not known."""
+        """One profile that objects is enough: it is not known which profile Klaviyo will take the identifiers for."""
         if self._resubscribe is Resubscribe.ALWAYS:
             return _WITHDRAWN if _is_withdrawn(record, channel, consents) else FREE
         objections = [each for consent in consents for each in (*consent.objections, *consent.lifted)]
@@ -219,7 +219,7 @@ def _earlier(record: SubscriptionRecord, consents: Collection[Consent]) -> datet
 
 
 def all_channels(record: SubscriptionRecord, finding: Finding) -> Judged:
-    """A person of whom the same was found on every channel."""
+    """One finding for a person that is the same on every channel."""
     return Judged(record, dict.fromkeys(record.channels, finding))
 
 
