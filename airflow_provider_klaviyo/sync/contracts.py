@@ -150,7 +150,8 @@ class SyncType(Protocol):
     ``keeps_state`` is whether state is kept whatever ``only_changes`` says; ``keeps_identity`` whether it holds the
     identifiers themselves, to remove people later. ``is_recorded_once`` says that what Klaviyo has acknowledged can
     no longer be changed, as an event. ``may_change`` are parts of the target over whose change a full refresh keeps
-    what the state remembers of people.
+    what the state remembers of people. ``blank_extras`` is what the report file says beside its counts of a run that
+    ended before its session began.
     """
 
     @property
@@ -169,6 +170,8 @@ class SyncType(Protocol):
     def is_recorded_once(self) -> bool: ...
     @property
     def may_change(self) -> Collection[str]: ...
+    @property
+    def blank_extras(self) -> Mapping[str, object]: ...
 
     def find_target(self, client: KlaviyoClient) -> Target:
         """Find out, before the first row, what is sent to; writes nothing."""
@@ -207,6 +210,11 @@ class Description:
     def may_change(self) -> Collection[str]:
         """See ``SyncType``."""
         return ()
+
+    @property
+    def blank_extras(self) -> Mapping[str, object]:
+        """See ``SyncType``."""
+        return {}
 
     def find_target(self, client: KlaviyoClient) -> Target:  # noqa: ARG002 - for those that look something up
         """What is sent to; see ``SyncType``."""

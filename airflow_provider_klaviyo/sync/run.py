@@ -386,7 +386,7 @@ class SyncRun:
     def _write_report(self, state: OpenState | None) -> None:
         report = self._report
         report.duration = report.age
-        report.extra |= self._session.report_extras() if self._session else {}
+        report.extra |= self._session.report_extras() if self._session else self._sync_type.blank_extras
         report.rejects.close()
         self.summary = report.as_dict()
         try:

@@ -54,6 +54,11 @@ class EventsSync(Description):
         """Klaviyo ignores an event whose id it knows."""
         return True
 
+    @property
+    def blank_extras(self) -> Mapping[str, object]:
+        """No event of either kind."""
+        return _extras(live=0, backfill=0)
+
     def target_of(self, list_id: str | None) -> Target:  # noqa: ARG002 - events have none
         """The metric, where all events have one: another metric's events are others."""
         return Target({"metric": self.options.metric or "from a column"})
@@ -118,4 +123,8 @@ class EventsSession(Session):
         log.info(
             "%s events may start flows; %s are history (backfill) and may not.", f"{live:,}", f"{backfill:,}"
         )
-        return {"events": {"live": live, "backfill": backfill}}
+        return _extras(live, backfill)
+
+
+def _extras(live: int, backfill: int) -> Mapping[str, object]:
+    return {"events": {"live": live, "backfill": backfill}}

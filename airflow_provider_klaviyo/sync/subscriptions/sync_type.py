@@ -68,6 +68,12 @@ class SubscriptionsSync(Description):
         """Who was asked, and where, is remembered by address."""
         return ("channels", "key columns")
 
+    @property
+    def blank_extras(self) -> Mapping[str, int]:
+        """Nobody, by what the mode can do."""
+        names = ("subscribed", "confirmation_requested") if self.terms.subscribes else ("unsubscribed",)
+        return dict.fromkeys(names, 0)
+
     def find_target(self, client: KlaviyoClient) -> ConsentTarget:
         """Find the list, and how people join it.
 
