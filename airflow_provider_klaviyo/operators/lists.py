@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -14,6 +15,7 @@ from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
     from airflow_provider_klaviyo.sync.contracts import SyncType
     from airflow_provider_klaviyo.sync.lists.sync_type import ListSync
     from airflow_provider_klaviyo.sync.lists.target import ListTarget
@@ -166,6 +168,13 @@ class KlaviyoCreateListOperator(BaseOperator):
         self.klaviyo_conn_id = klaviyo_conn_id
         self.timeout = timeout
 
+    @cached_property
+    def hook(self) -> KlaviyoHook:
+        """The hook of ``klaviyo_conn_id``."""
+        from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
+
+        return KlaviyoHook(self.klaviyo_conn_id)
+
     def execute(self, context: Context) -> str:
         """The list's id.
 
@@ -178,7 +187,6 @@ class KlaviyoCreateListOperator(BaseOperator):
 
     def _obtain(self) -> str:
         from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-        from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
         from airflow_provider_klaviyo.parameters import choice, exact_text, positive
 
         name = exact_text("list_name", self.list_name)
@@ -188,7 +196,7 @@ class KlaviyoCreateListOperator(BaseOperator):
         target = _list_target(name, None, creates=True, opt_in_process=self.opt_in_process)
         may_exist = choice("if_exists", self.if_exists, ("use", "fail")) == "use"
         timeout = positive("timeout", self.timeout)
-        hook = KlaviyoHook(self.klaviyo_conn_id)
+        hook = self.hook
         with hook.get_client(deadline=hook.clock.now() + timeout) as client:
             hook.check_account(client)
             found = target.find(client)

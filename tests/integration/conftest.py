@@ -12,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo.client.clock import SystemClock
 from airflow_provider_klaviyo.emulator import Emulator, Settings
 from airflow_provider_klaviyo.emulator.core.settings import Clock
+from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from tests.conftest import absent
 
 COLUMNS = "id INTEGER, email TEXT, phone TEXT, first_name TEXT, tier TEXT"
@@ -193,6 +195,27 @@ def run_operator(
         return Run(ti.pushed.get("return_value", {}), error)
 
 
+class ShiftedClock(SystemClock):
+    """A host's clock that is some seconds ahead; what never jumps may have jumped, too."""
+
+    def __init__(self, ahead: float = 0.0) -> None:
+        self.ahead = ahead
+        self.jumped = 0.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.jumped
+
+
+def hook_by(clock: ShiftedClock) -> KlaviyoHook:
+    """The hook of a host that has that clock."""
+    hook = KlaviyoHook()
+    hook.clock = clock
+    return hook
+
+
 Sync = Callable[..., Run]
 
 
@@ -309,9 +332,12 @@ def list_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
         task_id: str = "sync_list",
         run_id: str = TaskInstance.run_id,
         context: dict[str, Any] | None = None,
+        clock: ShiftedClock | None = None,
         **parameters: Any,
     ) -> Run:
         operator = KlaviyoSyncListOperator(task_id=task_id, mode=mode, **(LIST_SYNC | parameters))
+        if clock:
+            operator.hook = hook_by(clock)
         return run_operator(operator, run_id=run_id, context=context)
 
     return run

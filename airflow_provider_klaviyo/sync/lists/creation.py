@@ -51,13 +51,15 @@ class ListCreation:
     time is up. A dead holder's file is never replaced but outnumbered, so that of two who find it only one goes on.
 
     :param name: of the list, as it is created.
+    :param lifetime: seconds for which a lock counts.
     """
 
-    def __init__(self, client: KlaviyoClient, name: str, folder: Any) -> None:
+    def __init__(self, client: KlaviyoClient, name: str, folder: Any, *, lifetime: float = _LIFETIME) -> None:
         self.name = name
         self._account = _account(client)
         self._prefix = _digest(f"{self._account}\0{name}") + "-"
         self._client = client
+        self._lifetime = lifetime
         self._now = client.clock.now
         self._store = store_of(folder)
 
@@ -104,7 +106,7 @@ class ListCreation:
             last = max(claims, default=0)
             if last and self._counts(claims[last]):
                 return None
-            line = msgspec.json.encode(_Claim(uuid.uuid4().hex, self._now() + _LIFETIME)) + b"\n"
+            line = msgspec.json.encode(_Claim(uuid.uuid4().hex, self._now() + self._lifetime)) + b"\n"
             is_ours = self._store.create(f"{self._prefix}{last + 1}", line, lambda: iter(()))
         return last + 1 if is_ours else None
 

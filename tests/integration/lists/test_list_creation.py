@@ -14,10 +14,19 @@ from airflow_provider_klaviyo.emulator.account.list_store import ListStore, Prof
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoTimeout
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from airflow_provider_klaviyo.operators.lists import KlaviyoCreateListOperator
-from airflow_provider_klaviyo.sync.lists import creation as list_creation
 from airflow_provider_klaviyo.sync.lists.creation import ListCreation
 from airflow_provider_klaviyo.sync.lists.target import ListTarget
-from tests.integration.conftest import LIST_SYNC, Run, StartEmulator, Sync, Warehouse, emails, run_operator
+from tests.integration.conftest import (
+    LIST_SYNC,
+    Run,
+    ShiftedClock,
+    StartEmulator,
+    Sync,
+    Warehouse,
+    emails,
+    hook_by,
+    run_operator,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -78,12 +87,9 @@ def test_tasks_that_start_together_in_an_object_store(klaviyo: Emulator, s3_stor
     assert found == [found[0]] * 3
 
 
-def test_the_lock_of_a_task_that_died_does_not_block_for_ever(
-    klaviyo: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(list_creation, "_LIFETIME", 1.5)
+def test_the_lock_of_a_task_that_died_does_not_block_for_ever(klaviyo: Emulator, tmp_path: Path) -> None:
     with KlaviyoHook().get_client() as client:
-        dead = ListCreation(client, "VIPs", tmp_path)
+        dead = ListCreation(client, "VIPs", tmp_path, lifetime=1.5)
         assert dead._claim() == 1
         started = time.monotonic()
         found = create(tmp_path)
@@ -144,8 +150,11 @@ def create_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
     """Run the operator that creates a list."""
     monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
 
-    def run(name: object = "VIPs", **parameters: Any) -> Run:
-        return run_operator(KlaviyoCreateListOperator(task_id="create", **({"list_name": name} | parameters)))
+    def run(name: object = "VIPs", *, clock: ShiftedClock | None = None, **parameters: Any) -> Run:
+        operator = KlaviyoCreateListOperator(task_id="create", **({"list_name": name} | parameters))
+        if clock:
+            operator.hook = hook_by(clock)
+        return run_operator(operator)
 
     return run
 
@@ -179,16 +188,13 @@ def test_a_sync_right_after_the_creation_uses_the_new_list(
 
 
 @pytest.mark.parametrize("became", ["deleted", "renamed"])
-def test_what_became_of_a_remembered_list_counts(
-    klaviyo: Emulator, create_list: Sync, monkeypatch: pytest.MonkeyPatch, became: str
-) -> None:
-    monkeypatch.setattr(list_creation, "_HIDDEN", 1.0)
+def test_what_became_of_a_remembered_list_counts(klaviyo: Emulator, create_list: Sync, became: str) -> None:
     created: Any = create_list().summary
     if became == "deleted":
         klaviyo._account.lists.remove(created)
     else:
         klaviyo._account.lists.get(created).name = "Other"  # type: ignore[union-attr]
-    again = create_list()
+    again = create_list(clock=ShiftedClock(59.0))  # soon it is too old to be merely unknown
     assert again.error is None
     assert again.summary != created
     assert len(klaviyo.requests(CREATE)) == 2
@@ -258,10 +264,8 @@ def test_a_list_that_is_gone_by_its_name_is_another_target_and_no_new_list(
     klaviyo: Emulator,
     warehouse: Warehouse,
     list_sync: Sync,
-    monkeypatch: pytest.MonkeyPatch,
     became: str,
 ) -> None:
-    monkeypatch.setattr(list_creation, "_HIDDEN", 0.0)
     warehouse.hold("ada@shop.io", "bob@shop.io")
     known = list_sync("mirror").summary["list_id"]
     if became == "deleted":
@@ -269,15 +273,16 @@ def test_a_list_that_is_gone_by_its_name_is_another_target_and_no_new_list(
     else:
         klaviyo._account.lists.get(known).name = "VIPs 2026"  # type: ignore[union-attr]
 
-    stopped = list_sync("mirror")
+    later = ShiftedClock(61.0)  # the list is too old to be merely unknown
+    stopped = list_sync("mirror", clock=later)
 
     for word in (f"list was {known}", "not there yet", "Nothing was sent", "full_refresh=True"):
         assert word in str(stopped.error)
     assert len(klaviyo.requests(CREATE)) == 1
-    anew = list_sync("mirror", full_refresh=True)
+    anew = list_sync("mirror", full_refresh=True, clock=later)
     assert (anew.error, anew.counts()) == (None, {"rows_read": 2, "accepted": 2})
     assert anew.summary["list_id"] != known
-    assert list_sync("mirror").counts() == {"rows_read": 2, "unchanged": 2}
+    assert list_sync("mirror", clock=later).counts() == {"rows_read": 2, "unchanged": 2}
 
 
 @pytest.mark.parametrize(
