@@ -27,13 +27,16 @@ class Guard:
     """Judges people by what Klaviyo knows of them at this moment.
 
     :param list_id: the list to subscribe to; whoever is subscribed but not on it is not done yet.
+    :param look_seconds: what a look may take.
     """
 
-    def __init__(self, client: KlaviyoClient, list_id: str | None, rules: Rules) -> None:
+    def __init__(
+        self, client: KlaviyoClient, list_id: str | None, rules: Rules, *, look_seconds: float
+    ) -> None:
         self._client = client
         self._list_id = list_id
         self._rules = rules
-        self._looks = Looks(client, self._see, most=SUBSCRIBE.max_records)
+        self._looks = Looks(client, self._see, most=SUBSCRIBE.max_records, seconds=look_seconds)
 
     def look(self, records: Sequence[SubscriptionRecord]) -> Seen[SubscriptionRecord, Judged]:
         """What was found of as many people as there is time to look at."""

@@ -30,7 +30,7 @@ CHECKED_FOR = 10.0
 """Seconds for which a look at people counts, from the moment when its first request leaves."""
 
 _SHOWN_BY = 0.9
-"""The part of them in which it has to end."""
+"""The part of its seconds in which a look has to end."""
 
 _SIDE_BY_SIDE = 10
 """Requests at once: a look at a thousand people needs that many, and an account has 75 a second."""
@@ -51,8 +51,9 @@ class LookIsOver(Exception):
 class Look:
     """One look: its age, and how many of its requests are under way."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, seconds: float) -> None:
         self._clock = clock
+        self._seconds = seconds
         self._lock = threading.Lock()
         self._is_over = False
         self._under_way = 0
@@ -66,7 +67,7 @@ class Look:
     @property
     def time_left(self) -> float:
         """Seconds in which it has to end."""
-        return CHECKED_FOR * _SHOWN_BY - self.age
+        return self._seconds * _SHOWN_BY - self.age
 
     @property
     def is_answered_slowly(self) -> bool:
@@ -112,15 +113,25 @@ class Looks(Generic[P, S]):
 
     :param see: looks at a part of the people; every request of it goes by ``Look.request``.
     :param most: people of a look.
+    :param seconds: that a look may take.
+    :param poll: seconds between two looks at the clock.
     """
 
     def __init__(
-        self, client: KlaviyoClient, see: Callable[[Sequence[P], Look], list[S]], *, most: int
+        self,
+        client: KlaviyoClient,
+        see: Callable[[Sequence[P], Look], list[S]],
+        *,
+        most: int,
+        seconds: float = CHECKED_FOR,
+        poll: float = _POLL,
     ) -> None:
         self._client = client
         self._see = see
         self._most = most
         self._at_once = most
+        self._seconds = seconds
+        self._poll = poll
         self._in_vain = 0
         self._was_answered = False
         self._pool = ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="klaviyo-look")
@@ -131,7 +142,7 @@ class Looks(Generic[P, S]):
         :raises KlaviyoTimeout: when Klaviyo shows nobody in time, again and again.
         """
         now, later = people[: self._at_once], people[self._at_once :]
-        look = Look(self._client.clock)
+        look = Look(self._client.clock, self._seconds)
         parts = in_parts(now, MAX_VALUES)
         results = self._results(parts, look)
         shown = [each for result in results if result is not None for each in result]
@@ -154,7 +165,7 @@ class Looks(Generic[P, S]):
         try:
             for some in (parts[:alone], parts[alone:]):
                 tasks += [self._pool.submit(self._see, part, look) for part in some]
-                _wait(tasks, look)
+                _wait(tasks, look, self._poll)
         finally:
             look.end()
             for task in tasks:
@@ -167,7 +178,7 @@ class Looks(Generic[P, S]):
         shown = people - left
         if not left:
             self._in_vain = 0
-            if look.age < CHECKED_FOR / 2:
+            if look.age < self._seconds / 2:
                 self._at_once = min(self._most, self._at_once * 2)
             return
         self._at_once = max(_FEWEST, shown or people // 2)
@@ -180,17 +191,17 @@ class Looks(Generic[P, S]):
             if look.is_answered_slowly
             else "The account's rate limits are used up, or rate_limit_share is small."
         )
-        msg = f"Looking at {people:,} people takes longer than the {CHECKED_FOR:.0f} s for which a look counts. {why}"
+        msg = f"Looking at {people:,} people takes longer than the {self._seconds:.0f} s for which a look counts. {why}"
         if self._in_vain >= _MAX_IN_VAIN:
             raise KlaviyoTimeout(msg)
         log.warning("%s They are looked at again, %d at a time.", msg, self._at_once)
 
 
-def _wait(tasks: Sequence[Future[list[S]]], look: Look) -> None:
+def _wait(tasks: Sequence[Future[list[S]]], look: Look, poll: float) -> None:
     """Wait until all have ended, or one has failed, or time is up."""
     waiting = set(tasks)
     while waiting and look.time_left > 0:
-        timeout = min(look.time_left, _POLL)
+        timeout = min(look.time_left, poll)
         ended, waiting = wait(waiting, timeout=timeout, return_when=FIRST_EXCEPTION)
         for task in ended:
             _result(task)

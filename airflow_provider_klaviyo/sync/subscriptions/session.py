@@ -42,7 +42,7 @@ from airflow_provider_klaviyo.sync.subscriptions.roster import Roster
 from airflow_provider_klaviyo.sync.subscriptions.standing import Resubscribe, Rules
 from airflow_provider_klaviyo.sync.subscriptions.subscribe import SubscribeDelivery
 from airflow_provider_klaviyo.sync.subscriptions.terms import FIRST, Terms
-from airflow_provider_klaviyo.sync.subscriptions.unsubscribe import PATIENCE, UnsubscribeDelivery
+from airflow_provider_klaviyo.sync.subscriptions.unsubscribe import UnsubscribeDelivery
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,10 @@ class ConsentTarget(Target):
 
 
 class SubscriptionsSession(Session):
-    """A subscriptions sync during one run; its parameters are those of ``SubscriptionsSync``."""
+    """A subscriptions sync during one run; its parameters are those of ``SubscriptionsSync``.
+
+    :param patience: seconds to look for outcomes in doubt; 0 where the run does not wait.
+    """
 
     def __init__(
         self,
@@ -75,7 +78,8 @@ class SubscriptionsSession(Session):
         options: SubscriptionOptions,
         *,
         only_changes: bool,
-        waits: bool,
+        patience: float,
+        look_seconds: float,
     ) -> None:
         super().__init__(sync_type, context)
         if not only_changes:  # all rows are sent, whatever state is kept
@@ -84,7 +88,8 @@ class SubscriptionsSession(Session):
         self._mapping = mapping
         self._options = options
         self._only_changes = only_changes
-        self._waits = waits
+        self._patience = patience
+        self._look_seconds = look_seconds
         self._list_id = context.target.list_id
         self._asks = isinstance(context.target, ConsentTarget) and context.target.asks
         self._delivery: ConsentDelivery | None = None
@@ -214,12 +219,12 @@ class SubscriptionsSession(Session):
         if terms.subscribes:
             needs_profile = terms.globally and not terms.historical_import
             rules = Rules(self._list_id, terms.resubscribe, needs_profile=needs_profile)
-            guard = Guard(client, self._list_id, rules)
+            guard = Guard(client, self._list_id, rules, look_seconds=self._look_seconds)
             self._delivery = SubscribeDelivery(parts, guard, terms.ask_again_after)
         elif self._list_id is None:
             self._delivery = UncheckedDelivery(parts)
         else:
-            patience = PATIENCE if self._waits and not self._context.is_preview else 0.0
+            patience = 0.0 if self._context.is_preview else self._patience
             in_flight = InFlight.on(self._list_id, self._context)
             self._delivery = UnsubscribeDelivery(
                 parts, self._list_id, in_flight, patience=patience, poll_interval=self._context.poll_interval

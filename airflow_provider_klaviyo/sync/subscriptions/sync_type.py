@@ -23,9 +23,11 @@ from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, Klavi
 from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionOptions
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.contracts import Description, SyncContext, Target
+from airflow_provider_klaviyo.sync.subscriptions.looks import CHECKED_FOR
 from airflow_provider_klaviyo.sync.subscriptions.session import ConsentTarget, SubscriptionsSession
 from airflow_provider_klaviyo.sync.subscriptions.standing import Resubscribe
 from airflow_provider_klaviyo.sync.subscriptions.terms import Terms
+from airflow_provider_klaviyo.sync.subscriptions.unsubscribe import PATIENCE
 
 log = logging.getLogger(__name__)
 
@@ -37,6 +39,8 @@ class SubscriptionsSync(Description):
     :param mapping: ``{Klaviyo field: column}``; None maps by column name.
     :param only_changes: whether rows are compared with what was acknowledged.
     :param waits: whether the run waits for outcomes in doubt.
+    :param patience: seconds that it does.
+    :param look_seconds: what a look at people's consent may take; it counts for ``CHECKED_FOR`` in any case.
     """
 
     terms: Terms
@@ -44,6 +48,8 @@ class SubscriptionsSync(Description):
     options: SubscriptionOptions
     only_changes: bool
     waits: bool
+    patience: float = PATIENCE
+    look_seconds: float = CHECKED_FOR
 
     name: ClassVar = "subscriptions"
     endpoints: ClassVar = (GET_LISTS, GET_LIST, GET_LIST_PROFILES, GET_PROFILES, SUBSCRIBE, UNSUBSCRIBE)
@@ -101,7 +107,8 @@ class SubscriptionsSync(Description):
             self.mapping,
             self.options,
             only_changes=self.only_changes,
-            waits=self.waits,
+            patience=self.patience if self.waits else 0.0,
+            look_seconds=self.look_seconds,
         )
 
 

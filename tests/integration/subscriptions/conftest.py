@@ -6,6 +6,8 @@ import json
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -16,9 +18,14 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
 from airflow_provider_klaviyo.sync import run as sync_run
+from airflow_provider_klaviyo.sync.contracts import SyncType
+from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.source.rows import RowStream
+from airflow_provider_klaviyo.sync.subscriptions.looks import CHECKED_FOR
 from airflow_provider_klaviyo.sync.subscriptions.session import SubscriptionsSession
-from tests.integration.conftest import Run, StartEmulator, run_operator
+from airflow_provider_klaviyo.sync.subscriptions.sync_type import SubscriptionsSync
+from airflow_provider_klaviyo.sync.subscriptions.unsubscribe import PATIENCE
+from tests.integration.conftest import Run, ShiftedClock, StartEmulator, hook_by, run_operator
 
 COLUMNS = (
     "id INTEGER, email TEXT, phone TEXT, email_ok BOOLEAN, sms_ok BOOLEAN, agreed_at TIMESTAMPTZ, born DATE, "
@@ -68,9 +75,6 @@ def phone_of(number: int) -> str:
     return f"+1415555{number:04}"
 
 
-true_time = time.time
-
-
 class KlaviyosClock:
     """The right time, whatever a host's clock says, and what a test lets pass."""
 
@@ -78,7 +82,7 @@ class KlaviyosClock:
         self._passed = 0.0
 
     def now(self) -> float:
-        return true_time() + self._passed
+        return time.time() + self._passed
 
     def advance(self, seconds: float) -> None:
         self._passed += seconds
@@ -163,10 +167,37 @@ def before_it_leaves(monkeypatch: pytest.MonkeyPatch) -> Meanwhile:
     return waiting.append
 
 
-class ConsentSync:
-    """Runs the operator over the people."""
+class PatientOperator(KlaviyoSyncSubscriptionsOperator):
+    """Waits as long as it is told to."""
 
-    def __call__(self, *, run_id: str = "manual", try_number: int = 1, **parameters: Any) -> Run:
+    patience = PATIENCE
+    look_seconds = CHECKED_FOR
+
+    def sync_type(self, options: SyncOptions) -> SyncType:
+        """The same, with other bounds."""
+        made = super().sync_type(options)
+        assert isinstance(made, SubscriptionsSync)
+        return replace(made, patience=self.patience, look_seconds=self.look_seconds)
+
+
+class ConsentSync:
+    """Runs the operator over the people.
+
+    ``patience`` is how long a run looks for outcomes in doubt, ``look_seconds`` what a look at people may take.
+    """
+
+    def __init__(self) -> None:
+        self.patience = PATIENCE
+        self.look_seconds = CHECKED_FOR
+
+    def __call__(
+        self,
+        *,
+        run_id: str = "manual",
+        try_number: int = 1,
+        clock: ShiftedClock | None = None,
+        **parameters: Any,
+    ) -> Run:
         settings = {
             "task_id": "consent",
             "sql": SQL,
@@ -176,8 +207,13 @@ class ConsentSync:
             "poll_interval": 0.2,
             "timeout": 60,
         }
-        operator = KlaviyoSyncSubscriptionsOperator(**(settings | parameters))
-        return run_operator(operator, run_id=run_id, try_number=try_number)
+        operator = PatientOperator(**(settings | parameters))
+        operator.patience, operator.look_seconds = self.patience, self.look_seconds
+        context: dict[str, Any] = {}
+        if clock:
+            operator.hook = hook_by(clock)
+            context["data_interval_end"] = datetime.now(UTC)  # the scheduler's clock says when a run is due
+        return run_operator(operator, run_id=run_id, try_number=try_number, context=context)
 
 
 @pytest.fixture

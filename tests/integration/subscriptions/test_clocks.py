@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
-from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
-from tests.integration.conftest import StartEmulator
+from tests.integration.conftest import ShiftedClock, StartEmulator
 from tests.integration.subscriptions.conftest import (
     SUBSCRIBE,
     UNSUBSCRIBE,
@@ -19,7 +17,6 @@ from tests.integration.subscriptions.conftest import (
     People,
     email_of,
     reasons,
-    true_time,
     writes,
 )
 
@@ -39,15 +36,13 @@ def klaviyo(start_emulator: StartEmulator, clock: KlaviyosClock) -> Emulator:
 
 
 @pytest.fixture
-def on_a_host(monkeypatch: pytest.MonkeyPatch, consent_sync: ConsentSync, people: People) -> Any:
+def on_a_host(consent_sync: ConsentSync, people: People) -> Any:
     """Runs a sync of two people on a host whose clock is wrong by so many days."""
-    monkeypatch.setattr(subscriptions, "PATIENCE", 0.3)
+    consent_sync.patience = 0.3
     people.fill(2)
 
     def run(days: float, run_id: str, **parameters: Any) -> Any:
-        with monkeypatch.context() as patched:
-            patched.setattr(time, "time", lambda: true_time() + days * DAY)
-            return consent_sync(run_id=run_id, **parameters)
+        return consent_sync(run_id=run_id, clock=ShiftedClock(days * DAY), **parameters)
 
     return run
 

@@ -20,6 +20,7 @@ from tests.integration.subscriptions.conftest import (
     UNSUBSCRIBE,
     Judge,
     KlaviyosClock,
+    PatientOperator,
     People,
     email_of,
     phone_of,
@@ -33,14 +34,12 @@ COUNT, BATCH = 5, 3
 
 def sync_once(try_number: int, run_id: str, parameters: dict[str, Any]) -> dict[str, Any]:
     """What a worker does, in batches small enough that there are several."""
-    from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
     from airflow_provider_klaviyo.sync.batching import BatchLimits
-    from airflow_provider_klaviyo.sync.subscriptions import session, sync_type
+    from airflow_provider_klaviyo.sync.subscriptions import sync_type
 
     assert sync_type.BatchLimits is BatchLimits, "limits are made elsewhere"
     sync_type.BatchLimits = lambda _, size: BatchLimits(BATCH, size)  # type: ignore[assignment, misc]
-    session.PATIENCE = 1.0  # type: ignore[misc]
-    operator = KlaviyoSyncSubscriptionsOperator(
+    operator = PatientOperator(
         task_id="consent",
         sql=SQL,
         sql_conn_id="shop",
@@ -48,6 +47,7 @@ def sync_once(try_number: int, run_id: str, parameters: dict[str, Any]) -> dict[
         timeout=60,
         **({"mapping": {"email": "email"}} | parameters),
     )
+    operator.patience = 1.0
     ti = TaskInstance("consent", try_number=try_number, run_id=run_id)
     try:
         return operator.execute({"ti": ti})  # type: ignore[arg-type, typeddict-item, no-any-return]

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Fault
-from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
 from tests.integration.subscriptions.conftest import (
     BOTH,
     SUBSCRIBE,
@@ -151,10 +150,9 @@ def test_no_history_breaks_a_rule(
     people: People,
     consent_sync: ConsentSync,
     while_waiting: Meanwhile,
-    monkeypatch: pytest.MonkeyPatch,
     seed: int,
 ) -> None:
-    monkeypatch.setattr(subscriptions, "PATIENCE", 0.5)
+    consent_sync.patience = 0.5
     history = History(seed, judge, people, consent_sync)
     while_waiting(history.opt_out_late)
     for _ in range(STEPS):

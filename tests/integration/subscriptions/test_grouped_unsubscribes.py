@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
-from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
 from tests.integration.subscriptions.conftest import (
     BOTH,
     UNSUBSCRIBE,
@@ -294,9 +293,9 @@ def test_a_lost_answer_is_waited_for_on_behalf_of_all_rows(klaviyo: Emulator, le
 
 
 def test_a_row_is_pending_while_anything_that_it_asks_for_is(
-    klaviyo: Emulator, leave: Any, monkeypatch: pytest.MonkeyPatch
+    klaviyo: Emulator, leave: Any, consent_sync: ConsentSync
 ) -> None:
-    monkeypatch.setattr(subscriptions, "PATIENCE", 0.2)
+    consent_sync.patience = 0.2
     klaviyo.set(subscription_seconds=60.0)
     club = Club(klaviyo, {"email": A, "phone_number": ONE}, {"phone_number": TWO})
     rows = [*PAIR, {"id": "3", "email": A, "phone": TWO, "email_ok": "1", "sms_ok": "1"}]

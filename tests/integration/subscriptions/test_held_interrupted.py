@@ -13,7 +13,6 @@ from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.scratch.chunk_file import ChunkFile
 from airflow_provider_klaviyo.sync.subscriptions import held_unsubscribes
-from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
 from airflow_provider_klaviyo.sync.subscriptions.delivery import UncheckedDelivery
 from airflow_provider_klaviyo.sync.subscriptions.held_unsubscribes import HeldUnsubscribes
 from airflow_provider_klaviyo.sync.subscriptions.unsubscribe import UnsubscribeDelivery
@@ -127,7 +126,7 @@ def test_a_timeout_while_rows_are_brought_together_leaves_every_row_explained_on
         owner, name = UncheckedDelivery, "_send" if name == "_send" else "finish"
     chunks(5)
     monkeypatch.setattr(held_unsubscribes, "AT_ONCE", 4)
-    monkeypatch.setattr(subscriptions, "PATIENCE", 0.5)
+    consent_sync.patience = 0.5
     people = [{"email": email_of(n), "phone_number": phone_of(n)} for n in range(8)]
     ids = klaviyo.add_profiles([*people, *({"phone_number": phone_of(n)} for n in range(8, 16))])
     for each in ids:

@@ -20,9 +20,8 @@ from airflow_provider_klaviyo.state.notes import NoteFolder
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.sync.delivery import pool as delivery
 from airflow_provider_klaviyo.sync.in_flight import notes as in_flight
-from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
 from airflow_provider_klaviyo.sync.subscriptions import terms, unsubscribe
-from tests.integration.conftest import Run, run_operator
+from tests.integration.conftest import Run, ShiftedClock, hook_by, run_operator
 from tests.integration.subscriptions.conftest import (
     BOTH,
     UNSUBSCRIBE,
@@ -32,7 +31,6 @@ from tests.integration.subscriptions.conftest import (
     email_of,
     phone_of,
     reasons,
-    true_time,
 )
 
 pytestmark = pytest.mark.integration
@@ -58,9 +56,13 @@ class Club:
             klaviyo.set_consent(each, "sms", "SUBSCRIBED")
         self.list_id = klaviyo.add_list("Club", self.ids)
         self._consent_sync = consent_sync
+        self.clock = ShiftedClock()
+        """That of the host on which the next sync runs."""
 
     def unsubscribe(self, **parameters: Any) -> Run:
-        return self._consent_sync(**({"mode": "unsubscribe", "list_id": self.list_id} | parameters))
+        return self._consent_sync(
+            **({"mode": "unsubscribe", "list_id": self.list_id, "clock": self.clock} | parameters)
+        )
 
     def ask(self, **parameters: Any) -> None:
         """Ask Klaviyo to unsubscribe everybody from the list, which it does a minute later."""
@@ -81,7 +83,9 @@ class Club:
             "max_removals": None,
             "allow_empty": True,
         }
-        return run_operator(KlaviyoSyncListOperator(**(settings | parameters)), run_id=str(time.monotonic()))
+        operator = KlaviyoSyncListOperator(**(settings | parameters))
+        operator.hook = hook_by(self.clock)
+        return run_operator(operator, run_id=str(time.monotonic()))
 
     @property
     def members(self) -> int:
@@ -142,8 +146,8 @@ Way = Callable[[Club], Run]
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscriptions, "PATIENCE", 0.5)
+def impatient(consent_sync: ConsentSync) -> None:
+    consent_sync.patience = 0.5
 
 
 def were_left_for_later(run: Run, make_it_worse: Way) -> bool:
@@ -207,9 +211,9 @@ def test_what_klaviyo_certainly_did_not_do_holds_nobody_back(klaviyo: Emulator, 
 
 @EVERY_WAY
 def test_a_task_that_waits_ends_when_the_list_shows_it_so_that_the_next_may_do_anything(
-    klaviyo: Emulator, club: Club, make_it_worse: Way, monkeypatch: pytest.MonkeyPatch
+    klaviyo: Emulator, club: Club, make_it_worse: Way, consent_sync: ConsentSync
 ) -> None:
-    monkeypatch.setattr(subscriptions, "PATIENCE", 30.0)
+    consent_sync.patience = 30.0
     klaviyo.set(subscription_seconds=1.0)
     if make_it_worse is mirror:
         club.sync("mirror")
@@ -222,10 +226,10 @@ def test_a_task_that_waits_ends_when_the_list_shows_it_so_that_the_next_may_do_a
 
 
 def test_of_very_many_some_are_waited_for_before_the_others_are_sent(
-    klaviyo: Emulator, club: Club, monkeypatch: pytest.MonkeyPatch
+    klaviyo: Emulator, club: Club, consent_sync: ConsentSync, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """People whose outcome is open are in memory."""
-    monkeypatch.setattr(subscriptions, "PATIENCE", 30.0)
+    consent_sync.patience = 30.0
     monkeypatch.setattr(terms, "UNSUBSCRIBE", _one_by_one())
     monkeypatch.setattr(unsubscribe, "_MAX_WAITING", 2)
     monkeypatch.setattr(delivery, "IN_FLIGHT", 1)
@@ -235,7 +239,7 @@ def test_of_very_many_some_are_waited_for_before_the_others_are_sent(
     assert max(times) - min(times) > 1, "all were sent at once"
     klaviyo.set(subscription_seconds=SOON)
     assert club.sync("add").summary["accepted"] == COUNT
-    monkeypatch.setattr(subscriptions, "PATIENCE", 0.3)
+    consent_sync.patience = 0.3
     assert club.unsubscribe(run_id="next").counts() == {"rows_read": COUNT, "pending": COUNT}
 
 
@@ -308,14 +312,12 @@ def test_a_preview_says_who_would_be_left_and_leaves_no_note(club: Club) -> None
 
 @pytest.mark.parametrize(("first", "second"), [(-2, 0), (2, 0), (0, -2), (0, 2)])
 def test_hosts_whose_clocks_are_days_apart_know_of_each_other(
-    clock: KlaviyosClock, club: Club, monkeypatch: pytest.MonkeyPatch, first: float, second: float
+    clock: KlaviyosClock, club: Club, first: float, second: float
 ) -> None:
-    with monkeypatch.context() as host:
-        host.setattr(time, "time", lambda: true_time() + first * DAY)
-        club.ask()
-    with monkeypatch.context() as host:
-        host.setattr(time, "time", lambda: true_time() + second * DAY)
-        assert were_left_for_later(remove(club), remove)
+    club.clock = ShiftedClock(first * DAY)
+    club.ask()
+    club.clock = ShiftedClock(second * DAY)
+    assert were_left_for_later(remove(club), remove)
     clock.advance(SOON)
     assert club.members == 0
     club.check_consent()

@@ -7,10 +7,10 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from airflow_provider_klaviyo.client.clock import SystemClock
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.sync.subscriptions import looks
 from airflow_provider_klaviyo.sync.subscriptions.guard import Guard
+from tests.integration.conftest import ShiftedClock
 from tests.integration.subscriptions.conftest import (
     BOTH,
     SUBSCRIBE,
@@ -93,9 +93,8 @@ def test_whom_a_slow_answer_does_not_show_in_time_is_looked_at_again_and_nobody_
     people: People,
     consent_sync: ConsentSync,
     vip: str,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(looks, "CHECKED_FOR", 2.0)
+    consent_sync.look_seconds = 2.0
     people.fill(250)
     klaviyo.inject(Fault("slow", LOOK_UP, skip=2, seconds=2.5))
     run = consent_sync(list_id=vip)
@@ -142,18 +141,17 @@ def test_who_opts_out_after_a_look_that_is_too_old_by_now_is_not_sent(
 ) -> None:
     people.fill(3)
     (first,) = klaviyo.add_profiles([{"email": email_of(1)}])
-    look, monotonic, late = Guard.look, SystemClock.monotonic, [0.0]
-    monkeypatch.setattr(SystemClock, "monotonic", lambda self: monotonic(self) + late[0])
+    look, clock = Guard.look, ShiftedClock()
 
     def looked(*arguments: Any) -> Any:
         seen = look(*arguments)
-        if not late[0]:
-            late[0] = 11.0
+        if not clock.jumped:
+            clock.jumped = 11.0
             klaviyo.set_consent(first, "email", "UNSUBSCRIBED")
         return seen
 
     monkeypatch.setattr(Guard, "look", looked)
-    run = consent_sync(list_id=vip)
+    run = consent_sync(list_id=vip, clock=clock)
     assert run.counts() == {"rows_read": 3, "accepted": 2, "skipped": 1}
     assert len(asked_for(klaviyo)) >= 2
 

@@ -13,7 +13,6 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import remove_members
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
-from airflow_provider_klaviyo.sync.subscriptions import session as subscriptions
 from airflow_provider_klaviyo.sync.subscriptions import unsubscribe
 from tests.integration.subscriptions.conftest import (
     BOTH,
@@ -68,8 +67,8 @@ def leave(consent_sync: ConsentSync, club: Club) -> Any:
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subscriptions, "PATIENCE", 1.0)
+def impatient(consent_sync: ConsentSync) -> None:
+    consent_sync.patience = 1.0
 
 
 def test_members_are_unsubscribed_from_the_list_and_nobody_else_from_anything(

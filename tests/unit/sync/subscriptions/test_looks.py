@@ -39,7 +39,7 @@ def make(clock: Clock) -> Iterator[Make]:
 
     def look(see: Callable[[Sequence[int], Look], list[int]]) -> Looks[Any, int]:
         client: Any = SimpleNamespace(clock=clock)
-        made.append(Looks(client, see, most=1_000))
+        made.append(Looks(client, see, most=1_000, poll=0.01))
         return made[-1]
 
     yield look
@@ -137,11 +137,9 @@ def test_a_look_in_vain_says_why_and_after_some_the_run_ends(
     make: Make,
     clock: Clock,
     caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
     under_way: bool,
     words: str,
 ) -> None:
-    monkeypatch.setattr("airflow_provider_klaviyo.sync.subscriptions.looks._POLL", 0.01)
     slow = Slow(clock, [], under_way=under_way)
     looks = make(slow)
 
