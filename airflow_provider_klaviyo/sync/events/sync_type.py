@@ -57,7 +57,7 @@ class EventsSync(Description):
     @property
     def blank_extras(self) -> Mapping[str, object]:
         """No event of either kind."""
-        return _extras(live=0, backfill=0)
+        return {"events": _of_each_kind(live=0, backfill=0)}
 
     def target_of(self, list_id: str | None) -> Target:  # noqa: ARG002 - events have none
         """The metric, where all events have one: another metric's events are others."""
@@ -123,8 +123,8 @@ class EventsSession(Session):
         log.info(
             "%s events may start flows; %s are history (backfill) and may not.", f"{live:,}", f"{backfill:,}"
         )
-        return _extras(live, backfill)
+        return {"events": _of_each_kind(live, backfill)}
 
 
-def _extras(live: int, backfill: int) -> Mapping[str, object]:
-    return {"events": {"live": live, "backfill": backfill}}
+def _of_each_kind(live: int, backfill: int) -> Mapping[str, int]:
+    return {"live": live, "backfill": backfill}
