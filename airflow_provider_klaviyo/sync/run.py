@@ -49,7 +49,7 @@ from airflow_provider_klaviyo.sync.outcomes import HandedOver
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport, SyncSummary
 from airflow_provider_klaviyo.sync.seen import SeenPeople
-from airflow_provider_klaviyo.sync.source.query import Query, UnsuitableQuery
+from airflow_provider_klaviyo.sync.source.query import Query, SqlHook, UnsuitableQuery
 from airflow_provider_klaviyo.sync.source.rows import RowStream
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.task_run import TaskRun
@@ -86,8 +86,8 @@ class KlaviyoAccess(Protocol):
 class Environment:
     """Where a run runs: in a task of Airflow's, or in a program.
 
-    :param open_source: makes the hook of the query's database, for ``sql_hook_params``: with ``get_conn()``, as a
-        ``DbApiHook``.
+    :param open_source: makes the hook of the query's database, for ``sql_hook_params``: a ``DbApiHook``, or what has
+        the methods of a ``SqlHook``.
     :param stop: asked at least each second while something is waited for; True ends the run.
     :param show_list: told which list the run works on, as soon as that is known.
     :param notice: what is to be said of the whole run, in its log and its report.
@@ -100,7 +100,7 @@ class Environment:
     run: TaskRun
     storage: Storage
     klaviyo: KlaviyoAccess
-    open_source: Callable[[Mapping[str, Any]], Any]
+    open_source: Callable[[Mapping[str, Any]], SqlHook]
     stop: Callable[[], bool] = lambda: False
     show_list: Callable[[str | None], None] = lambda _: None
     notice: str = ""
