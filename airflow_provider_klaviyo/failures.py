@@ -6,6 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from airflow_provider_klaviyo._compat import AirflowFailException
+from airflow_provider_klaviyo.exceptions import (
+    KlaviyoConfigurationError,
+    KlaviyoRequestError,
+    KlaviyoSyncFailed,
+    mask,
+)
 
 
 @contextmanager
@@ -14,13 +20,6 @@ def no_retry_in_vain() -> Iterator[None]:
 
     :raises AirflowFailException: for these; other errors stay what they are.
     """
-    from airflow_provider_klaviyo.exceptions import (
-        KlaviyoConfigurationError,
-        KlaviyoRequestError,
-        KlaviyoSyncFailed,
-        mask,
-    )
-
     try:
         yield
     except (KlaviyoConfigurationError, KlaviyoRequestError, KlaviyoSyncFailed) as error:

@@ -10,7 +10,6 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.records.events.fields import METRIC_LIMIT
 from airflow_provider_klaviyo.records.values.truth import FALSE, TRUE
 from airflow_provider_klaviyo.sync.source.query import BLANK
 
@@ -42,13 +41,13 @@ def flag_or_none(name: str, value: object) -> bool | None:
     )
 
 
-def metric_name(value: object) -> str | None:
-    """The name of a metric, within Klaviyo's limit."""
-    name = text("metric", value)
-    if name is not None and len(name) >= METRIC_LIMIT:
-        msg = f"metric must have fewer than {METRIC_LIMIT} characters, not {len(name)}."
+def short_text(name: str, value: object, limit: int) -> str | None:
+    """A text of fewer than ``limit`` characters, or None for what a template renders to nothing."""
+    short = text(name, value)
+    if short is not None and len(short) >= limit:
+        msg = f"{name} must have fewer than {limit} characters, not {len(short)}."
         raise KlaviyoConfigurationError(msg)
-    return name
+    return short
 
 
 def text(name: str, value: object) -> str | None:

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 
 from airflow_provider_klaviyo._compat import default_deferrable
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.failures import no_retry_in_vain
+from airflow_provider_klaviyo.parameters import no_such_file
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -181,8 +183,6 @@ class KlaviyoSyncOperator(BaseOperator):
             except TemplateNotFound as error:
                 if error.name != content:
                     raise  # a file that another one includes
-                from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-                from airflow_provider_klaviyo.parameters import no_such_file
 
                 raise KlaviyoConfigurationError(no_such_file(content)) from None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
+from airflow_provider_klaviyo.parameters import flag_or_none, not_negative, short_text
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.sync.contracts import SyncType
@@ -50,10 +52,8 @@ class KlaviyoSyncEventsOperator(KlaviyoSyncOperator):
 
     def sync_type(self, options: SyncOptions) -> SyncType:
         """The events sync with this operator's mapping."""
-        import datetime as dt
-
         from airflow_provider_klaviyo.client.endpoints import MAX_EVENT_PROFILE_BYTES
-        from airflow_provider_klaviyo.parameters import flag_or_none, metric_name, not_negative
+        from airflow_provider_klaviyo.records.events.fields import METRIC_LIMIT
         from airflow_provider_klaviyo.records.events.mapper import EventOptions
         from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
         from airflow_provider_klaviyo.sync.events.sync_type import MAX_BYTES, EventsSync
@@ -74,7 +74,7 @@ class KlaviyoSyncEventsOperator(KlaviyoSyncOperator):
                 ),
                 now=dt.datetime.fromtimestamp(self.hook.clock.now(), dt.UTC),
                 max_bytes=MAX_BYTES,
-                metric=metric_name(self.metric),
+                metric=short_text("metric", self.metric, METRIC_LIMIT),
                 primary_key=options.primary_key,
                 is_backfill=backfill,
                 flow_window=dt.timedelta(seconds=not_negative("flow_window", self.flow_window)),

@@ -8,9 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.failures import no_retry_in_vain
 from airflow_provider_klaviyo.links.klaviyo import KlaviyoListLink, push_list_link
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
+from airflow_provider_klaviyo.parameters import (
+    choice,
+    exact_text,
+    exact_text_if_given,
+    flag,
+    max_removals,
+    positive,
+    text,
+    text_if_given,
+)
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -79,23 +90,18 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
 
     def sync_type(self, options: SyncOptions) -> SyncType:
         """The list sync of this operator's mode."""
-        from airflow_provider_klaviyo.parameters import choice, flag
         from airflow_provider_klaviyo.sync.lists.sync_type import AddToList, RemoveFromList
 
         mode, strict = choice("mode", self.mode, MODES), flag("strict", self.strict)
         if mode == "mirror":
             return self._mirror(options, strict=strict)
         if strict:
-            from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-
             msg = f"strict=True belongs to mode='mirror', not to mode={mode!r}."
             raise KlaviyoConfigurationError(msg)
         kind: type[ListSync] = AddToList if mode == "add" else RemoveFromList
         return kind(self._target(), options.mapping, _profile_options(options))
 
     def _mirror(self, options: SyncOptions, *, strict: bool) -> SyncType:
-        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-        from airflow_provider_klaviyo.parameters import flag, max_removals
         from airflow_provider_klaviyo.sync.lists.leaving import MirrorRules
         from airflow_provider_klaviyo.sync.lists.mirror import MirrorList
 
@@ -117,8 +123,6 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
         return MirrorList(self._target(), options.mapping, _profile_options(options), rules, strict=strict)
 
     def _target(self) -> ListTarget:
-        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-        from airflow_provider_klaviyo.parameters import exact_text_if_given, flag, text_if_given
 
         name = exact_text_if_given("list_name", self.list_name)
         list_id = text_if_given("list_id", self.list_id)
@@ -186,8 +190,6 @@ class KlaviyoCreateListOperator(BaseOperator):
         return list_id
 
     def _obtain(self) -> str:
-        from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-        from airflow_provider_klaviyo.parameters import choice, exact_text, positive
 
         name = exact_text("list_name", self.list_name)
         if not name:
@@ -223,7 +225,6 @@ def _list_target(
     name: str | None, list_id: str | None, *, creates: bool, opt_in_process: str | None
 ) -> ListTarget:
     from airflow_provider_klaviyo.client.lists import OPT_IN_PROCESSES
-    from airflow_provider_klaviyo.parameters import choice, text
     from airflow_provider_klaviyo.storage import storage_path
     from airflow_provider_klaviyo.sync.lists.target import ListTarget
     from airflow_provider_klaviyo.sync.storage import Storage

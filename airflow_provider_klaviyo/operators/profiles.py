@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
+from airflow_provider_klaviyo.parameters import flag_or_names
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.sync.contracts import SyncType
@@ -33,7 +34,6 @@ class KlaviyoSyncProfilesOperator(KlaviyoSyncOperator):
     def sync_type(self, options: SyncOptions) -> SyncType:
         """The profiles sync with this operator's mapping."""
         from airflow_provider_klaviyo.client.endpoints import MAX_PROFILE_BYTES
-        from airflow_provider_klaviyo.parameters import flag_or_names
         from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
         from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 

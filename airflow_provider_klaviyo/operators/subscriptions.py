@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_klaviyo.links.klaviyo import KlaviyoListLink
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
+from airflow_provider_klaviyo.parameters import (
+    choice,
+    exact_text_if_given,
+    flag,
+    names,
+    not_negative,
+    text,
+    text_if_given,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.sync.contracts import SyncType
@@ -80,17 +90,6 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
 
     def sync_type(self, options: SyncOptions) -> SyncType:
         """The subscriptions sync with this operator's terms."""
-        import datetime as dt
-
-        from airflow_provider_klaviyo.parameters import (
-            choice,
-            exact_text_if_given,
-            flag,
-            names,
-            not_negative,
-            text,
-            text_if_given,
-        )
         from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionOptions
         from airflow_provider_klaviyo.sync.subscriptions.standing import Resubscribe
         from airflow_provider_klaviyo.sync.subscriptions.sync_type import SubscriptionsSync

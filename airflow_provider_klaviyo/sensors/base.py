@@ -10,6 +10,7 @@ from airflow_provider_klaviyo._compat import AirflowFailException, default_defer
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.failures import no_retry_in_vain
+from airflow_provider_klaviyo.parameters import flag
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -37,8 +38,6 @@ class KlaviyoSensor(BaseSensorOperator):
 
         :raises AirflowFailException: when a retry would not help: wrong settings, or what Klaviyo refuses.
         """
-        from airflow_provider_klaviyo.parameters import flag
-
         with no_retry_in_vain():
             if flag("deferrable", self.deferrable):
                 self._defer()

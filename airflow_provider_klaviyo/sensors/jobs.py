@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_klaviyo._compat import AirflowFailException
+from airflow_provider_klaviyo.parameters import names, whole_number
 from airflow_provider_klaviyo.sensors.base import KlaviyoSensor, check_event
 
 if TYPE_CHECKING:
@@ -95,12 +96,10 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
         return job_kind(self.kind)
 
     def _ids(self) -> list[str]:
-        from airflow_provider_klaviyo.parameters import names
 
         return list(names("job_ids", self.job_ids))
 
     def _max_failed(self) -> int:
-        from airflow_provider_klaviyo.parameters import whole_number
 
         return whole_number("max_failed", self.max_failed)
 

@@ -10,6 +10,7 @@ from airflow.sdk import PokeReturnValue
 
 from airflow_provider_klaviyo._compat import AirflowSensorTimeout
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.parameters import exact_text, text, whole_number
 from airflow_provider_klaviyo.sensors.base import KlaviyoSensor, check_event
 
 if TYPE_CHECKING:
@@ -101,8 +102,6 @@ class KlaviyoListSensor(KlaviyoSensor):
 
     def _target(self) -> tuple[str | None, str | None, int | None]:
         """The name or the id, and how many profiles are asked for."""
-        from airflow_provider_klaviyo.parameters import exact_text, text, whole_number
-
         name, list_id = exact_text("list_name", self.list_name), text("list_id", self.list_id)
         if bool(name) == bool(list_id):
             msg = "Give list_name or list_id, one of them."

@@ -55,7 +55,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         *("_compat", "failures", "hooks", "links", "parameters", "storage", "triggers"),
         *("client", "RECORDS", "state", "sync", "SYNC_TYPES"),
     },
-    "parameters": {"records.events", "records.values", "sync.source"},
+    "parameters": {"records.values", "sync.source"},
     "sensors": {"_compat", "client", "failures", "hooks", "parameters", "triggers"},
     "storage": {"_compat"},
     "triggers": {"client", "hooks"},
