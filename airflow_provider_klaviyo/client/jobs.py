@@ -151,6 +151,7 @@ class JobKind:
     :param read_error: makes an error of the attributes of its entry.
     :param identifiers: whom the ``payload`` of an error names, as field and value; the fields as mappings name them.
     :param appears_within: seconds in which a job that Klaviyo does not know may only be too new to be known everywhere.
+    :param sensor: the sensor that waits for jobs of this kind, for advice; empty where there is none.
     """
 
     name: str
@@ -165,6 +166,7 @@ class JobKind:
     read_error: Callable[[Document], RecordError] = read_error
     identifiers: Callable[[Mapping[str, object]], Mapping[str, str]] = lambda payload: {}  # noqa: ARG005 - as the type says
     appears_within: float = 60.0
+    sensor: str = ""
 
     @property
     def endpoints(self) -> tuple[Endpoint, ...]:

@@ -70,4 +70,5 @@ PROFILE_IMPORTS = JobKind(
     errors=Listing(GET_IMPORT_ERRORS, {"page[size]": str(_PAGE)}, _PAGE),
     body=import_body,
     identifiers=profile_identifiers,
+    sensor="KlaviyoImportJobSensor",
 )

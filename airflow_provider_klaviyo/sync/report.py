@@ -13,7 +13,7 @@ from airflow_provider_klaviyo.exceptions import mask
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Verdict
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 
-_JOB = re.compile(r"import job \S+")  # one reason for all jobs
+_JOB = re.compile(r"\bjob \S+(?= (?:is|does|had|cannot)\b)")  # one reason for all jobs of a kind
 _ROW = re.compile(r"row \d+ of this run")
 _MAX_REASONS = 200
 _COUNTS = (
@@ -144,7 +144,7 @@ class SyncReport:
 
     def _add(self, verdict: Verdict) -> None:
         for problem in verdict.problems:
-            reason = _ROW.sub("another row of this run", _JOB.sub("import job", mask(problem.reason)))
+            reason = _ROW.sub("another row of this run", _JOB.sub("job", mask(problem.reason)))
             self._count_reason((verdict.outcome.value, problem.field, reason))
         match verdict.outcome:
             case Outcome.SKIPPED:

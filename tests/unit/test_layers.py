@@ -186,6 +186,7 @@ def test_a_circle_is_seen(graph: Mapping[str, set[str]]) -> None:
 
 HEAVY = ("requests", "phonenumbers", "email_validator", "tenacity", "airflow_provider_klaviyo.client.klaviyo")
 MODULES = (
+    "operators.events",
     "operators.lists",
     "operators.profiles",
     "operators.subscriptions",

@@ -140,9 +140,12 @@ class JobDelivery(MendingDelivery[Record]):
         open_jobs = list(self._jobs)
         return (
             f"The time is up while {self._kind.counted(len(open_jobs))} {'has' if len(open_jobs) == 1 else 'have'} "
-            f"no result yet ({_shown(open_jobs)}). "
-            "Raise timeout, or set wait_for_completion=False and wait with KlaviyoImportJobSensor."
+            f"no result yet ({_shown(open_jobs)}). Raise timeout{self._otherwise()}."
         )
+
+    def _otherwise(self) -> str:
+        sensor = self._kind.sensor
+        return f", or set wait_for_completion=False and wait with {sensor}" if sensor else ""
 
     def _deliver(self, batch: Sequence[Record], unsettled: InFlightBatch) -> None:
         with self._refusals_noted(unsettled) as refuse:

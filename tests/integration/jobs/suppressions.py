@@ -87,8 +87,10 @@ SUPPRESSIONS = JobKind(
 @contextmanager
 def known() -> Iterator[JobKind]:
     """Within, the package knows the kind."""
+    before = dict(KINDS)
     KINDS[NAME] = SUPPRESSIONS
     try:
         yield SUPPRESSIONS
     finally:
-        del KINDS[NAME]
+        KINDS.clear()
+        KINDS.update(before)
