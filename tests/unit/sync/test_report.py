@@ -23,4 +23,5 @@ def test_one_reason_stands_for_all_jobs_of_a_kind(noun: str, what: str, tmp_path
     for number, job in enumerate(("RW11THRy", "01GDDK", "abc"), 1):
         problem = Problem("", f"{noun} {job} {what}")
         report.count(Verdict(number, ("p@shop.io",), Outcome.PENDING, (problem,)))
+    report.rejects.close()
     assert dict(report.reasons) == {("pending", "", f"{noun} {what}"): 3}
