@@ -28,7 +28,7 @@ from airflow_provider_klaviyo.state.notes import forget_in_notes
 from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.owner import ANYBODY, BELONGS_TO
 from airflow_provider_klaviyo.state.rows import Status
-from airflow_provider_klaviyo.state.stores import store_of
+from airflow_provider_klaviyo.state.stores import folders_in, store_of
 from airflow_provider_klaviyo.storage import storage_path
 from airflow_provider_klaviyo.sync.age import shown_progress
 from airflow_provider_klaviyo.sync.storage import Storage
@@ -184,10 +184,7 @@ def _forget_in_state(state_key: str, person: Person, key: Sequence[str], now: No
 
 
 def _state_keys(now: Now) -> Iterator[str]:
-    root = Storage(storage_path()).states
-    if not root.exists():
-        return
-    for folder in root.iterdir():
+    for folder in folders_in(Storage(storage_path()).states):
         entries = StateLog(store_of(folder), writer=_writer(), now=now).entries
         if entries:
             yield str(entries[0].facts["target"]["state_key"])

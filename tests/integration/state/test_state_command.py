@@ -45,6 +45,14 @@ def test_list_and_show(nightly: Sync, capsys: pytest.CaptureFixture[str]) -> Non
     assert "@" not in shown
 
 
+def test_files_that_others_left_beside_states_are_passed_over(
+    nightly: Sync, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "storage" / "sync-state" / ".DS_Store").write_bytes(b"")
+    assert main(["state", "list"], never) == 0
+    assert capsys.readouterr().out.strip() == KEY
+
+
 def test_an_unknown_state_is_told(nightly: Sync, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["state", "show", "typo"], never) == 1
     assert "list" in capsys.readouterr().err
