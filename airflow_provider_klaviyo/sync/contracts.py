@@ -30,21 +30,36 @@ class Rows(Protocol):
     """The result of a query, a chunk of rows at a time."""
 
     @property
-    def columns(self) -> Sequence[str]: ...
+    def columns(self) -> Sequence[str]:
+        """The names of the columns, as the query gives them."""
+
     @property
-    def total(self) -> int | None: ...
-    def __iter__(self) -> Iterator[list[Row]]: ...
+    def total(self) -> int | None:
+        """How many rows there are; None where the database does not say."""
+
+    def __iter__(self) -> Iterator[list[Row]]:
+        """The rows in the query's order, some at a time; never an empty chunk."""
 
 
 class Mapper(Protocol):
     """Turns rows into records; compiled for the columns of one result."""
 
     @property
-    def identifier(self) -> str: ...
+    def identifier(self) -> str:
+        """The field that people are matched by: what a record's ``identity`` is a value of."""
+
     @property
-    def key_columns(self) -> Sequence[int]: ...
-    def keep_meanings(self) -> None: ...
-    def map(self, rows: Sequence[Row], first: int) -> Mapped: ...
+    def key_columns(self) -> Sequence[int]:
+        """The columns that name a row in the rejects file, where no ``primary_key`` is given."""
+
+    def keep_meanings(self) -> None:
+        """Give each record its ``meaning`` from now on, for the fingerprint; without one ``body`` serves."""
+
+    def map(self, rows: Sequence[Row], first: int) -> Mapped:
+        """What becomes of some rows; none of them is missing in the result.
+
+        :param first: the number of the first one in the query's result, from 1.
+        """
 
 
 class Delivery(Protocol):
@@ -55,15 +70,41 @@ class Delivery(Protocol):
     """
 
     @property
-    def open_jobs(self) -> Sequence[OpenJob]: ...
-    def handed_over(self) -> Iterable[tuple[HandedOver, Sequence[Record]]]: ...
-    def take_over(self, job: HandedOver, records: Sequence[Record]) -> None: ...
-    def send(self, batch: Sequence[Record]) -> None: ...
-    def knows(self, batch: Sequence[Record]) -> bool: ...
-    def settled(self) -> Iterable[Settled]: ...
-    def finish(self) -> Iterable[Settled]: ...
-    def abandon(self, reason: str) -> Iterable[Settled]: ...
-    def close(self) -> None: ...
+    def open_jobs(self) -> Sequence[OpenJob]:
+        """Jobs without a verdict."""
+
+    def handed_over(self) -> Iterable[tuple[HandedOver, Sequence[Record]]]:
+        """The open jobs with their records, for a delivery on another worker."""
+
+    def take_over(self, job: HandedOver, records: Sequence[Record]) -> None:
+        """Settle a job that another worker started.
+
+        :raises TypeError: when this delivery has no jobs.
+        """
+
+    def send(self, batch: Sequence[Record]) -> None:
+        """Hand over a batch; blocks while enough requests are in flight.
+
+        :raises KlaviyoError: when an earlier batch met an error that ends the run; ``abandon`` accounts for this one.
+        """
+
+    def knows(self, batch: Sequence[Record]) -> bool:
+        """Whether a batch was handed over, be it by a ``send`` that raised."""
+
+    def settled(self) -> Iterable[Settled]:
+        """What came in since the last call; does not wait."""
+
+    def finish(self) -> Iterable[Settled]:
+        """Every verdict that is still to come.
+
+        :raises KlaviyoError: whatever ends the run; ``abandon`` accounts for the rest.
+        """
+
+    def abandon(self, reason: str) -> Iterable[Settled]:
+        """What became of the records so far, and all others as pending, for ``reason``."""
+
+    def close(self) -> None:
+        """Release threads and files; safe to call twice."""
 
 
 class Hold(Protocol):

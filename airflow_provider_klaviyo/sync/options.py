@@ -3,41 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
+from zoneinfo import ZoneInfo
+
+_UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True, slots=True)
 class SyncOptions:
     """The parameters that all sync types share, in the types that the run needs.
 
-    The names are those of the operators' parameters, where these need no reading. ``sql_hook_params`` are for whoever
-    makes the database's hook. ``timeout`` and ``poll_interval`` are seconds. ``max_rejected`` is a share of the rows
-    (float) or a number of them (int).
+    The names are those of the operators' parameters, where these need no reading, and so are the defaults.
+    ``sql_hook_params`` are for whoever makes the database's hook. ``timeout`` and ``poll_interval`` are seconds.
+    ``max_rejected`` is a share of the rows (float) or a number of them (int).
     """
 
     sql: str
-    parameters: Mapping[str, Any] | Sequence[Any] | None
-    sql_hook_params: Mapping[str, Any]
-    reads_only: bool
-    mapping: Mapping[str, str] | None
-    match_by: str | None
-    primary_key: Sequence[str]
-    only_changes: bool
-    full_refresh: bool
-    allow_older_run: bool
-    state_key: str | None
-    phone_region: str | None
-    timezone: tzinfo
-    drops_invalid: bool
-    max_rejected: float
-    is_preview: bool
-    waits: bool
-    poll_interval: float
-    timeout: float
-    is_deferrable: bool
-    is_backfill_run: bool
+    parameters: Mapping[str, Any] | Sequence[Any] | None = None
+    sql_hook_params: Mapping[str, Any] = field(default_factory=dict)
+    reads_only: bool = True
+    mapping: Mapping[str, str] | None = None
+    match_by: str | None = None
+    primary_key: Sequence[str] = ()
+    only_changes: bool = False
+    full_refresh: bool = False
+    allow_older_run: bool = False
+    state_key: str | None = None
+    phone_region: str | None = None
+    timezone: tzinfo = _UTC
+    drops_invalid: bool = True
+    max_rejected: float = 0.01
+    is_preview: bool = False
+    waits: bool = True
+    poll_interval: float = 10
+    timeout: float = 21_600
+    is_deferrable: bool = False
+    is_backfill_run: bool = False
 
     def allows(self, rejected: int, rows_read: int) -> bool:
         """Whether so many rejected rows are within ``max_rejected``."""

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC
 from pathlib import Path
 from typing import Any
 
@@ -29,26 +28,12 @@ from airflow_provider_klaviyo.sync.task_run import TaskRun
 
 OPTIONS = SyncOptions(
     sql="SELECT id, email FROM customers ORDER BY id",
-    parameters=None,
-    sql_hook_params={},
-    reads_only=True,
     mapping={"email": "email"},
-    match_by=None,
     primary_key=("id",),
     only_changes=True,
-    full_refresh=False,
-    allow_older_run=False,
-    state_key=None,
-    phone_region=None,
-    timezone=UTC,
-    drops_invalid=True,
     max_rejected=1.0,
-    is_preview=False,
-    waits=True,
     poll_interval=0.2,
     timeout=60.0,
-    is_deferrable=False,
-    is_backfill_run=False,
 )
 
 

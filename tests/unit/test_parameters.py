@@ -19,6 +19,10 @@ def options(**parameters: Any) -> SyncOptions:
     return read_options(KlaviyoSyncProfilesOperator(**settings))
 
 
+def test_a_program_has_the_defaults_of_the_operators() -> None:
+    assert options(deferrable=False) == SyncOptions("SELECT 1")
+
+
 @pytest.mark.parametrize(
     ("name", "written", "meant"),
     [
