@@ -180,23 +180,26 @@ def find_all(columns: Columns, names: Sequence[str], purpose: str) -> tuple[int,
         raise MappingError(msg) from error
 
 
-def choose_identifier(fields: Collection[str], match_by: str | None) -> str:
+def choose_identifier(
+    fields: Collection[str], match_by: str | None, among: Sequence[str] = IDENTIFIERS
+) -> str:
     """The field that identifies a person in this sync.
 
     :param fields: those that are mapped.
-    :param match_by: the operator's parameter; None takes the first of ``IDENTIFIERS`` that is mapped.
+    :param match_by: the operator's parameter; None takes the first of ``among`` that is mapped.
+    :param among: the identifiers that Klaviyo takes in this sync.
     :raises MappingError: when none is mapped, or ``match_by`` is not.
     """
-    if match_by is not None and match_by not in IDENTIFIERS:
-        msg = f"match_by must be one of {', '.join(IDENTIFIERS)}, not {match_by!r}."
+    if match_by is not None and match_by not in among:
+        msg = f"match_by must be one of {', '.join(among)}, not {match_by!r}."
         raise MappingError(msg)
     if match_by is not None and match_by not in fields:
         msg = f"match_by={match_by!r}, but nothing is mapped to {match_by}. Map a column to it or choose another."
         raise MappingError(msg)
-    mapped = [field for field in IDENTIFIERS if field in fields]
+    mapped = [field for field in among if field in fields]
     if not mapped:
         msg = (
-            f"Nothing identifies a person: map a column to {', '.join(IDENTIFIERS[:-1])} or {IDENTIFIERS[-1]} "
+            f"Nothing identifies a person: map a column to {', '.join(among[:-1])} or {among[-1]} "
             f"(mapped now: {', '.join(fields) or 'nothing'})."
         )
         raise MappingError(msg)

@@ -79,7 +79,9 @@ class SubscriptionMapper:
         self._fields = dict(fields)
         self._options = options
         named = [name for name in IDENTIFIERS if name in fields]
-        self.identifier = choose_identifier(named, options.match_by)
+        self.identifier = choose_identifier(
+            named, options.match_by, [name for name in IDENTIFIERS if name in FIELDS[options.mode]]
+        )
         self._fallbacks = [self.identifier] if options.match_by else named
         self._named = named
         self.speaks_of = tuple(channel for channel in options.channels if f"consent.{channel}" in fields)

@@ -67,6 +67,15 @@ def test_the_identifiers_of_the_channels_and_that_of_the_person_are_sent() -> No
     assert "id" not in sent(row, match_by="external_id", channels=("email",))
 
 
+@pytest.mark.parametrize("match_by", [None, "external_id"])
+def test_a_query_without_an_identifier_is_told_those_that_the_mode_takes(match_by: str | None) -> None:
+    with pytest.raises(MappingError, match=r"email(,| or) phone_number[ ,]") as refused:
+        mapped({"consent.email": True}, mode="unsubscribe", match_by=match_by)
+    assert "klaviyo_id" not in str(refused.value)
+    with pytest.raises(MappingError, match="klaviyo_id"):
+        mapped({"consent.email": True}, match_by=None)
+
+
 def test_unsubscribing_names_no_profile_id() -> None:
     (record,) = mapped({"email": EMAIL}, mode="unsubscribe", channels=("email",)).records
     assert isinstance(record, SubscriptionRecord)
