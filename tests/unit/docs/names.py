@@ -35,7 +35,7 @@ def exists(name: str) -> bool:
 
 def path_of(name: str) -> Path | None:
     """The file or folder that a path means; None where there is none."""
-    return next((root / name for root in (PACKAGE, ROOT) if (root / name).exists()), None)
+    return next((root / name for root in (PACKAGE, PACKAGE.parent, ROOT) if (root / name).exists()), None)
 
 
 def is_given_in(path: str, name: str) -> bool:
