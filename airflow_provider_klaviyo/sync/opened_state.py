@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,22 +85,24 @@ def opened_state(
             may_change=sync_type.may_change,
             claim=claim,
         )
-        try:
+        with closing(ledger):
             if ledger.is_new:
                 _say_if_missing(claim.state_key, folder, has_run_before)
-            if other := claim.shared_with(ledger.runs):
-                log.warning(
-                    "The state %r was last used by %s. Tasks that give the same state_key share one state: unless one "
-                    "has taken the place of the other, each undoes what the other does.",
-                    claim.state_key,
-                    other,
-                )
+            _say_if_shared(claim, ledger)
             yield OpenState(ledger, lock)
-        finally:
-            ledger.close()
     finally:
         if lock:
             lock.release()
+
+
+def _say_if_shared(claim: Claim, ledger: Ledger) -> None:
+    if other := claim.shared_with(ledger.runs):
+        log.warning(
+            "The state %r was last used by %s. Tasks that give the same state_key share one state: unless one has "
+            "taken the place of the other, each undoes what the other does.",
+            claim.state_key,
+            other,
+        )
 
 
 def _say_if_missing(state_key: str, folder: Any, has_run_before: Callable[[], bool]) -> None:
