@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -117,7 +116,6 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
             SubscriptionOptions(
                 mode=terms.mode,
                 channels=terms.channels,
-                now=dt.datetime.fromtimestamp(self.hook.clock.now(), dt.UTC),
                 match_by=options.match_by,
                 phone_region=options.phone_region,
                 timezone=options.timezone,

@@ -33,8 +33,8 @@ MODELS = {"subscribe": "SubscriptionCreateJobCreateQuery", "unsubscribe": "Subsc
 
 def body(mode: str, channels: tuple[str, ...], list_id: str | None, *, is_historical: bool) -> dict[str, Any]:
     fields = bind_only(Columns(list(ROW)), None, FIELDS[mode], "")
-    options = SubscriptionOptions(mode=mode, channels=channels, now=NOW, is_historical=is_historical)
-    (record,) = SubscriptionMapper(fields, options).map([tuple(ROW.values())], 1).records
+    options = SubscriptionOptions(mode=mode, channels=channels, is_historical=is_historical)
+    (record,) = SubscriptionMapper(fields, options, NOW).map([tuple(ROW.values())], 1).records
     more = {"custom_source": "Checkout", "historical_import": True} if is_historical else {}
     return json.loads(consent_body([record.body], mode, list_id, more))  # type: ignore[no-any-return]
 

@@ -42,13 +42,11 @@ FIELDS = {
 class SubscriptionOptions:
     """How rows become people; the names are those of the operator's parameters.
 
-    :param now: moments of consent lie before it.
     :param is_historical: whether the moment of consent is sent, so that a row without it is rejected.
     """
 
     mode: str
     channels: Sequence[str]
-    now: datetime
     match_by: str | None = None
     phone_region: str | None = None
     timezone: tzinfo = UTC
@@ -72,12 +70,14 @@ class _Chunk:
 class SubscriptionMapper:
     """Compiled once per run from the bound fields; ``speaks_of`` are the channels that rows have a boolean for.
 
+    :param now: Klaviyo's time: consent was given, and people were born, before it.
     :raises MappingError: when a channel has no identifier, or fields and options do not fit together.
     """
 
-    def __init__(self, fields: Mapping[str, int], options: SubscriptionOptions) -> None:
+    def __init__(self, fields: Mapping[str, int], options: SubscriptionOptions, now: datetime) -> None:
         self._fields = dict(fields)
         self._options = options
+        self._now = now
         named = [name for name in IDENTIFIERS if name in fields]
         self.identifier = choose_identifier(
             named, options.match_by, [name for name in IDENTIFIERS if name in FIELDS[options.mode]]
@@ -249,9 +249,9 @@ class SubscriptionMapper:
         if name in _CONSENT_FLAGS:
             return read_consent_flags(column)
         if name == DATE_OF_BIRTH:
-            return read_dates_of_birth(column, self._options.now.date())
+            return read_dates_of_birth(column, self._now.date())
         options = self._options
-        return read_timestamps(column, options.timezone, options.now, is_required=options.is_historical)
+        return read_timestamps(column, options.timezone, self._now, is_required=options.is_historical)
 
     def _note(self, chunk: _Chunk, name: str, values: Values, reasons: Mapping[int, str]) -> Values:
         for index, reason in reasons.items():

@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from airflow_provider_klaviyo.client.responses import read_accepted
@@ -115,7 +115,7 @@ class SubscriptionsSession(Session):
         self._check_consented_at(fields)
         self._check_consent_flags(fields)
         now = dt.datetime.fromtimestamp(self._context.client.server_now(), dt.UTC)
-        mapper = SubscriptionMapper(fields, replace(self._options, now=now))
+        mapper = SubscriptionMapper(fields, self._options, now)
         left_alone = [name for index, name in enumerate(columns) if index not in fields.values()]
         log.info(
             "People are matched by %s. Columns left alone: %s.",

@@ -160,9 +160,9 @@ def test_what_is_left_of_the_rows_is_what_the_model_leaves(
     def leaves_what_it_should(rows: list[Row], size: int, match_by: str | None) -> None:
         fields = {field: place for place, field in enumerate(MAPPING)}
         options = SubscriptionOptions(
-            "subscribe", ("email", "sms"), NOW, match_by=NAMES[match_by], phone_region="US"
+            "subscribe", ("email", "sms"), match_by=NAMES[match_by], phone_region="US"
         )
-        mapper = SubscriptionMapper(fields, options)
+        mapper = SubscriptionMapper(fields, options, NOW)
         values = [tuple(row[column] for column in MAPPING.values()) for row in rows]
         records: list[Any] = []
         folder = tmp_path_factory.mktemp("words")

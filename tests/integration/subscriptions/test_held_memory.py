@@ -19,13 +19,13 @@ from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionMa
 from airflow_provider_klaviyo.sync.subscriptions.consent_words import HeardMapper, Objections
 from airflow_provider_klaviyo.sync.subscriptions.held import HeldForConsent
 
-options = SubscriptionOptions("subscribe", ("email", "sms"), dt.datetime.now(dt.UTC))
+options = SubscriptionOptions("subscribe", ("email", "sms"))
 names = ("email", "phone_number", "external_id", "consent.email", "consent.sms")
 fields = {name: place for place, name in enumerate(names)}
 for size in map(int, sys.argv[1:]):
     objections = Objections(Path(tempfile.mkdtemp()))
     hold = HeldForConsent(Path(tempfile.mkdtemp()), objections)
-    mapper = HeardMapper(SubscriptionMapper(fields, options), objections.hear)
+    mapper = HeardMapper(SubscriptionMapper(fields, options, dt.datetime.now(dt.UTC)), objections.hear)
     for first in range(1, size, 2_000):
         rows = [
             (f"p{n}@shop.io", f"+1415{2_000_000 + n}", str(n), n % 3 > 0, n % 2) for n in range(first, first + 2_000)
@@ -47,12 +47,12 @@ from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionMa
 from airflow_provider_klaviyo.sync.subscriptions.held_unsubscribes import HeldUnsubscribes
 from airflow_provider_klaviyo.sync.subscriptions.grouping import GroupByAddress
 
-options = SubscriptionOptions("unsubscribe", ("email", "sms"), dt.datetime.now(dt.UTC))
+options = SubscriptionOptions("unsubscribe", ("email", "sms"))
 fields = {name: place for place, name in enumerate(("email", "phone_number", "consent.email", "consent.sms"))}
 for size in map(int, sys.argv[1:]):
     groups = GroupByAddress(Path(tempfile.mkdtemp()))
     hold = HeldUnsubscribes(Path(tempfile.mkdtemp()), groups, needs_every_row=False, duplicate="")
-    mapper = SubscriptionMapper(fields, options)
+    mapper = SubscriptionMapper(fields, options, dt.datetime.now(dt.UTC))
     for first in range(1, size, 2_000):
         numbers = range(first, first + 2_000)
         rows = [(f"p{n // 2}@shop.io", f"+1415{2_000_000 + n // 2}", n % 2, 1 - n % 2) for n in numbers]

@@ -24,9 +24,9 @@ EMAIL, PHONE = "ada@shop.io", "+14155552671"
 
 
 def mapped(row: dict[str, object], mode: str = "subscribe", **options: Any) -> Mapped:
-    settings = {"channels": ("email", "sms"), "now": NOW} | options
+    settings = {"channels": ("email", "sms")} | options
     fields = bind_only(Columns(list(row)), None, FIELDS[mode], "elsewhere")
-    return SubscriptionMapper(fields, SubscriptionOptions(mode=mode, **settings)).map(
+    return SubscriptionMapper(fields, SubscriptionOptions(mode=mode, **settings), NOW).map(
         [tuple(row.values())], 1
     )
 

@@ -50,9 +50,9 @@ def event(row: Row, mapping: dict[str, str] | None = None, **options: Any) -> Re
 
 
 def consent(row: Row, mode: str = "subscribe", **options: Any) -> Record:
-    settings: dict[str, Any] = {"channels": ("email", "sms"), "now": NOW} | options
+    settings: dict[str, Any] = {"channels": ("email", "sms")} | options
     fields = bind_only(Columns(list(row)), None, CONSENT_FIELDS[mode], "elsewhere")
-    return told(SubscriptionMapper(fields, SubscriptionOptions(mode=mode, **settings)), row)
+    return told(SubscriptionMapper(fields, SubscriptionOptions(mode=mode, **settings), NOW), row)
 
 
 def together(make: Any, *rows: Row, **options: Any) -> bool:
