@@ -29,7 +29,7 @@ from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
 from airflow_provider_klaviyo.sync.seen import SeenPeople
-from tests.integration.profiles.test_sync_under_faults import SleepingClock
+from tests.clocks import SleepingClock
 
 pytestmark = pytest.mark.integration
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import random
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,27 +30,11 @@ from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
 from airflow_provider_klaviyo.sync.seen import SeenPeople
+from tests.clocks import SleepingClock
 
 pytestmark = pytest.mark.integration
 
 IMPORT = "bulk_import_profiles"
-
-
-class SleepingClock:
-    """Moves on when somebody sleeps; shared by the threads of a delivery."""
-
-    def __init__(self) -> None:
-        self.time = 1_000_000.0
-        self._lock = threading.Lock()
-
-    def now(self) -> float:
-        return self.time
-
-    monotonic = now
-
-    def sleep(self, seconds: float) -> None:
-        with self._lock:
-            self.time += seconds
 
 
 @dataclass

@@ -22,6 +22,7 @@ from airflow_provider_klaviyo.records.events.bodies import EventRecord
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import NoState
 from airflow_provider_klaviyo.sync.events.delivery import EventDelivery, events_body
 from airflow_provider_klaviyo.sync.outcomes import Outcome
+from tests.clocks import SleepingClock
 
 GROUPS = "/data/attributes/events-bulk-create/data"
 KNOWN = "There is an event with this unique_id for the same profile and metric."
@@ -162,23 +163,6 @@ def read(body: bytes) -> Iterable[tuple[str, Event, object]]:
                 (person, made["metric"]["data"]["attributes"]["name"], made["unique_id"]),
                 made.get("backfill"),
             )
-
-
-class SleepingClock:
-    """Moves on when somebody sleeps."""
-
-    def __init__(self) -> None:
-        self.time = 1_000_000.0
-        self._lock = threading.Lock()
-
-    def now(self) -> float:
-        return self.time
-
-    monotonic = now
-
-    def sleep(self, seconds: float) -> None:
-        with self._lock:
-            self.time += seconds
 
 
 @dataclass
