@@ -12,6 +12,7 @@ OF_TIME = {"time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf
 OF_DATES = {"now", "utcnow", "today"}
 
 MAY_READ = {
+    "client.bounded": "it bounds calls that really hang, whatever clock a test has",
     "client.clock": "it is the clock",
     "client.http": "it bounds an exchange on the network, which takes no less where a test's clock runs ahead",
     "emulator.core.settings": "the emulator's clock, which shares nothing with the client's",
