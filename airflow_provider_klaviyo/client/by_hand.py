@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from airflow_provider_klaviyo.client.endpoints import ENDPOINTS, GET_PROFILES, MIN_RATES, Endpoint
+from airflow_provider_klaviyo.client.any_endpoint import addressed
+from airflow_provider_klaviyo.client.endpoints import GET_PROFILES, Endpoint
 from airflow_provider_klaviyo.client.filters import MAX_VALUES, any_of, in_filters
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.responses import Document, Response, error_of, resources
@@ -33,19 +34,14 @@ def request(
 ) -> Document:
     """Any endpoint's JSON; empty when the answer has none.
 
-    An endpoint that the package does not use itself is called within the limits of Klaviyo's slowest, and repeated
-    after a doubtful answer only when it reads.
+    It goes within the limits that Klaviyo has for the endpoint, and is repeated after a doubtful answer only when that
+    is harmless whatever it says.
+
+    :raises KlaviyoConfigurationError: when the method or the path is none of Klaviyo's API.
     """
+    endpoint, resource_id, asked = addressed(method, path, query or {})
     body = None if json is None else msgspec.json.encode(json)
-    return client.send(_endpoint(method.upper(), path), query=query, body=body, read=_read_any)
-
-
-def _endpoint(method: str, path: str) -> Endpoint:
-    for endpoint in ENDPOINTS:
-        if (endpoint.method, endpoint.path) == (method, path):
-            return endpoint
-    name = f"{method} {path}"
-    return Endpoint(name, method, path, (), MIN_RATES, is_repeatable=method == "GET")
+    return client.send(endpoint, resource_id=resource_id, query=asked, body=body, read=_read_any)
 
 
 def _read_any(endpoint: Endpoint, response: Response) -> Document:

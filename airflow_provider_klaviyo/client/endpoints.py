@@ -6,8 +6,9 @@ Numbers are Klaviyo's own, from its OpenAPI file of revision 2026-07-15
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from airflow_provider_klaviyo.client.rate_limit import Rate
 
@@ -21,6 +22,14 @@ MAX_EVENT_PROFILE_BYTES = 95_000
 """95 KB for the profile inside an event (Klaviyo's guide to events)."""
 
 
+class Lowered(NamedTuple):
+    """A parameter of the query with which Klaviyo counts an operation in tighter windows, too."""
+
+    parameter: str
+    value: str
+    rates: tuple[Rate, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Endpoint:
     """One operation of Klaviyo's API.
@@ -30,6 +39,7 @@ class Endpoint:
     :param is_repeatable: whether it may be sent again when the answer to it was lost.
     :param max_records: how many records one request may hold.
     :param records: JSON pointer of the array of records in the request body.
+    :param lowered: what in a query lowers the rates.
     """
 
     name: str
@@ -40,21 +50,29 @@ class Endpoint:
     is_repeatable: bool = True
     max_records: int = 1
     records: str = ""
+    lowered: tuple[Lowered, ...] = ()
+
+    def asked_with(self, query: Mapping[str, object]) -> Endpoint:
+        """The same with the windows that Klaviyo counts a request with this query in."""
+        for parameter, value, rates in self.lowered:
+            if value in str(query.get(parameter, "")).replace(" ", "").split(","):
+                return replace(self, rates=rates)
+        return self
 
 
-def _rates(burst: int, steady: int, daily: int | None = None) -> tuple[Rate, ...]:
-    windows = (Rate(burst, 1.0), Rate(steady, 60.0))
-    return windows if daily is None else (*windows, Rate(daily, 86_400.0))
+def windows(burst: int, steady: int, daily: int | None = None) -> tuple[Rate, ...]:
+    """So many requests a second, a minute and, for a few operations, a day."""
+    rates = (Rate(burst, 1.0), Rate(steady, 60.0))
+    return rates if daily is None else (*rates, Rate(daily, 86_400.0))
 
 
-_XS, _M, _L = _rates(1, 15), _rates(10, 150), _rates(75, 750)
+_XS, _M, _L = windows(1, 15), windows(10, 150), windows(75, 750)
 
-MIN_RATES = _XS
-"""The tightest windows that Klaviyo has, right for any endpoint."""
+_PREDICTED = Lowered("additional-fields[profile]", "predictive_analytics", _M)
 
 GET_ACCOUNTS = Endpoint("get_accounts", "GET", "/api/accounts", ("accounts:read",), _XS)
 
-GET_PROFILES = Endpoint("get_profiles", "GET", "/api/profiles", ("profiles:read",), _L)
+GET_PROFILES = Endpoint("get_profiles", "GET", "/api/profiles", ("profiles:read",), _L, lowered=(_PREDICTED,))
 
 # An upsert, so that sending it again is harmless.
 IMPORT_PROFILE = Endpoint(
@@ -115,18 +133,27 @@ CREATE_LIST = Endpoint(
     "POST",
     "/api/lists",
     ("lists:write",),
-    _rates(10, 150, 150),
+    windows(10, 150, 150),
     is_repeatable=False,
 )
-GET_LIST = Endpoint("get_list", "GET", "/api/lists/{id}", ("lists:read",), _L)
-
-# With profile_count the same call is counted in the tightest windows.
-GET_LIST_COUNT = Endpoint("get_list", "GET", "/api/lists/{id}", ("lists:read",), _XS)
+GET_LIST = Endpoint(
+    "get_list",
+    "GET",
+    "/api/lists/{id}",
+    ("lists:read",),
+    _L,
+    lowered=(Lowered("additional-fields[list]", "profile_count", _XS),),
+)
 
 _MEMBERSHIP = "/api/lists/{id}/relationships/profiles"
 
 GET_LIST_PROFILES = Endpoint(
-    "get_profiles_for_list", "GET", "/api/lists/{id}/profiles", ("lists:read", "profiles:read"), _L
+    "get_profiles_for_list",
+    "GET",
+    "/api/lists/{id}/profiles",
+    ("lists:read", "profiles:read"),
+    _L,
+    lowered=(_PREDICTED,),
 )
 
 # Who is on the list already stays on it, and who is not on it stays away: sending either again is harmless.

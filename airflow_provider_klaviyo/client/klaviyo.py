@@ -154,6 +154,7 @@ class KlaviyoClient:
         :param during: entered for each try, while nothing is waited for but the answer; what it raises ends the tries.
         :raises KlaviyoError: the error of the last try; see ``exceptions`` for what to do about which.
         """
+        endpoint = endpoint.asked_with(query or {})
         path = endpoint.path.replace("{id}", quote(resource_id, safe=""))
         started = self.clock.now()
         retrying = tenacity.Retrying(

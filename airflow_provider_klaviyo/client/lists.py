@@ -14,7 +14,6 @@ from airflow_provider_klaviyo.client.endpoints import (
     ADD_TO_LIST,
     CREATE_LIST,
     GET_LIST,
-    GET_LIST_COUNT,
     GET_LIST_PROFILES,
     GET_LISTS,
     GET_PROFILES,
@@ -161,7 +160,7 @@ def name_of_list(client: KlaviyoClient, list_id: str) -> str | None:
 def count_members(client: KlaviyoClient, list_id: str) -> int:
     """How many profiles are on a list; Klaviyo counts for 15 callers a minute."""
     return client.send(
-        GET_LIST_COUNT,
+        GET_LIST,
         resource_id=list_id,
         query={"additional-fields[list]": "profile_count"},
         read=_read_count,

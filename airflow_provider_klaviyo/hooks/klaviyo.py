@@ -180,6 +180,12 @@ class KlaviyoHook(BaseHook):
     ) -> Mapping[str, object]:
         """Call any endpoint of Klaviyo's API, such as ``hook.request("GET", "/api/metrics")``.
 
+        It waits for the endpoint's rate limit, which it shares with the syncs. After an answer that was lost only what
+        reads is sent again.
+
+        :param method: ``GET``, ``POST``, ``PATCH`` or ``DELETE``.
+        :param path: begins with ``/api/``; may have a query.
+        :param query: more of the query.
         :param json: the body.
         :returns: the JSON of the answer; empty when there is none.
         :raises KlaviyoError: see ``airflow_provider_klaviyo.exceptions``.

@@ -30,6 +30,7 @@ from typing import Any
 from airflow_provider_klaviyo.client.endpoints import ENDPOINTS
 from airflow_provider_klaviyo.emulator.api.dispatch import OPERATIONS
 
+METHODS = ("get", "post", "patch", "delete")
 KNOWN = {endpoint.name for endpoint in ENDPOINTS} | {operation.id for operation in OPERATIONS}
 CONTENT_TYPE = "application/vnd.api+json"
 WIDTH = 118
@@ -74,9 +75,21 @@ def reduced(openapi: Json) -> Json:
     facts = {
         "revision": openapi["info"]["version"],
         "operations": dict(sorted(found.items())),
+        "scarce": dict(sorted(_scarce(openapi["paths"]))),
         "refusal": _content(refusal),
     }
     return {**facts, "schemas": dict(sorted(_reached(facts, openapi["components"]["schemas"]).items()))}
+
+
+def _scarce(paths: Json) -> Iterator[tuple[str, Json]]:
+    """The rates of other operations that are counted in a day, or permit less than 15 calls a minute."""
+    for path, methods in paths.items():
+        for method in methods.keys() & set(METHODS):
+            described = methods[method]
+            rates = described["x-klaviyo-ratelimit"]
+            is_scarce = "daily" in rates or int(rates["steady"].removesuffix("/m")) < 15
+            if is_scarce and described["operationId"] not in KNOWN and path.startswith("/api/"):
+                yield f"{method.upper()} {path}", rates
 
 
 def _operation(method: str, path: str, described: Json) -> Json:

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 
 from airflow_provider_klaviyo.client import endpoints
+from airflow_provider_klaviyo.client.any_endpoint import SCARCE, addressed
 from airflow_provider_klaviyo.client.endpoints import Endpoint
+from airflow_provider_klaviyo.client.rate_limit import Rate
 from airflow_provider_klaviyo.records.events import fields as event_fields
 from tests.contract.test_requests import strict
 
 ENDPOINTS = {name: each for name, each in vars(endpoints).items() if isinstance(each, Endpoint)}
-#: Endpoints that are called with a parameter which lowers their rates.
-COSTLY = {"GET_LIST_COUNT": "additional-fields[list]=profile_count"}
 SECONDS = {"s": 1.0, "m": 60.0, "d": 86_400.0}
+
+
+def told(rates: dict[str, str]) -> set[Rate]:
+    """Klaviyo's words for rates."""
+    parts = (rate.partition("/") for rate in rates.values())
+    return {Rate(int(count), SECONDS[unit]) for count, _, unit in parts}
 
 
 def test_the_table_has_every_endpoint() -> None:
@@ -36,11 +43,9 @@ class TestEndpoint:
     def test_it_has_klaviyos_rates(self, facts: dict[str, Any], name: str) -> None:
         endpoint = ENDPOINTS[name]
         described = facts["operations"][endpoint.name]
-        rates = described["lowered"][COSTLY[name]] if name in COSTLY else described["rates"]
-        told = {
-            (int(count), SECONDS[unit]) for count, _, unit in (rate.partition("/") for rate in rates.values())
-        }
-        assert {tuple(rate) for rate in endpoint.rates} == told
+        lowered = {f"{each.parameter}={each.value}": set(each.rates) for each in endpoint.lowered}
+        assert set(endpoint.rates) == told(described["rates"])
+        assert lowered == {request: told(rates) for request, rates in described.get("lowered", {}).items()}
 
     def test_it_takes_as_many_records_as_klaviyo(self, facts: dict[str, Any], name: str) -> None:
         endpoint = ENDPOINTS[name]
@@ -74,3 +79,17 @@ def test_the_limits_of_an_event_are_klaviyos(facts: dict[str, Any]) -> None:
     assert told == event_fields.MAX_STRING_BYTES
     assert event["properties"]["maxProperties"] == event_fields.MAX_PROPERTIES
     assert metric["name"]["maxLength"] == event_fields.METRIC_LIMIT - 1
+
+
+def test_calls_by_hand_keep_klaviyos_rates_of_every_operation(facts: dict[str, Any]) -> None:
+    """``scarce`` are all that permit less than is assumed of an operation that the package does not know."""
+    for operation in facts["operations"].values():
+        path = re.sub(r"{\w+}", "A", operation["path"])
+        for asked, rates in {"": operation["rates"], **operation.get("lowered", {})}.items():
+            name, _, value = asked.partition("=")
+            call = addressed(operation["method"], path, {name: value} if asked else {})
+            kept = {rate.seconds: rate.limit for rate in call.endpoint.asked_with(call.query).rates}
+            assert all(kept[rate.seconds] <= rate.limit for rate in told(rates)), (path, asked)
+    for name, rates in facts["scarce"].items():
+        kept = {rate.seconds: rate.limit for rate in SCARCE[name]}
+        assert all(kept[rate.seconds] <= rate.limit for rate in told(rates)), name

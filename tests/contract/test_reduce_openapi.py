@@ -93,6 +93,15 @@ def test_the_facts_of_an_operation(openapi: Any) -> None:
     assert facts["operations"]["get_lists"]["answers"] == {"204": None}
 
 
+def test_the_facts_of_other_operations_that_are_scarce(openapi: Any) -> None:
+    assert reduced(openapi)["scarce"] == {}
+    rates = {"burst": "1/s", "steady": "2/m", "daily": "225/d"}
+    openapi["paths"]["/api/form-values-reports"] = {
+        "post": operation("query_form_values") | {"x-klaviyo-ratelimit": rates}
+    }
+    assert reduced(openapi)["scarce"] == {"POST /api/form-values-reports": rates}
+
+
 def test_the_facts_of_the_schemas_that_operations_lead_to(openapi: Any) -> None:
     assert reduced(openapi)["schemas"] == {
         "Answer": {"type": "object"},

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from pathlib import Path
+from urllib.parse import unquote
+
 import pytest
 
-from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoConfigurationError,
     KlaviyoRequestError,
     KlaviyoRevisionError,
+    KlaviyoServerError,
 )
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
+from tests.clocks import SleepingClock
 from tests.integration.conftest import StartEmulator
 
 pytestmark = pytest.mark.integration
@@ -53,6 +59,93 @@ def test_any_endpoint_can_be_called(klaviyo: Emulator) -> None:
     assert len(found["data"]) == 1  # type: ignore[arg-type]
     with pytest.raises(KlaviyoRequestError, match="404"):
         hook.request("GET", "/api/lists/Nolist")
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        [f"/api/lists/L{n:03}/profiles" for n in range(100)],
+        [f'/api/profiles?filter=equals(email,"p{n}%40shop.io")' for n in range(100)],
+        [f"/api/profiles?additional-fields%5Bprofile%5D=predictive_analytics&filter=equals(email,%22p{n}%40shop.io%22)"
+         for n in range(30)],
+        [f"/api/profiles/01GDDKASAP8TKDDA2GRZDSV{n:03}" for n in range(100)],
+        [f"/api/lists/L{n:03}?additional-fields%5Blist%5D=profile_count" for n in range(5)],
+    ],
+    ids=["ids", "addresses", "a parameter that lowers the limit", "unknown to syncs", "counts"],
+)  # fmt: skip
+def test_calls_by_hand_never_exceed_a_limit_whatever_is_in_their_paths(
+    start_emulator: StartEmulator, paths: list[str]
+) -> None:
+    clock = SleepingClock()
+    klaviyo = start_emulator(clock=clock)
+    hook = KlaviyoHook()
+    hook.clock = clock
+    for path in paths:
+        with suppress(KlaviyoRequestError):  # there is no such list
+            hook.request("GET", path)
+    seen = klaviyo.stats()["windows"]
+    assert sum(each["requests"] for each in seen) >= len(paths)
+    assert not any(each["exceeded"] for each in seen), seen
+
+
+def test_calls_by_hand_and_syncs_share_their_windows(start_emulator: StartEmulator) -> None:
+    clock = SleepingClock()
+    klaviyo = start_emulator(clock=clock)
+    hook = KlaviyoHook()
+    hook.clock = clock
+    vips = klaviyo.add_list("VIPs")
+    for n in range(60):
+        hook.request("GET", f"/api/lists?page[size]=1&filter=equals(name,%22{n}%22)")
+        assert hook.find_list("VIPs") == vips
+    assert not any(each["exceeded"] for each in klaviyo.stats()["windows"])
+
+
+def test_windows_of_calls_by_hand_name_nobody(
+    klaviyo: Emulator, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    hook = KlaviyoHook()
+    hook.request("GET", "/api/profiles?filter=equals(email,%22ada%40shop.io%22)")
+    hook.request("GET", "/api/profiles", query={"filter": 'equals(email,"ada@shop.io")'})
+    with suppress(KlaviyoRequestError):
+        hook.request("GET", "/api/profiles/01GDDKASAP8TKDDA2GRZDSVP4H")
+    names = [quoted.name for quoted in tmp_path.rglob("*") if quoted.is_file()]
+    assert sorted(unquote(name).partition(":")[2] for name in names) == [
+        "GET /api/profiles/{id}",
+        "get_profiles",
+    ]
+
+
+@pytest.mark.parametrize("path", ["@{other}/api/lists", "http://{other}/api/lists", "//{other}/api/lists"])
+def test_the_key_goes_to_no_other_host(klaviyo: Emulator, start_emulator: StartEmulator, path: str) -> None:
+    other = start_emulator()
+    start_emulator()
+    with pytest.raises(KlaviyoConfigurationError, match='does not begin with "/api/"'):
+        KlaviyoHook().request("GET", path.format(other=other.url.removeprefix("http://")))
+    assert not other.requests()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "tries"),
+    [
+        ("POST", "/api/profile-subscription-bulk-create-jobs", 1),
+        ("POST", "/api/event-bulk-create-jobs", 1),
+        ("POST", "/api/profile-import", 1),
+        ("POST", "/api/profiles", 1),
+        ("GET", "/api/metrics", 2),
+    ],
+)
+def test_a_call_by_hand_whose_answer_is_lost_is_sent_again_only_when_it_reads(
+    start_emulator: StartEmulator, method: str, path: str, tries: int
+) -> None:
+    clock = SleepingClock()
+    klaviyo = start_emulator(clock=clock)
+    klaviyo.inject(Fault("status", status=503, count=1))
+    hook = KlaviyoHook()
+    hook.clock = clock
+    with suppress(KlaviyoServerError):
+        hook.request(method, path, json={"data": {}} if method == "POST" else None)
+    assert len(klaviyo.requests()) == tries
 
 
 @pytest.mark.parametrize(
