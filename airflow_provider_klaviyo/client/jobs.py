@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from itertools import islice
 
@@ -52,6 +53,7 @@ class Job:
     """A job as Klaviyo describes it; counts are of records, None where Klaviyo gives none.
 
     :param completed: how many Klaviyo is done with. Whether that includes the failed ones is not documented.
+    :param created: when Klaviyo made it, in seconds since the epoch by its clock; None where it does not say.
     """
 
     id: str
@@ -59,6 +61,7 @@ class Job:
     total: int | None
     completed: int | None
     failed: int | None
+    created: float | None = None
 
     def is_clean(self, size: int) -> bool:
         """Whether every one of so many records that were sent was taken."""
@@ -107,6 +110,7 @@ def read_job(resource: Document) -> Job:
         total=count(attributes, "total_count"),
         completed=count(attributes, "completed_count"),
         failed=count(attributes, "failed_count"),
+        created=moment(attributes, "created_at"),
     )
 
 
@@ -259,6 +263,14 @@ def count(attributes: Document, name: str) -> int | None:
     """A count among the attributes of a job; None where Klaviyo gives none."""
     value = attributes.get(name)
     return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def moment(attributes: Document, name: str) -> float | None:
+    """A time among the attributes of a job, in seconds since the epoch; None where Klaviyo gives none."""
+    try:
+        return datetime.fromisoformat(str(attributes.get(name))).timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def mapping(value: object) -> Document:

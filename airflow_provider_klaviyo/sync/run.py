@@ -39,7 +39,7 @@ from airflow_provider_klaviyo.sync.contracts import (
     Target,
 )
 from airflow_provider_klaviyo.sync.deferral import Deferral
-from airflow_provider_klaviyo.sync.delivery.resume import settle_open_jobs
+from airflow_provider_klaviyo.sync.delivery.resume import HURRY, PATIENCE, settle_open_jobs
 from airflow_provider_klaviyo.sync.delivery.settling import settle
 from airflow_provider_klaviyo.sync.engine import Sync
 from airflow_provider_klaviyo.sync.judgement import judge, shortfall
@@ -211,7 +211,10 @@ class SyncRun:
         """Settle what earlier runs left, and make sure that this one is not older than the state."""
         self._check_age(state.ledger)
         if not self._options.is_preview:
-            settle_open_jobs(client, state.ledger, self._options.poll_interval)
+            patience = HURRY if self._options.full_refresh else PATIENCE
+            poll_interval = self._options.poll_interval
+            if given_up := settle_open_jobs(client, state.ledger, poll_interval, patience=patience):
+                self._notice(given_up)
             state.ledger.compact_if_grown()
         if self._options.full_refresh:
             state.ledger.refresh(self._environment.run.run_id)

@@ -140,7 +140,9 @@ class JobDelivery(MendingDelivery[Record]):
         open_jobs = list(self._jobs)
         return (
             f"The time is up while {self._kind.counted(len(open_jobs))} {'has' if len(open_jobs) == 1 else 'have'} "
-            f"no result yet ({_shown(open_jobs)}). Raise timeout{self._otherwise()}."
+            f"no result yet ({_shown(open_jobs)}). Raise timeout{self._otherwise()}. "
+            "The next run sends these rows again; a sync that keeps state waits for the jobs before, until they are "
+            "24 hours old, or ten minutes with full_refresh=True."
         )
 
     def _otherwise(self) -> str:

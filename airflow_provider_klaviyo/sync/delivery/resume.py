@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 from itertools import starmap
 
 from airflow_provider_klaviyo.client.job_kinds import job_kind
@@ -19,35 +20,114 @@ from airflow_provider_klaviyo.sync.delivery.job_results import SOMEBODY_ELSE, In
 
 log = logging.getLogger(__name__)
 
+PATIENCE = 86_400.0
+"""Age in seconds at which a job without a result is given up. Klaviyo takes minutes for a job, and forgets it after
+seven days: from one that took a day there is nothing to be hoped for, and a daily sync has lost one run to it."""
+
+HURRY = 600.0
+"""The same in a run that sends every row again anyway. Jobs that may still be at work as usual are waited for also
+then: what they do after this run would turn its people back."""
+
 _FIRST_POLL = 0.5
+_SHOWN_JOBS = 3
 
 
-def settle_open_jobs(client: KlaviyoClient, ledger: Ledger, poll_interval: float) -> None:
+def settle_open_jobs(
+    client: KlaviyoClient, ledger: Ledger, poll_interval: float, *, patience: float = PATIENCE
+) -> str:
     """Wait for the jobs that the state knows as open, of whatever kind, and write their verdicts into it.
 
-    Who was taken is unchanged in this run; everybody else is sent again.
+    Who was taken is unchanged in this run; everybody else is sent again, as are the rows of jobs that are given up.
 
     :param poll_interval: seconds between two looks at the jobs; the first looks come sooner.
+    :param patience: the age in seconds at which a job is given up; by how long it was waited for where Klaviyo does
+        not say when it made it.
+    :returns: what is to be said of the jobs that were given up; empty where there were none.
     :raises KlaviyoConfigurationError: when this release does not know the kind of a job.
     :raises KlaviyoTimeout: when the client's deadline passes while jobs are open; they stay noted.
     """
-    waiting = _by_kind(ledger.open_jobs)
-    if not waiting:
-        return
-    log.info("An earlier try left %s without a result: waiting for them first.", _shown(waiting))
-    started, pause = client.clock.now(), _FIRST_POLL
-    with client.waiting_for(lambda: _late(waiting)):
-        while True:
-            for kind, opened in waiting.items():
-                waited = client.clock.now() - started
-                for job in find_jobs(client, kind, list(opened)).values():
-                    if kind.is_settled(job, waited):
-                        _settle(client, ledger, kind, job, opened.pop(job.id))
-            waiting = {kind: opened for kind, opened in waiting.items() if opened}
-            if not waiting:
-                return
+    leftovers = _Leftovers(client, ledger, patience)
+    if leftovers.are_left():
+        log.info("An earlier try left %s without a result: waiting for them first.", leftovers)
+    pause = 0.0
+    with client.waiting_for(leftovers.when_late):
+        while leftovers.are_left():
             client.rest(pause)
-            pause = min(pause * 2, poll_interval)
+            leftovers.look()
+            pause = min(max(pause * 2, _FIRST_POLL), poll_interval)
+    return leftovers.notice
+
+
+class _Leftovers:
+    """The open jobs of earlier tries."""
+
+    def __init__(self, client: KlaviyoClient, ledger: Ledger, patience: float) -> None:
+        self._client = client
+        self._ledger = ledger
+        self._patience = patience
+        self._began = client.clock.monotonic()
+        self._waiting = _by_kind(ledger.open_jobs)
+        self._created: dict[str, float | None] = {}
+        self._given_up: list[str] = []
+
+    def __str__(self) -> str:
+        return " and ".join(kind.counted(len(jobs)) for kind, jobs in self._waiting.items() if jobs)
+
+    def are_left(self) -> bool:
+        """Whether there is one that is neither settled nor given up."""
+        return any(self._waiting.values())
+
+    def look(self) -> None:
+        """Ask for all of them; settle those that have a result, and give up those that are too old to get one."""
+        for kind, opened in self._waiting.items():
+            waited = self._client.clock.monotonic() - self._began
+            for job in find_jobs(self._client, kind, list(opened)).values() if opened else ():
+                self._created[job.id] = job.created
+                if kind.is_settled(job, waited):
+                    _settle(self._client, self._ledger, kind, job, opened.pop(job.id))
+                elif self._age(job.id, otherwise=waited) >= self._patience:
+                    self._give_up(kind, opened.pop(job.id))
+
+    @property
+    def notice(self) -> str:
+        """What is to be said of those that were given up; empty where there were none."""
+        if not self._given_up:
+            return ""
+        return (
+            f"Given up, since Klaviyo has not come to their end: {_listed(self._given_up)}. Their rows are sent "
+            "again. Should one of them end yet, it can turn its people back to what they were then, and put back "
+            "on a list who has left it since."
+        )
+
+    def when_late(self) -> str:
+        """What to say when the time is up."""
+        shown = [self._shown(kind, job_id) for kind, opened in self._waiting.items() for job_id in opened]
+        has = "has" if len(shown) == 1 else "have"
+        key = self._ledger.target.get("state_key", "")
+        return (
+            f"The time is up while {self} of an earlier try {has} no result yet: {_listed(shown)}. Nothing new was "
+            "sent. Runs wait for a job until it is 24 hours old, then they send its rows again. A run with "
+            "full_refresh=True waits for none that is older than ten minutes, and sends every row; after "
+            f"`python -m airflow_provider_klaviyo state reset {key}` the next run knows nothing of them. "
+            "If Klaviyo is only slow, raise timeout."
+        )
+
+    def _give_up(self, kind: JobKind, opened: UnsettledJob) -> None:
+        shown = f"{self._shown(kind, opened.id)} with {kind.records(len(opened.rows))}"
+        self._ledger.settle(opened.ticket, pending=range(len(opened.rows)))
+        self._given_up.append(shown)
+        log.warning("Given up: %s. Its rows are sent again.", shown)
+
+    def _shown(self, kind: JobKind, job_id: str) -> str:
+        created = self._created.get(job_id)
+        if created is None:
+            return f"{kind.noun} {job_id}"
+        began = datetime.fromtimestamp(created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return f"{kind.noun} {job_id} (of {began}, {_in_words(self._age(job_id, otherwise=0.0))} ago)"
+
+    def _age(self, job_id: str, *, otherwise: float) -> float:
+        created = self._created.get(job_id)
+        return otherwise if created is None else self._client.server_now() - created
 
 
 def _by_kind(jobs: Iterable[UnsettledJob]) -> dict[JobKind, dict[str, UnsettledJob]]:
@@ -87,10 +167,12 @@ def _index_by_hash(rows: Sequence[Sent]) -> IndexOf:
     return index_of
 
 
-def _shown(waiting: Mapping[JobKind, Mapping[str, object]]) -> str:
-    return " and ".join(kind.counted(len(jobs)) for kind, jobs in waiting.items() if jobs)
+def _listed(shown: Sequence[str]) -> str:
+    more = f" and {len(shown) - _SHOWN_JOBS:,} more" if len(shown) > _SHOWN_JOBS else ""
+    return "; ".join(shown[:_SHOWN_JOBS]) + more
 
 
-def _late(waiting: Mapping[JobKind, Mapping[str, object]]) -> str:
-    has = "has" if sum(map(len, waiting.values())) == 1 else "have"
-    return f"The time is up while {_shown(waiting)} of an earlier try {has} no result yet. Raise timeout."
+def _in_words(seconds: float) -> str:
+    """A duration: minutes up to two hours, hours from then on."""
+    minutes = max(int(seconds), 0) // 60
+    return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} hours"

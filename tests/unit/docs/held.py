@@ -400,6 +400,7 @@ MESSAGES = {
         "The API revision of the connection is retired …",
         "The rate-limit windows … cannot be kept …",
         "The time is up …",
+        "Given up, since Klaviyo has not come to their end: …",
         "This is no request that the hook sends to Klaviyo. …",
         "Klaviyo failed …",
         "Klaviyo throttled …",
