@@ -7,11 +7,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, Endpoint
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.private_files import NotPrivate, open_private, private_folder
 from airflow_provider_klaviyo.client.responses import Response, read_document
-from airflow_provider_klaviyo.exceptions import KlaviyoAccountError
+from airflow_provider_klaviyo.exceptions import KlaviyoAccountError, KlaviyoConfigurationError
 
 REMEMBERED_SECONDS = 3_600
 """Asking is scarce (15 a minute for the whole account), and a key never moves to another account."""
@@ -38,6 +40,7 @@ def known_account_id(client: KlaviyoClient, memory: Path) -> str:
     """The id of the account that the client's key belongs to, asked for at most once an hour.
 
     :param memory: a private folder of this host, where the answer is remembered.
+    :raises KlaviyoConfigurationError: when it may be somebody else's.
     """
     return _remembered(client, memory) or _ask(client, memory).id
 
@@ -71,21 +74,36 @@ def _read(endpoint: Endpoint, response: Response) -> Account:
 
 
 def _remembered(client: KlaviyoClient, memory: Path) -> str:
-    note = memory / _note_name(client)
-    is_fresh = note.exists() and 0 <= client.clock.now() - note.stat().st_mtime < REMEMBERED_SECONDS
-    return note.read_text() if is_fresh else ""
+    try:
+        with _opened(client, memory, "r") as note:
+            age = client.clock.now() - os.fstat(note.fileno()).st_mtime
+            return note.read() if 0 <= age < REMEMBERED_SECONDS else ""
+    except OSError as error:
+        _do_without(error)
+        return ""
 
 
 def _ask(client: KlaviyoClient, memory: Path) -> Account:
     account = get_account(client)
-    memory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    note, now = memory / _note_name(client), client.clock.now()
-    note.write_text(account.id)
-    os.utime(note, (now, now))
+    now = client.clock.now()
+    try:
+        with _opened(client, memory, "w") as note:
+            note.write(account.id)
+            note.flush()
+            os.utime(note.fileno(), (now, now))
+    except OSError as error:
+        _do_without(error)
     return account
 
 
-def _note_name(client: KlaviyoClient) -> str:
-    config = client.config
-    text = f"{config.base_url}\0{config.api_key}"
-    return f"account-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+def _opened(client: KlaviyoClient, memory: Path, mode: str) -> TextIO:
+    text = f"{client.config.base_url}\0{client.config.api_key}"
+    path = private_folder(memory) / f"account-{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+    return open(path, mode, encoding="ascii", errors="replace", opener=open_private)  # type: ignore[return-value]
+
+
+def _do_without(error: OSError) -> None:
+    """A note that cannot be read or written is no matter, unless it may be false."""
+    if isinstance(error, NotPrivate):
+        msg = f"Which account a key belongs to is noted on this host, but {error.strerror}."
+        raise KlaviyoConfigurationError(msg) from None

@@ -8,13 +8,11 @@ moment.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import logging
 import math
 import os
-import stat
 import struct
 from array import array
 from collections.abc import Iterator, Sequence
@@ -25,6 +23,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from airflow_provider_klaviyo.client.clock import Clock
+from airflow_provider_klaviyo.client.private_files import open_private, private_folder
 from airflow_provider_klaviyo.client.rate_limit import (
     MAX_SECONDS,
     Rate,
@@ -63,8 +62,7 @@ class FileWindows:
         self._directory = directory
         self._scale = hashlib.sha256((_boot_id() if boot_id is None else boot_id).encode()).digest()[:16]
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            _check_owner(directory)
+            private_folder(directory)
         except OSError as error:
             raise _store_error(directory, error) from error
 
@@ -99,13 +97,6 @@ class FileWindows:
             raise _store_error(path, error) from error
 
 
-def _check_owner(directory: Path) -> None:
-    """Refuse a directory that somebody else put there first, as anybody may in a folder for temporary files."""
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise PermissionError(errno.EPERM, "not a directory that this user alone can write to")
-
-
 def _boot_id() -> str:
     """What changes when the monotonic clock of this process counts from another moment."""
     try:
@@ -134,7 +125,7 @@ def _locked(path: Path) -> Iterator[int]:
 def _open_locked(path: Path) -> FileIO:
     """Open anew each time: a descriptor kept across ``fork`` would give one lock to parent and child."""
     while True:
-        file = FileIO(path, "r+", opener=_create_private)
+        file = FileIO(path, "r+", opener=_opened_or_made)
         try:
             fcntl.flock(file, fcntl.LOCK_EX)
             if os.fstat(file.fileno()).st_nlink:
@@ -145,8 +136,8 @@ def _open_locked(path: Path) -> FileIO:
         file.close()  # deleted while waiting for the lock: others use another file by now
 
 
-def _create_private(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+def _opened_or_made(path: str, flags: int) -> int:
+    return open_private(path, flags | os.O_CREAT)
 
 
 class _Header(NamedTuple):

@@ -236,20 +236,20 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
 
 def test_a_folder_that_others_can_write_to_is_refused(tmp_path: Path) -> None:
     tmp_path.chmod(0o777)
-    with pytest.raises(RateLimitStoreError, match="this user alone"):
+    with pytest.raises(RateLimitStoreError, match="can be written to by other users"):
         FileWindows(tmp_path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path) -> None:
     os.chown(tmp_path, 12_345, -1)
-    with pytest.raises(RateLimitStoreError, match="this user alone"):
+    with pytest.raises(RateLimitStoreError, match="belongs to the user with the number 12345"):
         FileWindows(tmp_path)
 
 
 def test_a_link_to_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
-    with pytest.raises(RateLimitStoreError, match="this user alone"):
+    with pytest.raises(RateLimitStoreError, match=r"link is a link.*Delete it"):
         FileWindows(tmp_path / "link")
 
 
@@ -278,7 +278,14 @@ def test_a_link_is_not_followed(machine: Machine, tmp_path: Path) -> None:
     file.unlink()
     (tmp_path / "target").touch()
     file.symlink_to(tmp_path / "target")
-    with pytest.raises(RateLimitStoreError):
+    with pytest.raises(RateLimitStoreError, match="is a link"):
+        machine.send()
+
+
+def test_a_file_that_others_can_write_to_is_refused(machine: Machine) -> None:
+    machine.send()
+    machine.file.chmod(0o666)
+    with pytest.raises(RateLimitStoreError, match="can be written to by other users"):
         machine.send()
 
 
