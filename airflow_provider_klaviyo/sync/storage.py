@@ -12,6 +12,15 @@ from airflow_provider_klaviyo.sync.task_run import TaskRun
 
 _UNSAFE = re.compile(r"[^\w.+-]+")
 
+_LONGEST = 255
+"""Bytes that the name of a file or a folder may have on most disks."""
+
+_LONGEST_STEM = 180
+"""Bytes of a run's name, which ``.map12345.try12.deferred-12345.json`` and the like follow."""
+
+_STATES, _IN_FLIGHT, _LIST_CREATION = _OWN = ("sync-state", "in-flight", "list-creation")
+"""What is kept beside the folders of Dags."""
+
 
 @dataclass(frozen=True, slots=True)
 class Storage:
@@ -25,17 +34,17 @@ class Storage:
     @property
     def states(self) -> Any:
         """The folder of all states."""
-        return self.root / "sync-state"
+        return self.root / _STATES
 
     @property
     def in_flight(self) -> Any:
         """The folder of notes of what is on its way to Klaviyo."""
-        return self.root / "in-flight"
+        return self.root / _IN_FLIGHT
 
     @property
     def list_creation(self) -> Any:
         """The folder where those who create lists take turns."""
-        return self.root / "list-creation"
+        return self.root / _LIST_CREATION
 
     def state(self, state_key: str) -> Any:
         """The folder of one state."""
@@ -43,16 +52,27 @@ class Storage:
 
     def files(self, run: TaskRun) -> RunFiles:
         """The files of a run: ``<dag>/<task>/<run>.try<n>.<what>``."""
-        folder = self.root / _safe_name(run.task.dag_id) / _safe_name(run.task.task_id)
+        folder = self.root / _folder_name(run.task.dag_id) / _folder_name(run.task.task_id)
         mapped = f".map{run.map_index}" if run.map_index >= 0 else ""
-        return RunFiles(folder, f"{_unique_name(run.run_id)}{mapped}.try{run.try_number}")
+        return RunFiles(folder, f"{_unique_name(run.run_id, _LONGEST_STEM)}{mapped}.try{run.try_number}")
 
 
-def _safe_name(name: str) -> str:
-    """A name as a file may have it."""
-    return _UNSAFE.sub("_", name)
+def _folder_name(name: str) -> str:
+    """A name as a folder may have it: itself, unless it would lead elsewhere or is taken."""
+    is_usable = (
+        _UNSAFE.sub("_", name) == name
+        and name.strip(".")
+        and name.casefold() not in _OWN
+        and len(name.encode()) <= _LONGEST
+    )
+    return name if is_usable else _unique_name(name)
 
 
-def _unique_name(name: str) -> str:
-    """A name as only one file has it: that of ``a b`` is another than that of ``a_b``."""
-    return f"{_safe_name(name)}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+def _unique_name(name: str, longest: int = _LONGEST) -> str:
+    """A name as only one file has it: that of ``a b`` is another than that of ``a_b``.
+
+    :param longest: bytes that it may have.
+    """
+    ending = f"-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
+    shown = _UNSAFE.sub("_", name).encode()[: longest - len(ending)]
+    return f"{shown.decode(errors='ignore')}{ending}"
