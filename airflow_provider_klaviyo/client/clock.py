@@ -1,4 +1,8 @@
-"""The time: whoever reads it takes a ``Clock``, so that nobody has to wait for it in tests."""
+"""The time: whoever reads it takes a ``Clock``, so that nobody has to wait for it in tests.
+
+Waits and deadlines go by ``monotonic``. The time of day is for what people read, and for what is compared with others'
+times: ``time_of_day`` and ``moment_of`` lead from one to the other where something is written down for them, or read.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +21,16 @@ class Clock(Protocol):
 
     def sleep(self, seconds: float) -> None:
         """Let so many seconds pass."""
+
+
+def time_of_day(clock: Clock, moment: float) -> float:
+    """Seconds since the epoch at a moment of the monotonic clock."""
+    return clock.now() + moment - clock.monotonic()
+
+
+def moment_of(clock: Clock, timestamp: float) -> float:
+    """A time of day on the monotonic clock: from here on nobody moves it by setting the clock."""
+    return clock.monotonic() + timestamp - clock.now()
 
 
 class SystemClock:

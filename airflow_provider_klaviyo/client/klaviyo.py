@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -53,7 +54,7 @@ _REMEMBERED_PAGES = 50
 class KlaviyoClient:
     """Klaviyo's API for one connection; safe to share among threads.
 
-    :param deadline: seconds since the epoch by ``clock``, after which nothing is tried any more.
+    :param deadline: by ``clock.monotonic()``; after it nothing is tried any more. None for no bound.
     :param stop: asked at least each second while waiting; True ends the wait.
     """
 
@@ -68,7 +69,7 @@ class KlaviyoClient:
     ) -> None:
         self.config = config
         self.clock = clock or SystemClock()
-        self.deadline = deadline
+        self._deadline = math.inf if deadline is None else deadline
         self.requests_sent = 0
         self.seconds_waited = 0.0
         self._limiter = limiter
@@ -83,6 +84,11 @@ class KlaviyoClient:
     def longest_exchange(self) -> float:
         """Seconds after which a request has its answer, or will have none."""
         return self.config.timeout + CONNECT_TIMEOUT
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline; endless where there is none."""
+        return self._deadline - self.clock.monotonic()
 
     def __enter__(self) -> Self:
         return self
@@ -156,7 +162,7 @@ class KlaviyoClient:
         """
         endpoint = endpoint.asked_with(query or {})
         path = endpoint.path.replace("{id}", quote(resource_id, safe=""))
-        started = self.clock.now()
+        started = self.clock.monotonic()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: is_repeatable(endpoint, error)),
             wait=lambda state: wait_before(_error(state), state.attempt_number),
@@ -195,17 +201,15 @@ class KlaviyoClient:
             yield lambda body, read: self._try(endpoint, endpoint.path, {}, body, read)
 
     def wait_to_repeat(self, endpoint: Endpoint, error: KlaviyoError, tries: int, started: float) -> None:
-        """Wait as ``send`` does after so many tries, the first of which was at ``started`` by the client's clock.
+        """Wait as ``send`` does after so many tries, the first of which was at ``started`` by the monotonic clock.
 
         :raises KlaviyoError: that error, when the request must not be repeated, or when it is time to give up.
         """
         wait = wait_before(error, tries)
-        now = self.clock.now()
-        is_late = self.deadline is not None and now + wait > self.deadline
-        elapsed = now + wait - started
+        elapsed = self.clock.monotonic() + wait - started
         if (
             not is_repeatable(endpoint, error)
-            or is_late
+            or wait > self.seconds_left
             or is_hopeless(error, tries=tries, elapsed=elapsed, was_reached=self._was_reached)
         ):
             raise error
@@ -221,8 +225,8 @@ class KlaviyoClient:
 
         :raises KlaviyoStopped: when told to stop.
         """
-        end = self.clock.now() + seconds
-        while (left := end - self.clock.now()) > 0:
+        end = self.clock.monotonic() + seconds
+        while (left := end - self.clock.monotonic()) > 0:
             self.check_stop()
             self.clock.sleep(min(left, _STOP_CHECK))
         self.check_stop()
@@ -233,11 +237,10 @@ class KlaviyoClient:
         :raises KlaviyoTimeout: when the deadline has passed.
         :raises KlaviyoStopped: when told to stop.
         """
-        left = float("inf") if self.deadline is None else self.deadline - self.clock.now()
-        if left <= 0:
+        if self.seconds_left <= 0:
             msg = "The time is up."
             raise KlaviyoTimeout(msg)
-        self.sleep(min(seconds, left))
+        self.sleep(min(seconds, self.seconds_left))
 
     @contextmanager
     def waiting_for(self, when_late: Callable[[], str]) -> Iterator[None]:
@@ -290,7 +293,7 @@ class KlaviyoClient:
                 endpoint.name,
                 endpoint.rates,
                 hold=self.longest_exchange + hold,
-                deadline=self.deadline,
+                deadline=self._deadline,
                 stop=self._stop,
             ) as permit:
                 with self._lock:
@@ -304,19 +307,18 @@ class KlaviyoClient:
             raise KlaviyoStopped(msg) from error
 
     def _must_give_up(self, state: tenacity.RetryCallState, started: float) -> bool:
-        now = self.clock.now()
-        if self.deadline is not None and now + state.upcoming_sleep > self.deadline:
+        if state.upcoming_sleep > self.seconds_left:
             return True
         return is_hopeless(
             _error(state),
             tries=state.attempt_number,
-            elapsed=now + state.upcoming_sleep - started,
+            elapsed=self.clock.monotonic() + state.upcoming_sleep - started,
             was_reached=self._was_reached,
         )
 
     def _give_up(self, state: tenacity.RetryCallState, started: float) -> NoReturn:
         error = _error(state)
-        seconds = self.clock.now() - started
+        seconds = self.clock.monotonic() - started
         tries = "1 try" if state.attempt_number == 1 else f"{state.attempt_number} tries"
         error.args = (f"{error} Gave up after {tries} in {seconds:.0f} s.",)
         raise error

@@ -181,7 +181,7 @@ class RateLimiter:
         rates: Sequence[Rate],
         *,
         hold: float,
-        deadline: float | None = None,
+        deadline: float = math.inf,
         stop: Stop | None = None,
     ) -> Iterator[Permit]:
         """Wait until a request may be sent; leave the context when it is answered or has failed.
@@ -190,7 +190,7 @@ class RateLimiter:
         :param rates: the windows that Klaviyo counts the operation in, at their full limits.
         :param hold: seconds after which the request is certainly over, a day at most; the slot of a caller
             that died is kept for so long.
-        :param deadline: seconds since the epoch by the limiter's clock.
+        :param deadline: by ``monotonic()`` of the limiter's clock.
         :param stop: asked at least each second while waiting; True ends the wait.
         :raises RateLimitDeadline: at once, when the wait would pass the deadline.
         :raises WaitStopped: when told to stop.
@@ -248,12 +248,12 @@ class _Wait:
 
     endpoint: str
     clock: Clock
-    deadline: float | None
+    deadline: float
     stop: Stop | None
 
     def check(self, seconds: float) -> None:
         """Refuse a wait that would pass the deadline."""
-        left = math.inf if self.deadline is None else self.deadline - self.clock.now()
+        left = self.deadline - self.clock.monotonic()
         if seconds > left or left < 0:
             msg = f"Klaviyo's rate limit allows {self.endpoint} in {seconds:.1f} s; {left:.1f} s are left."
             raise RateLimitDeadline(msg)

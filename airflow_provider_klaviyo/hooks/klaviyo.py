@@ -96,22 +96,21 @@ class KlaviyoHook(BaseHook):
         return self.get_client()
 
     def get_client(
-        self, *, deadline: float | None = None, stop: Callable[[], bool] | None = None
+        self, *, timeout: float | None = None, stop: Callable[[], bool] | None = None
     ) -> KlaviyoClient:
         """A client within the connection's rate limits; close it, or use it in ``with``.
 
-        :param deadline: seconds since the epoch by the hook's clock, after which nothing is tried any more; None for
-            no bound.
+        :param timeout: seconds from now, after which nothing is tried any more; None for no bound.
         :param stop: asked at least each second while the client waits; True ends the wait.
         :raises KlaviyoConfigurationError: when a field of the connection cannot work.
         """
         config = config_of(self.connection)
         if notice := _retirement_notice(config, self.clock):
             log.warning("%s", notice)
-        return self._client(config, deadline, stop)
+        return self._client(config, timeout, stop)
 
     def _client(
-        self, config: KlaviyoConfig, deadline: float | None, stop: Callable[[], bool] | None = None
+        self, config: KlaviyoConfig, timeout: float | None, stop: Callable[[], bool] | None = None
     ) -> KlaviyoClient:
         from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
         from airflow_provider_klaviyo.client.rate_limit import RateLimiter
@@ -119,6 +118,7 @@ class KlaviyoHook(BaseHook):
         limiter = RateLimiter(
             self._windows(), account=config.quota_name, share=config.rate_limit_share, clock=self.clock
         )
+        deadline = None if timeout is None else self.clock.monotonic() + timeout
         return KlaviyoClient(config, limiter, clock=self.clock, deadline=deadline, stop=stop)
 
     @property
@@ -148,7 +148,7 @@ class KlaviyoHook(BaseHook):
         try:
             config = config_of(self.connection)
             quick = replace(config, timeout=min(config.timeout, _TEST_TIMEOUT))
-            with self._client(quick, self.clock.now() + self.test_seconds) as client:
+            with self._client(quick, self.test_seconds) as client:
                 account = get_account(client)
                 expected = client.config.account_id
         except KlaviyoPermissionError:
@@ -192,7 +192,7 @@ class KlaviyoHook(BaseHook):
         """
         from airflow_provider_klaviyo.client.by_hand import request
 
-        with self.get_client(deadline=self.clock.now() + _CALL_SECONDS) as client:
+        with self.get_client(timeout=_CALL_SECONDS) as client:
             return request(client, method, path, query, json)
 
     def find_list(self, name: str) -> str | None:
@@ -202,7 +202,7 @@ class KlaviyoHook(BaseHook):
         """
         from airflow_provider_klaviyo.client.lists import find_list
 
-        with self.get_client(deadline=self.clock.now() + _CALL_SECONDS) as client:
+        with self.get_client(timeout=_CALL_SECONDS) as client:
             return find_list(client, name)
 
     def create_list(self, name: str, *, opt_in_process: str | None = None) -> str:
@@ -212,7 +212,7 @@ class KlaviyoHook(BaseHook):
         """
         from airflow_provider_klaviyo.client.lists import create_list
 
-        with self.get_client(deadline=self.clock.now() + _CALL_SECONDS) as client:
+        with self.get_client(timeout=_CALL_SECONDS) as client:
             return create_list(client, name, opt_in_process)
 
     def get_profiles(
@@ -226,7 +226,7 @@ class KlaviyoHook(BaseHook):
         """
         from airflow_provider_klaviyo.client.by_hand import get_profiles
 
-        with self.get_client(deadline=self.clock.now() + _CALL_SECONDS) as client:
+        with self.get_client(timeout=_CALL_SECONDS) as client:
             return list(get_profiles(client, field, values, additional_fields))
 
     def _windows(self) -> WindowStore:

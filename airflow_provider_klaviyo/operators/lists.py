@@ -199,7 +199,7 @@ class KlaviyoCreateListOperator(BaseOperator):
         may_exist = choice("if_exists", self.if_exists, ("use", "fail")) == "use"
         timeout = positive("timeout", self.timeout)
         hook = self.hook
-        with hook.get_client(deadline=hook.clock.now() + timeout) as client:
+        with hook.get_client(timeout=timeout) as client:
             hook.check_account(client)
             found = target.find(client)
             if found and not may_exist:

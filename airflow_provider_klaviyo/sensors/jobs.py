@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_klaviyo._compat import AirflowFailException
+from airflow_provider_klaviyo.client.clock import moment_of
 from airflow_provider_klaviyo.parameters import names, whole_number
 from airflow_provider_klaviyo.sensors.base import KlaviyoSensor, check_event
 
@@ -87,8 +88,11 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
         """Since the first look, which was another process's where the sensor is rescheduled."""
         rescheduled = context["ti"].get_first_reschedule_date(context) if self.reschedule else None
         if self._first_look is None:
-            self._first_look = rescheduled.timestamp() if rescheduled else self.clock.now()
-        return self.clock.now() - self._first_look
+            now = self.clock.monotonic()
+            self._first_look = (
+                min(moment_of(self.clock, rescheduled.timestamp()), now) if rescheduled else now
+            )
+        return self.clock.monotonic() - self._first_look
 
     def _job_kind(self) -> JobKind:
         from airflow_provider_klaviyo.client.job_kinds import job_kind

@@ -14,6 +14,7 @@ from typing import Any, Self
 
 import msgspec
 
+from airflow_provider_klaviyo.client.clock import time_of_day
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.outcomes import HandedOver
@@ -25,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 class Note(msgspec.Struct):
-    """What is kept beside the rows."""
+    """What is kept beside the rows; ``started`` and ``deadline`` are in seconds since the epoch."""
 
     counts: dict[str, Any]
     reasons: list[tuple[tuple[str, str, str], int]]
@@ -89,6 +90,7 @@ class Deferral:
     ) -> list[HandedOver]:
         """Write everything down; the note comes last, so that it is there only when all else is. Returns the jobs.
 
+        :param deadline: seconds since the epoch.
         :param dumped: what the sync type must know to go on.
         """
         kept = []
@@ -102,7 +104,7 @@ class Deferral:
             columns=list(report.rejects.columns),
             key=list(report.rejects.key),
             jobs=kept,
-            started=report.clock.now() - report.age,
+            started=time_of_day(report.clock, report.started),
             deadline=deadline,
             dumped=dumped,
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from airflow_provider_klaviyo.client.clock import Clock, SystemClock
+from airflow_provider_klaviyo.client.clock import Clock, SystemClock, moment_of, time_of_day
 from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, scopes_of
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import (
@@ -71,9 +71,9 @@ class KlaviyoAccess(Protocol):
     def names_account(self) -> bool: ...
 
     def get_client(
-        self, *, deadline: float | None = None, stop: Callable[[], bool] | None = None
+        self, *, timeout: float | None = None, stop: Callable[[], bool] | None = None
     ) -> KlaviyoClient:
-        """A client; ``deadline`` is in seconds since the epoch."""
+        """A client that tries nothing any more after ``timeout`` seconds."""
 
     def check_account(self, client: KlaviyoClient) -> None:
         """Make sure that the key belongs to the account that the connection names."""
@@ -132,7 +132,7 @@ class SyncRun:
             waits=options.waits,
             clock=environment.clock,
         )
-        self._deadline = environment.clock.now() + options.timeout
+        self._deadline = environment.clock.monotonic() + options.timeout
         self._session: Session | None = None
 
     def execute(self) -> None:
@@ -167,16 +167,17 @@ class SyncRun:
 
         :raises Exception: when the run did not do all that it should have done.
         """
-        options, report = self._options, self._report
+        options, report, clock = self._options, self._report, self._environment.clock
         claim = self._claim()
         deferral = Deferral(self._files)
         note = deferral.load()
         report.restore(note.counts, note.reasons)
-        report.started = report.clock.monotonic() - (report.clock.now() - note.started)
+        report.started = min(moment_of(clock, note.started), clock.monotonic())
         report.report_path = str(self._files.report)
         report.rejects.describe(note.columns, note.key)
         report.rejects.resume()
-        self._deadline = max(note.deadline, self._environment.clock.now() + _SETTLE_SECONDS)
+        left = max(note.deadline - clock.now(), _SETTLE_SECONDS)
+        self._deadline = clock.monotonic() + min(left, max(options.timeout, _SETTLE_SECONDS))
         target = self._sync_type.target_of(note.counts["list_id"])
         with self._accounted(claim, lambda _: target) as (client, scratch, state, _):
             context = self._context(client, scratch, state, target, waits=True)
@@ -193,6 +194,10 @@ class SyncRun:
             finally:
                 deferral.delete(note.jobs)
         judge(report, options)
+
+    @property
+    def _seconds_left(self) -> float:
+        return self._deadline - self._environment.clock.monotonic()
 
     # --- what a run begins with -------------------------------------------------------------------------------
 
@@ -285,11 +290,12 @@ class SyncRun:
         finally:
             people.close()
         if self._defers and sync.delivery.open_jobs:
+            deadline = time_of_day(self._environment.clock, self._deadline)
             self.open_jobs = Deferral(self._files).save(
-                report, sync.delivery.handed_over(), self._deadline, session.dump()
+                report, sync.delivery.handed_over(), deadline, session.dump()
             )
             if state and state.lock:
-                state.lock.hold_until(self._deadline + _SETTLE_SECONDS)
+                state.lock.hold_until(deadline + _SETTLE_SECONDS)
             return
         session.conclude()
         if not options.is_preview and options.allows(report.rejected, report.rows_read):
@@ -334,7 +340,7 @@ class SyncRun:
         requests, seconds = report.requests, report.seconds_waited
         with (
             tempfile.TemporaryDirectory(prefix="klaviyo-") as folder,
-            klaviyo.get_client(deadline=self._deadline, stop=self._environment.stop) as client,
+            klaviyo.get_client(timeout=self._seconds_left, stop=self._environment.stop) as client,
             ExitStack() as stack,
         ):
             state: OpenState | None = None

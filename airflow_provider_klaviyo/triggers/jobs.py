@@ -27,7 +27,7 @@ def look_at_jobs(
     from airflow_provider_klaviyo.client.jobs import JobStatus, find_jobs
 
     known = job_kind(kind)
-    with hook.get_client(deadline=hook.clock.now() + LOOK_SECONDS) as client:
+    with hook.get_client(timeout=LOOK_SECONDS) as client:
         jobs = find_jobs(client, known, job_ids).values() if job_ids else ()
     settled = {job.id for job in jobs if known.is_settled(job, seconds)}
     still_open = [job.id for job in jobs if job.id not in settled]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_klaviyo.client.clock import moment_of
 from airflow_provider_klaviyo.triggers.base import LOOK_SECONDS, LookingTrigger
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ def look_at_list(
     """Whether a list is there, as plain JSON: ``is_settled``, ``list_id`` and, where it was asked for, ``profiles``."""
     from airflow_provider_klaviyo.client.lists import count_members, find_list, name_of_list
 
-    with hook.get_client(deadline=hook.clock.now() + LOOK_SECONDS) as client:
+    with hook.get_client(timeout=LOOK_SECONDS) as client:
         if list_id is None:
             found = find_list(client, list_name or "")
         else:
@@ -48,6 +49,7 @@ class KlaviyoListTrigger(LookingTrigger):
         self.klaviyo_conn_id = klaviyo_conn_id
         self.poll_interval = poll_interval
         self.until = until
+        self._end = moment_of(self.clock, until)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """How the triggerer makes this trigger again."""
@@ -73,4 +75,4 @@ class KlaviyoListTrigger(LookingTrigger):
 
     def seconds_left(self) -> float:
         """Until the sensor's time is up."""
-        return self.until - self.clock.now()
+        return self._end - self.clock.monotonic()

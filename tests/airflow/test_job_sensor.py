@@ -18,6 +18,7 @@ from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from airflow_provider_klaviyo.sensors.jobs import KlaviyoImportJobSensor
 from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
+from tests.clocks import JUMPS, JumpingClock
 from tests.integration.jobs import suppressions
 from tests.integration.jobs.suppressions import SUPPRESSIONS
 
@@ -233,6 +234,20 @@ def test_a_job_that_klaviyo_never_knows_fails_the_sensor_after_a_while(
         sensor.execute({})  # type: ignore[typeddict-item]
     assert type(caught.value).__name__ == "AirflowFailException"
     assert len(klaviyo.requests()) > 1
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_job_may_be_unknown_as_long_when_somebody_sets_the_clock(
+    klaviyo: Emulator, quick: type[QuickSensor], jump: float
+) -> None:
+    sensor = quick(task_id="wait", job_ids="nobodys")
+    sensor.clock = clock = JumpingClock(jump)
+    assert not sensor.poke({})  # type: ignore[typeddict-item]
+    clock.sleep(0.9)
+    assert not sensor.poke({})  # type: ignore[typeddict-item]
+    clock.sleep(0.2)
+    with pytest.raises(Exception, match="nobodys is unknown"):
+        sensor.poke({})  # type: ignore[typeddict-item]
 
 
 @pytest.mark.slow

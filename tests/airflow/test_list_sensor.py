@@ -16,6 +16,7 @@ from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
 from airflow_provider_klaviyo.operators.lists import KlaviyoCreateListOperator
 from airflow_provider_klaviyo.sensors.lists import KlaviyoListSensor
 from airflow_provider_klaviyo.triggers.lists import KlaviyoListTrigger
+from tests.clocks import JUMPS, JumpingClock
 
 pytestmark = pytest.mark.airflow
 
@@ -156,6 +157,17 @@ def test_the_trigger_survives_being_made_again_and_keeps_its_end(klaviyo: Emulat
     assert again.serialize() == (path, arguments)
     (event,) = asyncio.run(events(again))
     assert event.payload["is_settled"] is False
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_the_trigger_ends_as_late_when_somebody_sets_the_clock(
+    klaviyo: Emulator, monkeypatch: pytest.MonkeyPatch, jump: float
+) -> None:
+    clock = JumpingClock(jump)
+    monkeypatch.setattr(KlaviyoListTrigger, "clock", clock)
+    made = KlaviyoListTrigger("VIPs", None, None, "klaviyo_default", 0.1, clock.now() + 30)
+    clock.sleep(10.0)
+    assert made.seconds_left() == pytest.approx(20)
 
 
 async def events(made: KlaviyoListTrigger) -> list[Any]:

@@ -196,10 +196,14 @@ def run_operator(
 
 
 class ShiftedClock(SystemClock):
-    """A host's clock that is some seconds ahead; what never jumps may have jumped, too."""
+    """A host's clock that is some seconds ahead; what never jumps may have jumped, too.
 
-    def __init__(self, ahead: float = 0.0) -> None:
+    :param jump: by how much somebody sets it as soon as something is waited for.
+    """
+
+    def __init__(self, ahead: float = 0.0, jump: float = 0.0) -> None:
         self.ahead = ahead
+        self.jump = jump
         self.jumped = 0.0
 
     def now(self) -> float:
@@ -207,6 +211,11 @@ class ShiftedClock(SystemClock):
 
     def monotonic(self) -> float:
         return super().monotonic() + self.jumped
+
+    def sleep(self, seconds: float) -> None:
+        super().sleep(seconds)
+        self.ahead += self.jump
+        self.jump = 0.0
 
 
 def hook_by(clock: ShiftedClock) -> KlaviyoHook:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from airflow_provider_klaviyo.client.clock import SystemClock
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import MAX_PROFILE_BYTES
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
@@ -60,9 +61,10 @@ class Access:
         self._config = KlaviyoConfig(api_key=key, base_url=url)
 
     def get_client(
-        self, *, deadline: float | None = None, stop: Callable[[], bool] | None = None
+        self, *, timeout: float | None = None, stop: Callable[[], bool] | None = None
     ) -> KlaviyoClient:
         limiter = RateLimiter(MemoryWindows(), account=self._config.quota_name)
+        deadline = None if timeout is None else SystemClock().monotonic() + timeout
         return KlaviyoClient(self._config, limiter, deadline=deadline, stop=stop)
 
     def check_account(self, client: KlaviyoClient) -> None:

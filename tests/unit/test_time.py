@@ -38,6 +38,73 @@ def reads(module: ast.Module) -> set[str]:
     return found
 
 
+MAY_TELL_THE_TIME_OF_DAY = {
+    "client.clock": "it is the clock",
+    "client.account": "it remembers an account in a file, for an hour by the file's own time",
+    "client.klaviyo": "Klaviyo's dates are compared with when an answer arrived",
+    "client.rate_limit_files": "the files outlive a restart of the machine, and its monotonic clock does not",
+    "client.server_clock": "until Klaviyo has told its time",
+    "cli.state": "the log of a state has times, and its lock is compared with those of other hosts",
+    "hooks.klaviyo": "a revision retires on a day",
+    "operators.environment": "when a run is due, where Airflow does not say",
+    "operators.events": "events are old or new by the time of day",
+    "sensors.jobs": "when a sensor was rescheduled first, as Airflow wrote it down",
+    "sensors.lists": "a trigger that is made again must know its end",
+    "triggers.lists": "it is made with its end, by another process",
+    "sync.deferral": "another worker reads when the run began",
+    "sync.delivery.jobs": "another worker takes jobs over, and must know when they began",
+    "sync.delivery.resume": "how old a job is, by Klaviyo's time",
+    "sync.in_flight.notes": "notes are compared with those of other hosts, by Klaviyo's time",
+    "sync.lists.creation": "claims and notes are compared with those of other hosts",
+    "sync.run": "a state and a deferral are read by others, and old files have dates",
+    "sync.subscriptions.session": "consent has dates, and what is asked is compared with other hosts by Klaviyo's time",
+    "sync.subscriptions.subscribe": "days since somebody was asked, by Klaviyo's time",
+    "sync.subscriptions.unsubscribe": "hours since somebody was asked, by Klaviyo's time",
+}
+"""The modules that ask a clock for the time of day, and for what; waits and deadlines go by ``monotonic``."""
+
+OF_THE_DAY = {"time_of_day", "moment_of"}
+"""What of ``client.clock`` turns one into the other."""
+
+
+def tells(module: ast.Module) -> set[str]:
+    """Where a module asks a clock for the time of day."""
+    found = set()
+    for node in ast.walk(module):
+        if isinstance(node, ast.Attribute):
+            owner = ast.unparse(node.value)
+            if node.attr == "server_now" or (node.attr == "now" and "clock" in owner.lower()):
+                found.add(f"{owner}.{node.attr}")
+        elif isinstance(node, ast.Name) and node.id in OF_THE_DAY:
+            found.add(node.id)
+    return found
+
+
+def test_waits_go_by_the_monotonic_clock_and_who_tells_the_time_of_day_says_for_what() -> None:
+    found = {name: told for name, module in modules().items() if (told := tells(module))}
+    ours = {name: told for name, told in found.items() if not name.startswith("emulator")}
+    assert {name: ours[name] for name in ours.keys() - MAY_TELL_THE_TIME_OF_DAY.keys()} == {}
+    assert ours.keys() == MAY_TELL_THE_TIME_OF_DAY.keys(), "who no longer asks needs no leave"
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "until = self._client.clock.now() + 60",
+        "lock = StateLock(now=environment.clock.now)",
+        "now = (clock or SystemClock()).now",
+        "until = client.server_now() + 60",
+        "end = moment_of(self.clock, until)",
+    ],
+)
+def test_who_tells_the_time_of_day_is_seen(code: str) -> None:
+    assert len(tells(ast.parse(code))) == 1
+
+
+def test_who_goes_by_the_monotonic_clock_is_not() -> None:
+    assert tells(ast.parse("until = self.clock.monotonic() + 60\nnow = options.now")) == set()
+
+
 def test_nobody_reads_the_time_past_the_clock() -> None:
     found = {name: told for name, module in modules().items() if (told := reads(module))}
     assert {name: found[name] for name in found.keys() - MAY_READ.keys()} == {}

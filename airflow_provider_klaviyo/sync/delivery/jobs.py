@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from airflow_provider_klaviyo.client.clock import moment_of, time_of_day
 from airflow_provider_klaviyo.client.job_kinds import job_kind
 from airflow_provider_klaviyo.client.jobs import Job, JobKind, find_jobs, start_job
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
@@ -28,6 +29,8 @@ _LOG_INTERVAL = 30.0
 
 @dataclass(frozen=True, slots=True)
 class _OpenJob:
+    """A job without a verdict; ``started`` is by the monotonic clock."""
+
     id: str
     size: int
     first: int
@@ -72,7 +75,7 @@ class JobDelivery(MendingDelivery[Record]):
         self._sent_again: set[int] = set()
         self._next_poll = 0.0
         self._poll_pause = _FIRST_POLL
-        self._last_logged = client.clock.now()
+        self._last_logged = client.clock.monotonic()
 
     def handed_over(self) -> Iterator[tuple[HandedOver, Sequence[Record]]]:
         """The open jobs with their records, for another worker to settle, who does not know what identifies people."""
@@ -80,9 +83,8 @@ class JobDelivery(MendingDelivery[Record]):
             records = self._spool.load(job.rows)
             for record in records:
                 record.identity = record.named(self._identifier()).text
-            handed = HandedOver(
-                job.id, job.size, job.first, job.last, job.ticket, job.started, self._kind.name
-            )
+            started = time_of_day(self._client.clock, job.started)
+            handed = HandedOver(job.id, job.size, job.first, job.last, job.ticket, started, self._kind.name)
             yield handed, records
 
     def take_over(self, job: HandedOver, records: Sequence[Record]) -> None:
@@ -95,8 +97,9 @@ class JobDelivery(MendingDelivery[Record]):
         if job_kind(job.kind).name != self._kind.name:
             msg = f"Job {job.id} is a {job.kind}, and this delivery waits for jobs of the kind {self._kind.name}."
             raise TypeError(msg)
+        started = moment_of(self._client.clock, job.started)
         self._jobs[job.id] = _OpenJob(
-            job.id, job.size, job.first, job.last, job.ticket, self._spool.keep(records), job.started
+            job.id, job.size, job.first, job.last, job.ticket, self._spool.keep(records), started
         )
 
     @property
@@ -134,7 +137,7 @@ class JobDelivery(MendingDelivery[Record]):
 
     def _rest(self) -> None:
         with self._client.waiting_for(self._when_late):
-            self._client.rest(max(self._next_poll - self._client.clock.now(), 0.0))
+            self._client.rest(max(self._next_poll - self._client.clock.monotonic(), 0.0))
 
     def _when_late(self) -> str:
         open_jobs = list(self._jobs)
@@ -163,7 +166,7 @@ class JobDelivery(MendingDelivery[Record]):
         self._state.start(ticket, job.id, self._kind.name)
         rows = self._spool.keep(part)
         self._jobs[job.id] = _OpenJob(
-            job.id, len(part), part[0].number, part[-1].number, ticket, rows, self._client.clock.now()
+            job.id, len(part), part[0].number, part[-1].number, ticket, rows, self._client.clock.monotonic()
         )
         unsettled.remove(part)
         if warnings := self._warnings(part):
@@ -173,14 +176,14 @@ class JobDelivery(MendingDelivery[Record]):
         )
 
     def _poll_if_due(self) -> None:
-        now = self._client.clock.now()
+        now = self._client.clock.monotonic()
         if not self._waits or not self._jobs or now < self._next_poll:
             return
         self._poll_pause = min(self._poll_pause * 2, self._poll_interval)
         for job in self._terminal_jobs():
             self._settling[job.id] = self._jobs.pop(job.id)
             self._submit(self._settle, job)
-        self._next_poll = self._client.clock.now() + self._poll_pause
+        self._next_poll = self._client.clock.monotonic() + self._poll_pause
         self._log_open_jobs(now)
 
     def _log_open_jobs(self, now: float) -> None:
@@ -195,7 +198,7 @@ class JobDelivery(MendingDelivery[Record]):
             )
 
     def _terminal_jobs(self) -> list[Job]:
-        now = self._client.clock.now()
+        now = self._client.clock.monotonic()
         with self._client.waiting_for(self._when_late):
             jobs = find_jobs(self._client, self._kind, list(self._jobs))
         return [job for job in jobs.values() if self._kind.is_settled(job, now - self._jobs[job.id].started)]

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_klaviyo.client.clock import moment_of
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import name_of_list
 from airflow_provider_klaviyo.state.storage import usable
@@ -61,6 +62,7 @@ class ListCreation:
         self._client = client
         self._lifetime = lifetime
         self._now = client.clock.now
+        self._met: dict[str, float] = {}
         self._store = store_of(folder)
 
     @contextmanager
@@ -118,11 +120,14 @@ class ListCreation:
         }
 
     def _counts(self, claim: str) -> bool:
+        """Whether its time is not up, by the time of day, nor by how long it was met: another's clock may be wrong."""
+        now = self._client.clock.monotonic()
         try:
             with closing(self._store.open(claim)) as content:
-                return msgspec.json.decode(content.readline(), type=_Claim).until > self._now()
+                is_over = msgspec.json.decode(content.readline(), type=_Claim).until <= self._now()
         except (OSError, msgspec.DecodeError):  # just deleted, or half written by one who died
             return False
+        return not is_over and now < self._met.setdefault(claim, now) + self._lifetime
 
     def _release(self, number: int) -> None:
         for claimed, name in self._claims().items():
@@ -152,10 +157,10 @@ def appears(client: KlaviyoClient, folder: Any, list_id: str) -> bool:
 def _name_of_new(client: KlaviyoClient, created: _Created) -> str | None:
     """The name of a list, as soon as Klaviyo knows it; None when it is too old to be merely unknown yet."""
     late = f"The time is up, and Klaviyo does not know the new list {created.list_id} yet."
+    clock = client.clock
+    until = min(moment_of(clock, created.at), clock.monotonic()) + _HIDDEN
     with client.waiting_for(lambda: late):
-        while (
-            name := name_of_list(client, created.list_id)
-        ) is None and client.clock.now() < created.at + _HIDDEN:
+        while (name := name_of_list(client, created.list_id)) is None and clock.monotonic() < until:
             client.rest(_PAUSE)
     return name
 

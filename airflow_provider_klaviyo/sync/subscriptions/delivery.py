@@ -260,7 +260,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         :raises SplitBatch: when the check took so long that it no longer counts.
         :raises BatchRejected: when Klaviyo refuses whom the check has left.
         """
-        started, tries = self._client.clock.now(), 0
+        started, tries = self._client.clock.monotonic(), 0
         while True:
             tries += 1
             with ExitStack() as turn:

@@ -256,14 +256,12 @@ class UnsubscribeDelivery(ConsentDelivery):
     def _wait(self, most: int) -> None:
         """Look at the list until at most so many are in doubt; when time is up nobody is any longer."""
         clock, pause = self._client.clock, _FIRST_POLL
-        until = min(
-            clock.now() + self._patience, (self._client.deadline or float("inf")) - self._poll_interval
-        )
+        until = clock.monotonic() + min(self._patience, self._client.seconds_left - self._poll_interval)
         while waiting := self._in_doubt():
             self._accept_who_left(waiting)
             if len(self._waiting.records) <= most:
                 return
-            if clock.now() + pause > until:
+            if clock.monotonic() + pause > until:
                 break
             if pause == _FIRST_POLL:
                 log.info(

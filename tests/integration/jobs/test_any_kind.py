@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -34,6 +33,7 @@ from airflow_provider_klaviyo.sync.delivery.spool import Spool
 from airflow_provider_klaviyo.sync.outcomes import HandedOver, Settled
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
+from tests.clocks import JUMPS, JumpingClock
 from tests.integration.jobs import suppressions
 from tests.integration.jobs.suppressions import SUPPRESSIONS, people, suppressed, suppression
 
@@ -42,22 +42,14 @@ pytestmark = pytest.mark.integration
 KEY = "pk_jobs"
 
 
-class SharedClock:
-    """Klaviyo's time and ours, which passes only when somebody sleeps."""
+@dataclass
+class KlaviyosClock:
+    """Klaviyo's time: as much passes as for the client, and nobody sets it."""
 
-    def __init__(self) -> None:
-        self.time = 1_790_000_000.0
-        self._lock = threading.Lock()
+    clients: JumpingClock
 
     def now(self) -> float:
-        return self.time
-
-    def monotonic(self) -> float:
-        return self.time
-
-    def sleep(self, seconds: float) -> None:
-        with self._lock:
-            self.time += seconds
+        return 1_790_000_000.0 + self.clients.monotonic()
 
 
 @dataclass
@@ -65,7 +57,7 @@ class Worker:
     """What one process has: a client, and a folder that is gone after it."""
 
     klaviyo: Emulator
-    clock: SharedClock
+    clock: JumpingClock
     folder: Path
 
     def client(self, seconds: float | None = None) -> KlaviyoClient:
@@ -73,7 +65,7 @@ class Worker:
             KlaviyoConfig(KEY, base_url=self.klaviyo.url),
             RateLimiter(MemoryWindows(), account="test", clock=self.clock),
             clock=self.clock,
-            deadline=None if seconds is None else self.clock.now() + seconds,
+            deadline=None if seconds is None else self.clock.monotonic() + seconds,
         )
 
     def delivery(
@@ -101,15 +93,16 @@ class Worker:
         )
 
 
-@pytest.fixture
-def clock() -> SharedClock:
-    return SharedClock()
+@pytest.fixture(params=JUMPS)
+def clock(request: pytest.FixtureRequest) -> JumpingClock:
+    """The client's, which somebody sets while jobs are waited for."""
+    return JumpingClock(request.param)
 
 
 @pytest.fixture
-def klaviyo(clock: SharedClock) -> Iterator[Emulator]:
+def klaviyo(clock: JumpingClock) -> Iterator[Emulator]:
     settings = Settings(api_key=KEY, job_seconds=5.0, suppression_jobs="tell")
-    with suppressions.known(), Emulator(settings, clock=clock) as emulator:
+    with suppressions.known(), Emulator(settings, clock=KlaviyosClock(clock)) as emulator:
         yield emulator
 
 
@@ -117,7 +110,7 @@ NewWorker = Callable[[], Worker]
 
 
 @pytest.fixture
-def worker(klaviyo: Emulator, clock: SharedClock, tmp_path: Path) -> NewWorker:
+def worker(klaviyo: Emulator, clock: JumpingClock, tmp_path: Path) -> NewWorker:
     started: list[Worker] = []
 
     def start() -> Worker:
@@ -147,9 +140,11 @@ def sent(delivery: JobDelivery, *batches: list[Record]) -> dict[str, int]:
 
 
 def test_a_job_of_another_kind_is_started_waited_for_and_settled(
-    klaviyo: Emulator, worker: NewWorker
+    klaviyo: Emulator, clock: JumpingClock, worker: NewWorker
 ) -> None:
+    began = clock.monotonic()
     assert sent(worker().delivery(), people(1, 2), people(3)) == {"accepted": 3}
+    assert 5 <= clock.monotonic() - began < 10
     assert suppressed(klaviyo) == {"p1@shop.io", "p2@shop.io", "p3@shop.io"}
     assert klaviyo.requests("bulk_import_profiles") == []
 
@@ -188,11 +183,13 @@ def test_a_cancelled_job_of_another_kind_acknowledges_nobody(klaviyo: Emulator, 
     ids=["one", "two"],
 )
 def test_what_is_waited_for_in_vain_is_called_by_its_name(
-    klaviyo: Emulator, worker: NewWorker, batches: list[tuple[int, ...]], told: str
+    klaviyo: Emulator, clock: JumpingClock, worker: NewWorker, batches: list[tuple[int, ...]], told: str
 ) -> None:
     klaviyo.inject(Fault("job_stuck", count=None))
+    began = clock.monotonic()
     with pytest.raises(KlaviyoTimeout, match=told):
         sent(worker().delivery(seconds=30), *(people(*numbers) for numbers in batches))
+    assert clock.monotonic() - began == 30
 
 
 @pytest.mark.parametrize("kind", [PROFILE_IMPORTS, SUPPRESSIONS], ids=lambda kind: kind.name)
@@ -279,16 +276,18 @@ def test_what_a_killed_worker_started_is_settled_by_the_next_whatever_it_is(
 
 
 def test_jobs_of_several_kinds_that_do_not_end_are_named_together(
-    klaviyo: Emulator, worker: NewWorker
+    klaviyo: Emulator, clock: JumpingClock, worker: NewWorker
 ) -> None:
     klaviyo.inject(Fault("job_stuck", count=None))
     first = worker()
     with closing(first.ledger()) as ledger:
         for kind, numbers in ((SUPPRESSIONS, (1,)), (PROFILE_IMPORTS, (2,)), (PROFILE_IMPORTS, (3,))):
             sent(first.delivery(kind, KeptState(ledger), waits=False), people(*numbers))
+        began = clock.monotonic()
         told = "while 1 suppression job and 2 import jobs of an earlier try have no result yet"
         with pytest.raises(KlaviyoTimeout, match=told):
             settle_open_jobs(first.client(seconds=30), ledger, 2)
+        assert clock.monotonic() - began == 30
 
 
 def test_a_job_without_a_kind_in_the_state_is_a_profile_import(klaviyo: Emulator, worker: NewWorker) -> None:

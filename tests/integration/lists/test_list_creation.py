@@ -16,6 +16,7 @@ from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from airflow_provider_klaviyo.operators.lists import KlaviyoCreateListOperator
 from airflow_provider_klaviyo.sync.lists.creation import ListCreation
 from airflow_provider_klaviyo.sync.lists.target import ListTarget
+from tests.clocks import JUMPS, JumpingClock
 from tests.integration.conftest import (
     LIST_SYNC,
     Run,
@@ -34,7 +35,7 @@ CREATE = "create_list"
 
 
 def create(folder: Any, name: str = "VIPs", seconds: float = 30) -> str:
-    with KlaviyoHook().get_client(deadline=time.time() + seconds) as client:
+    with KlaviyoHook().get_client(timeout=seconds) as client:
         return ListTarget(name, None, True, "single_opt_in", folder).create(client)
 
 
@@ -95,6 +96,35 @@ def test_the_lock_of_a_task_that_died_does_not_block_for_ever(klaviyo: Emulator,
         found = create(tmp_path)
     assert time.monotonic() - started > 1
     assert lists(klaviyo) == [found]
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_the_lock_of_the_dead_lasts_no_longer_when_somebody_sets_the_clock(
+    klaviyo: Emulator, tmp_path: Path, jump: float
+) -> None:
+    hook = KlaviyoHook()
+    hook.clock = JumpingClock(jump)
+    with hook.get_client(timeout=86_400) as client:
+        ListCreation(client, "VIPs", tmp_path)._claim()
+        began = hook.clock.monotonic()
+        found = ListTarget("VIPs", None, True, "single_opt_in", tmp_path).create(client)
+    assert lists(klaviyo) == [found]
+    assert hook.clock.monotonic() - began < 302
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_a_list_that_was_deleted_is_looked_for_no_longer_when_somebody_sets_the_clock(
+    klaviyo: Emulator, tmp_path: Path, jump: float
+) -> None:
+    klaviyo.set(rate_limits="off")
+    hook = KlaviyoHook()
+    hook.clock = JumpingClock(jump)
+    with hook.get_client(timeout=86_400) as client:
+        creation = ListCreation(client, "VIPs", tmp_path)
+        creation.note("GONE00")
+        began = hook.clock.monotonic()
+        assert creation.noted() is None
+    assert 60 <= hook.clock.monotonic() - began < 62
 
 
 def test_a_lock_that_is_held_too_long_ends_with_the_time(klaviyo: Emulator, tmp_path: Path) -> None:

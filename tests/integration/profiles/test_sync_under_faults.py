@@ -82,7 +82,7 @@ def run(
     clock = SleepingClock()
     config = KlaviyoConfig(emulator.api_key, base_url=emulator.url, timeout=10)
     limiter = RateLimiter(MemoryWindows(), account="test", share=1.0, clock=clock)
-    started = clock.now()
+    started = clock.monotonic()
     folder.mkdir()
     path = folder / "rejects.jsonl"
     sync_type = ProfilesSync(

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
+from tests.clocks import JUMPS
 from tests.integration.conftest import ShiftedClock, StartEmulator
 from tests.integration.subscriptions.conftest import (
     SUBSCRIBE,
@@ -64,6 +65,35 @@ def test_nobody_is_unsubscribed_again_within_a_day_of_klaviyos(
     assert writes(klaviyo) == 1
     clock.advance(61)
     assert on_a_host(second, "third", **leave).counts() == {"rows_read": 2, "accepted": 2}
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_outcomes_in_doubt_are_waited_for_as_long_when_somebody_sets_the_clock(
+    start_emulator: StartEmulator,
+    clock: KlaviyosClock,
+    consent_sync: ConsentSync,
+    people: People,
+    jump: float,
+) -> None:
+    klaviyo = start_emulator(clock=clock, rate_limits="off", subscription_seconds=1.5)
+    people.fill(1)
+    club = klaviyo.add_list("Club", klaviyo.add_profiles([{"email": email_of(1)}]))
+    klaviyo.inject(Fault("reset_after", operation=UNSUBSCRIBE))
+    consent_sync.patience = 20.0
+    run = consent_sync(mode="unsubscribe", list_id=club, clock=ShiftedClock(jump=jump))
+    assert run.counts() == {"rows_read": 1, "accepted": 1}
+
+
+@pytest.mark.parametrize("jump", JUMPS)
+def test_outcomes_that_never_show_are_given_up_in_time_when_somebody_sets_the_clock(
+    klaviyo: Emulator, club: str, consent_sync: ConsentSync, people: People, jump: float
+) -> None:
+    people.fill(2)
+    klaviyo.inject(Fault("reset_before", operation=UNSUBSCRIBE))
+    consent_sync.patience = 1.0
+    run = consent_sync(mode="unsubscribe", list_id=club, clock=ShiftedClock(jump=jump))
+    assert run.counts() == {"rows_read": 2, "pending": 2}
+    assert run.summary["duration"] < 30
 
 
 @DAYS_WRONG

@@ -129,13 +129,17 @@ def world() -> Iterator[MakeWorld]:
     opened: list[World] = []
 
     def make(
-        *answers: Scripted, deadline: float | None = None, timeout: float = 5, **config: object
+        *answers: Scripted,
+        deadline: float | None = None,
+        timeout: float = 5,
+        clock: FakeClock | None = None,
+        **config: object,
     ) -> World:
         server = ScriptedServer(list(answers))
-        clock = FakeClock()
+        clock = clock or FakeClock()
         settings = KlaviyoConfig("pk_secret123", **({"base_url": server.url, "timeout": timeout} | config))  # type: ignore[arg-type]
         limiter = RateLimiter(MemoryWindows(), account="test", clock=clock)
-        end = None if deadline is None else clock.now() + deadline
+        end = None if deadline is None else clock.monotonic() + deadline
         opened.append(World(KlaviyoClient(settings, limiter, clock=clock, deadline=end), server, clock))
         return opened[-1]
 

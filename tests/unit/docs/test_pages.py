@@ -91,7 +91,7 @@ AIRFLOWS = {"task_id", "retries", "poke_interval", "timeout", "mode"}
 OTHERS = {
     *(field.name for field in EXTRA_FIELDS),
     *(field.name for field in dataclasses.fields(Settings)),
-    *("field", "additional_fields", "deadline", "stop", "query", "json"),  # of the hook
+    *("field", "additional_fields", "stop", "query", "json"),  # of the hook
     *("status", "email", "clock"),  # of faults, people and the emulator
     *("max_active_runs", "task_ids"),  # of Dags, and of templates
 }
