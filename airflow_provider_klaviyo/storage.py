@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 from airflow_provider_klaviyo._compat import conf
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.state.remote import RemotePath
 
 _SECTION = "klaviyo"
 _DAY = 86_400.0
+_USE = "Use a folder that all workers share, or an object store, such as s3://connection@bucket/folder"
+_KEEPS_NOTHING = {
+    "memory": "what is in memory is gone with the process",
+    "http": "a web server takes no files",
+    "https": "a web server takes no files",
+}
 _ON_THIS_MACHINE = {"LocalExecutor", "SequentialExecutor", "InProcessExecutor", "DebugExecutor"}
 
 
-def storage_path() -> Any:
+def storage_path() -> Path | RemotePath:
     """The configured ``storage_path``.
 
     :raises KlaviyoConfigurationError: when it is no path that Airflow knows.
@@ -26,10 +32,28 @@ def storage_path() -> Any:
         return Path(configured.removeprefix("file://"))
     if "://" not in configured:
         return Path(configured).expanduser()
-    from airflow.sdk import ObjectStoragePath
+    return remote_path(configured)
 
+
+def remote_path(configured: str) -> RemotePath:
+    """The folder of an object store or a file server, as ``ObjectStoragePath`` writes it: ``s3://connection@bucket/folder``.
+
+    :raises KlaviyoConfigurationError: when Airflow does not know such a store, or the connection, or when the store
+        keeps nothing.
+    """
+    from airflow.sdk import BaseHook, ObjectStoragePath
+
+    protocol = configured.partition("://")[0].lower()
+    if reason := _KEEPS_NOTHING.get(protocol):
+        msg = f"[klaviyo] storage_path = {configured} cannot be used: {reason}. {_USE}"
+        raise KlaviyoConfigurationError(msg)
     try:
-        return ObjectStoragePath(configured)
+        path = ObjectStoragePath(configured)
+        if path.conn_id:
+            BaseHook.get_connection(
+                path.conn_id
+            )  # else some filesystems would take other credentials in silence
+        return RemotePath(path.fs, path.path, configured)
     except Exception as error:
         msg = f"[klaviyo] storage_path = {configured} cannot be used: {error}"
         raise KlaviyoConfigurationError(msg) from error

@@ -20,14 +20,13 @@ from airflow_provider_klaviyo.state.errors import StateConflict
 from airflow_provider_klaviyo.state.stored import (
     Header,
     Stored,
-    measured,
     name_of,
     names_in,
     payload_of,
     read,
     stored,
 )
-from airflow_provider_klaviyo.state.stores import DiskStore, Payload, Store, blocks_of
+from airflow_provider_klaviyo.state.stores import DiskStore, Payload, Store, blocks_of, measured
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +78,9 @@ class StateLog:
         """Start a new chain: nothing before it counts. Returns the number of its first entry.
 
         :raises StateConflict: when somebody else wrote meanwhile; nothing can be added from then on.
+        :raises KlaviyoConfigurationError: when the store cannot hold a log, because it lets two writers create a file.
         """
+        self._store.prove_exclusive()
         return self._add("begin", facts, lambda: iter(()))
 
     def append(self, kind: str, facts: Mapping[str, Any], payload: bytes = b"") -> int:

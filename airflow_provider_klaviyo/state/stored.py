@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from airflow_provider_klaviyo.state.errors import StateDamaged, StateUnreadable
-from airflow_provider_klaviyo.state.stores import Store, blocks_of
+from airflow_provider_klaviyo.state.stores import Store, blocks_of, measured
 
 FORMAT = 3
 """Of what is written.
@@ -164,12 +164,3 @@ def payload_of(store: Store, entry: Stored) -> Iterator[bytes]:
     if (size, digest.hexdigest()) != (entry.header.payload_bytes, entry.header.payload_sha256):
         msg = f"The state is damaged: {store.path(entry.name)} is not what was written. {WHAT_TO_DO}"
         raise StateDamaged(msg)
-
-
-def measured(blocks: Iterator[bytes]) -> tuple[int, str]:
-    """How many bytes these are, and their checksum (SHA-256, in hexadecimal digits)."""
-    digest, size = hashlib.sha256(), 0
-    for block in blocks:
-        digest.update(block)
-        size += len(block)
-    return size, digest.hexdigest()

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import uuid
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
+
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.state.remote import RemotePath
 
 _BLOCK = 1 << 20
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -44,6 +48,12 @@ class Store(Protocol):
         :param line: the first line, with its end, unlike that of any other writer.
         """
 
+    def prove_exclusive(self) -> None:
+        """Make sure that of two who create one name only one succeeds.
+
+        :raises KlaviyoConfigurationError: when both do: no state can be kept there.
+        """
+
     def put(self, name: str, content: bytes) -> None:
         """Write a file, in place of one that is there."""
 
@@ -54,22 +64,16 @@ class Store(Protocol):
         """Where a file is, for people."""
 
 
-def store_of(folder: Any) -> Store:
-    """The store of a folder.
-
-    :param folder: a ``pathlib.Path``, or Airflow's ``ObjectStoragePath``.
-    """
-    return DiskStore(folder) if isinstance(folder, Path) else ObjectStore(folder)
+def store_of(folder: Path | RemotePath) -> Store:
+    """The store of a folder."""
+    return DiskStore(folder) if isinstance(folder, Path) else RemoteStore(folder)
 
 
-def folders_in(folder: Any) -> list[Any]:
-    """The folders in a folder; none where it is not there.
-
-    :param folder: a ``pathlib.Path``, or Airflow's ``ObjectStoragePath``.
-    """
-    if not isinstance(folder, Path):
-        folder.fs.invalidate_cache()
-    return [path for path in folder.iterdir() if path.is_dir()] if folder.exists() else []
+def folders_in(folder: Path | RemotePath) -> list[Any]:
+    """The folders in a folder; none where it is not there."""
+    if isinstance(folder, Path) and not folder.exists():
+        return []
+    return [path for path in folder.iterdir() if path.is_dir()]
 
 
 def blocks_of(store: Store, name: str, *, after_line: bool = False) -> Generator[bytes]:
@@ -85,78 +89,44 @@ def blocks_of(store: Store, name: str, *, after_line: bool = False) -> Generator
             yield block
 
 
-class _FolderStore(ABC):
-    """What disks and object stores have in common, since their paths have the same methods."""
+class DiskStore:
+    """A folder on a disk; files are flushed, and only their owner may read them.
 
-    def __init__(self, folder: Any) -> None:
+    :param folder: a path on this machine.
+    """
+
+    def __init__(self, folder: Path) -> None:
         self._folder = folder
 
     def __str__(self) -> str:
         return str(self._folder)
 
     def names(self) -> list[str]:
-        self._look_anew()
         return [file.name for file in self._folder.iterdir()] if self._folder.exists() else []
 
     def holds(self, name: str) -> bool:
-        self._look_anew()
-        return bool((self._folder / name).exists())
+        return (self._folder / name).exists()
 
     def open(self, name: str) -> BinaryIO:
-        content: BinaryIO = (self._folder / name).open("rb")
-        return content
+        return (self._folder / name).open("rb")
 
     def create(self, name: str, line: bytes, payload: Payload) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)
-        try:
-            self._write(self._folder / name, line, payload)
-        except FileExistsError:
-            return self._is_ours(name, line)
-        except OSError:
-            if not self._is_ours(name, line):
-                raise
-        return True
+        path = self._folder / name
+        return _created(self, name, line, payload, lambda: self._write(path, line, payload))
+
+    def prove_exclusive(self) -> None:
+        """A disk has links, or files that are opened exclusively."""
 
     def put(self, name: str, content: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        with (self._folder / name).open("wb") as file:
-            file.write(content)
+        (self._folder / name).write_bytes(content)
 
     def delete(self, name: str) -> None:
-        with suppress(FileNotFoundError):
-            (self._folder / name).unlink()
+        (self._folder / name).unlink(missing_ok=True)
 
     def path(self, name: str) -> str:
         return str(self._folder / name)
-
-    def _is_ours(self, name: str, line: bytes) -> bool:
-        self._look_anew()
-        try:
-            with self.open(name) as file:
-                return bool(file.readline() == line)
-        except OSError:
-            return False
-
-    @abstractmethod
-    def _look_anew(self) -> None:
-        """Forget what was seen."""
-
-    @abstractmethod
-    def _write(self, path: Any, line: bytes, payload: Payload) -> None:
-        """Create a file.
-
-        :raises FileExistsError: when it is there.
-        """
-
-
-class DiskStore(_FolderStore):
-    """A folder on a disk; files are flushed, and only their owner may read them.
-
-    :param folder: a path on this machine.
-    """
-
-    def _look_anew(self) -> None:
-        """A disk is always looked at."""
 
     def _write(self, path: Path, line: bytes, payload: Payload) -> None:
         """Write it beside, and link it under its name, so that nobody ever sees a part of it."""
@@ -184,25 +154,93 @@ class DiskStore(_FolderStore):
             os.close(descriptor)
 
 
-class ObjectStore(_FolderStore):
-    """A folder of an object store.
+class RemoteStore:
+    """A folder of an object store or a file server."""
 
-    :param folder: an ``ObjectStoragePath``.
-    """
+    def __init__(self, folder: RemotePath) -> None:
+        self._folder = folder
 
-    def _look_anew(self) -> None:
-        self._folder.fs.invalidate_cache()
+    def __str__(self) -> str:
+        return str(self._folder)
 
-    def _write(self, path: Any, line: bytes, payload: Payload) -> None:
-        """Write it by a conditional request where the store's client has one ("x" is that mode), else after a look."""
+    def names(self) -> list[str]:
+        return [file.name for file in self._folder.iterdir()]
+
+    def holds(self, name: str) -> bool:
+        return (self._folder / name).exists()
+
+    def open(self, name: str) -> BinaryIO:
+        return (self._folder / name).open("rb")
+
+    def create(self, name: str, line: bytes, payload: Payload) -> bool:
+        self._folder.mkdir()
+        path = self._folder / name
+        return _created(self, name, line, payload, lambda: path.create(chain((line,), payload())))
+
+    def prove_exclusive(self) -> None:
+        self._folder.mkdir()
+        path = self._folder / f"probe-{uuid.uuid4().hex}"
         try:
-            file = path.open("xb")
-        except (NotImplementedError, ValueError):
-            if path.exists():
-                raise FileExistsError(str(path)) from None
-            file = path.open("wb")
-        with file:
-            _fill(file, line, payload)
+            is_exclusive = path.is_created_by_one_only()
+        finally:
+            with suppress(OSError):
+                path.unlink()
+        if not is_exclusive:
+            msg = (
+                f"No state can be kept in {self}: this store lets two writers create the same file, so that two runs "
+                "could damage the state. Set [klaviyo] storage_path to a store that creates a file only once (Amazon "
+                "S3, Google Cloud Storage, Azure Blob Storage, an SFTP server, or a folder that all workers share)."
+            )
+            raise KlaviyoConfigurationError(msg)
+
+    def put(self, name: str, content: bytes) -> None:
+        self._folder.mkdir()
+        (self._folder / name).write_bytes(content)
+
+    def delete(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            (self._folder / name).unlink()
+
+    def path(self, name: str) -> str:
+        return str(self._folder / name)
+
+
+def _created(store: Store, name: str, line: bytes, payload: Payload, write: Callable[[], None]) -> bool:
+    """Whether what was written is there under its name; after an error that is looked up, since each store has others.
+
+    :raises OSError: when nothing is there, or a part of what was written. What is being written by somebody else may
+        look as if nothing were there; then the error says that there is.
+    """
+    try:
+        write()
+    except OSError as error:
+        try:
+            with closing(store.open(name)) as file:
+                found = file.readline()
+        except OSError:
+            found = b""
+        if found == line and _is_whole(store, name, line, payload):
+            return True
+        if found == line or (line.startswith(found) and not isinstance(error, FileExistsError)):
+            raise
+        return False
+    return True
+
+
+def _is_whole(store: Store, name: str, line: bytes, payload: Payload) -> bool:
+    try:
+        return measured(blocks_of(store, name)) == measured(chain((line,), payload()))
+    except OSError:
+        return False
+
+
+def measured(blocks: Iterable[bytes]) -> tuple[int, str]:
+    """How many bytes these are, and their checksum (SHA-256, in hexadecimal digits)."""
+    digest, size = hashlib.sha256(), 0
+    for block in blocks:
+        digest.update(block)
+        size += len(block)
+    return size, digest.hexdigest()
 
 
 def _fill(file: BinaryIO, line: bytes, payload: Payload) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from airflow_provider_klaviyo.state.remote import modified
 from airflow_provider_klaviyo.state.storage import usable
 
 log = logging.getLogger(__name__)
@@ -55,8 +56,7 @@ class RunFiles:
             self.report, "The report cannot be written to", "the ids of the Dag, the task or the run"
         ):
             self.folder.mkdir(parents=True, exist_ok=True)
-            with self.report.open("wb") as file:
-                file.write(content)
+            self.report.write_bytes(content)
         return str(self.report)
 
     def prune(self, oldest: float) -> None:
@@ -76,5 +76,11 @@ class RunFiles:
         earlier = re.compile(rf"{re.escape(self.stem.rpartition('.try')[0])}\.try\d+\.deferred(-\d+)?\.json")
         for file in list(self.folder.iterdir()) if self.folder.exists() else ():
             is_ours = file.name.endswith((".json", ".jsonl"))
-            if is_ours and (earlier.fullmatch(file.name) or file.stat().st_mtime < oldest):
+            if is_ours and (earlier.fullmatch(file.name) or _is_older(file, oldest)):
                 yield file
+
+
+def _is_older(file: Any, oldest: float) -> bool:
+    """Whether a file was written before then; one whose age is not known is kept."""
+    changed = modified(file)
+    return changed is not None and changed < oldest

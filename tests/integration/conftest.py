@@ -119,17 +119,10 @@ def s3_server() -> Iterator[str]:
 
 
 @pytest.fixture
-def s3_storage(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """An empty bucket, as ``storage_path`` names it."""
+def s3_bucket(s3_server: str, request: pytest.FixtureRequest) -> str:
+    """An empty bucket."""
     import boto3
 
-    connection = {
-        "conn_type": "aws",
-        "login": "test",
-        "password": "test",
-        "extra": {"endpoint_url": s3_server, "region_name": "us-east-1"},
-    }
-    monkeypatch.setenv("AIRFLOW_CONN_S3", json.dumps(connection))
     bucket = f"klaviyo-{abs(hash(request.node.nodeid))}"
     client = boto3.client(
         "s3",
@@ -139,7 +132,36 @@ def s3_storage(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.
         aws_secret_access_key="test",
     )
     client.create_bucket(Bucket=bucket)
-    return f"s3://s3@{bucket}/klaviyo"
+    return bucket
+
+
+@pytest.fixture
+def s3_storage(s3_server: str, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An empty bucket by an Airflow connection, as ``storage_path`` names it."""
+    connection = {
+        "conn_type": "aws",
+        "login": "test",
+        "password": "test",
+        "extra": {"endpoint_url": s3_server, "region_name": "us-east-1"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_S3", json.dumps(connection))
+    return f"s3://s3@{s3_bucket}/klaviyo"
+
+
+@pytest.fixture
+def s3_without_connection(s3_server: str, s3_bucket: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """An empty bucket by the worker's own credentials, as ``storage_path`` names it."""
+    from airflow.sdk.io import store
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", s3_server)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "test")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    remembered = dict(store._STORE_CACHE)
+    store._STORE_CACHE.clear()
+    yield f"s3://{s3_bucket}/klaviyo"
+    store._STORE_CACHE.clear()
+    store._STORE_CACHE.update(remembered)
 
 
 StartEmulator = Callable[..., Emulator]

@@ -37,6 +37,7 @@ def test_addresses_numbers_and_keys_are_masked(secret: str) -> None:
         "after 10,000 rows",
         "status 400 at /data/attributes/profiles/data/250",
         "2026-07-15",
+        "s3://aws_default@bucket/folder/sync-state/vip/00000007.entry",
         "line 1: x = 1.5e10",
     ],
 )

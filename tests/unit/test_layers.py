@@ -57,7 +57,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     },
     "parameters": {"records.values", "sync.source"},
     "sensors": {"_compat", "client", "failures", "hooks", "parameters", "triggers"},
-    "storage": {"_compat"},
+    "storage": {"_compat", "state"},
     "triggers": {"client", "hooks"},
     # The emulator shares nothing with the package, so that it cannot share a mistake with it.
     "emulator": {"emulator.account", "emulator.core", "emulator.server"},

@@ -72,12 +72,12 @@ def test_tasks_that_start_together_create_one_list(klaviyo: Emulator, tmp_path: 
 
 
 def test_tasks_that_start_together_in_an_object_store(klaviyo: Emulator, s3_storage: str) -> None:
-    from airflow.sdk import ObjectStoragePath
+    from airflow_provider_klaviyo.storage import remote_path
 
     klaviyo.inject(Fault("slow", CREATE, seconds=0.5, count=None))
     found: list[str] = []
     tasks = [
-        threading.Thread(target=lambda: found.append(create(ObjectStoragePath(s3_storage) / "locks")))
+        threading.Thread(target=lambda: found.append(create(remote_path(s3_storage) / "locks")))
         for _ in range(3)
     ]
     for task in tasks:

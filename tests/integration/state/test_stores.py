@@ -10,31 +10,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fsspec.implementations.local import LocalFileSystem
+from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_klaviyo.state.errors import StateConflict, StateLocked
 from airflow_provider_klaviyo.state.lock import Holder, StateLock
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.notes import Note, NoteFolder, forget_in_notes
+from airflow_provider_klaviyo.state.remote import RemotePath
 from airflow_provider_klaviyo.state.stores import DiskStore, Store, blocks_of, store_of
+from airflow_provider_klaviyo.storage import remote_path
 
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(params=["disk", "file", "memory", "s3"])
+@pytest.fixture(params=["disk", "file", "memory", "s3", "s3 by its own credentials"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
     """A folder that is not there yet: of this machine, of fsspec's stores, and of a server that speaks S3."""
     if request.param == "disk":
         return tmp_path / "state"
-    from airflow.sdk import ObjectStoragePath
-    from airflow.sdk.io import attach
-    from fsspec.implementations.memory import MemoryFileSystem
-
     if request.param == "s3":
-        return ObjectStoragePath(request.getfixturevalue("s3_storage")) / "state"
+        return remote_path(request.getfixturevalue("s3_storage")) / "state"
+    if request.param == "s3 by its own credentials":
+        return remote_path(request.getfixturevalue("s3_without_connection")) / "state"
     if request.param == "memory":
-        attach("memory", fs=MemoryFileSystem())
-        return ObjectStoragePath(f"memory://{uuid.uuid4().hex}") / "state"
-    return ObjectStoragePath(f"file://{tmp_path}") / "state"
+        return RemotePath(MemoryFileSystem(), f"/{uuid.uuid4().hex}", "memory://a") / "state"
+    return RemotePath(LocalFileSystem(), str(tmp_path), f"file://{tmp_path}") / "state"
 
 
 @pytest.fixture

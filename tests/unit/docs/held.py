@@ -420,6 +420,8 @@ MESSAGES = {
         "The state cannot be kept in| …",
         "Nothing can be kept in| …",
         "Notes for other syncs cannot be left in| …",
+        "[klaviyo] storage_path = … cannot be used: …",
+        "No state can be kept in …: this store lets two writers create the same file …",
         "This sync keeps state, and … may run its next try on another machine …",
         "The mapped task … keeps state, and all its instances would share it …",
         "Another run of this sync is under way: …",
