@@ -18,7 +18,7 @@ with DAG(
     schedule="@daily",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    max_active_runs=1,
+    default_args={"max_active_tis_per_dag": 1},
     tags=["klaviyo", "example"],
 ):
     # [START klaviyo_lists]

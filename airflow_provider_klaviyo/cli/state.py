@@ -20,9 +20,10 @@ from airflow_provider_klaviyo.cli.forget import Person, forget_in_files
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.client.job_kinds import job_kind
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoError
+from airflow_provider_klaviyo.state.holder import Holder
 from airflow_provider_klaviyo.state.keys import key_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
-from airflow_provider_klaviyo.state.lock import LOCK, Holder, StateLock
+from airflow_provider_klaviyo.state.lock import LOCK, StateLock
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.notes import forget_in_notes
 from airflow_provider_klaviyo.state.opening import open_ledger

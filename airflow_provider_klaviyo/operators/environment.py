@@ -11,6 +11,7 @@ from airflow.sdk import BaseHook
 from airflow_provider_klaviyo._compat import AirflowException
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, mask
 from airflow_provider_klaviyo.links.klaviyo import push_list_link
+from airflow_provider_klaviyo.operators.whereabouts import whereabouts
 from airflow_provider_klaviyo.state.owner import Task
 from airflow_provider_klaviyo.storage import keep_seconds, state_problem, storage_path
 from airflow_provider_klaviyo.sync.run import Environment
@@ -65,6 +66,7 @@ def environment_of(
         keep_seconds=keep_seconds(),
         state_problem=state_problem(),
         has_run_before=lambda: _has_run_before(context),
+        whereabouts=lambda holder: whereabouts(ti, holder),
         clock=klaviyo.clock,
     )
 

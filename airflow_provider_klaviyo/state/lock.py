@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from airflow_provider_klaviyo.state.errors import StateLocked
+from airflow_provider_klaviyo.state.holder import Holder, Whereabouts, nobody_knows
 from airflow_provider_klaviyo.state.stores import Store, blocks_of
 
 log = logging.getLogger(__name__)
@@ -24,34 +25,6 @@ LIFETIME = 300.0
 """Seconds after which a lock counts as left by the dead; its holder renews it three times as often."""
 
 
-class Holder(msgspec.Struct, frozen=True):
-    """Who holds a lock: a try of a task, and the process that runs it."""
-
-    dag_id: str
-    task_id: str
-    run_id: str
-    map_index: int
-    try_number: int
-    host: str
-    pid: int
-
-    def __str__(self) -> str:
-        mapped = f" [{self.map_index}]" if self.map_index >= 0 else ""
-        return (
-            f"{self.dag_id}.{self.task_id}{mapped}, run {self.run_id}, try {self.try_number} "
-            f"(process {self.pid} on {self.host})"
-        )
-
-    def is_same_task(self, other: Holder) -> bool:
-        """Whether both are of one task instance: Airflow never runs two tries of one at once."""
-        return (self.dag_id, self.task_id, self.run_id, self.map_index) == (
-            other.dag_id,
-            other.task_id,
-            other.run_id,
-            other.map_index,
-        )
-
-
 class _Note(msgspec.Struct):
     holder: Holder
     token: str
@@ -60,18 +33,34 @@ class _Note(msgspec.Struct):
     is_deferred: bool = False
 
 
+class _Unreadable(Exception):
+    """There is a lock, and what it says cannot be read."""
+
+
 class StateLock:
     """A file that names who writes a state, until when.
 
     :param store: where the state is.
     :param holder: who is to hold the lock.
     :param now: seconds since the epoch.
+    :param whereabouts: what Airflow knows of another holder, asked where that one's lock is in the way.
     """
 
-    def __init__(self, store: Store, holder: Holder, *, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        holder: Holder,
+        *,
+        now: Callable[[], float],
+        whereabouts: Callable[[Holder], Whereabouts] = nobody_knows,
+    ) -> None:
+        self.taken_from: Holder | None = None
+        """Another task instance, which had the lock and does not come back."""
+
         self._store = store
         self._holder = holder
         self._now = now
+        self._whereabouts = whereabouts
         self._note = _Note(holder, uuid.uuid4().hex, now(), 0.0)
         self._is_over = threading.Event()
         self._thread: threading.Thread | None = None
@@ -80,15 +69,27 @@ class StateLock:
         """Take the lock, and renew it until it is released.
 
         :raises StateLocked: when another run has it; who, since when and until when is named.
+        :raises OSError: when it cannot be read or written, or what else the store raises.
         """
-        found = self._read()
-        if found and found.until > self._now() and not self._may_take_from(found):
-            raise StateLocked(_shown(found, self._store.path(LOCK)))
-        if found:
-            log.info("The lock of %s is taken over.", found.holder)
+        try:
+            found = self._read()
+        except _Unreadable as error:
+            if self._now() < (self._store.written(LOCK) or 0.0) + LIFETIME:
+                raise StateLocked(_torn(self._store.path(LOCK))) from error
+            found = None
+        if found and found.until > self._now():
+            self._take_over(found)
         self.renew()
         self._thread = threading.Thread(target=self._renew_always, name="klaviyo-state-lock", daemon=True)
         self._thread.start()
+
+    @property
+    def deferred_holder(self) -> Holder | None:
+        """Who has the lock and was deferred; None when nobody has, or somebody who was not."""
+        with suppress(_Unreadable):
+            found = self._read()
+            return found.holder if found and found.is_deferred and found.until > self._now() else None
+        return None
 
     def renew(self) -> None:
         """Let the lock last for its lifetime from now.
@@ -97,6 +98,22 @@ class StateLock:
         """
         self._note.until = self._now() + LIFETIME
         self._write()
+
+    def keep(self) -> bool:
+        """Renew the lock, unless it is another's or may be: what cannot be read is not written over.
+
+        :returns: whether it was renewed.
+        """
+        try:
+            found = self._read()
+            if found and found.token != self._note.token:
+                log.warning("The lock was taken over by %s.", found.holder)
+                return False
+            self.renew()
+        except Exception as error:
+            log.warning("The lock could not be renewed: %s", error)
+            return False
+        return True
 
     def hold_until(self, timestamp: float) -> None:
         """Keep the lock for a deferred task, whose process ends; the same task takes it over when it comes back.
@@ -110,28 +127,36 @@ class StateLock:
     def release(self) -> None:
         """Give the lock back, unless it is kept for a deferred task or was taken over."""
         self._stop_renewing()
-        found = self._read()
-        if found and found.token == self._note.token and not self._note.is_deferred:
-            with suppress(OSError):
+        if self._note.is_deferred:
+            return
+        try:
+            found = self._read()
+            if found and found.token == self._note.token:
                 self._store.delete(LOCK)
+        except (OSError, _Unreadable) as error:
+            log.warning("The lock stays until its time is up, in %.0f s: %s", LIFETIME, error)
 
-    def _may_take_from(self, found: _Note) -> bool:
+    def _take_over(self, found: _Note) -> None:
+        """Go on in the place of a holder that is dead.
+
+        :raises StateLocked: when it is not, or that is not known.
+        """
         holder = found.holder
         if holder.is_same_task(self._holder):
-            return True
-        is_dead = holder.host == self._holder.host and not _is_alive(holder.pid)
-        return is_dead and not found.is_deferred
+            log.info("The lock of %s is taken over.", holder)
+            return
+        is_dead = holder.host == self._holder.host and not _is_alive(holder.pid) and not found.is_deferred
+        where = Whereabouts.ENDED if is_dead else self._whereabouts(holder)
+        # A run that is not known here may be at work in another Airflow, where its lock is renewed.
+        if where is Whereabouts.ENDED or (where is Whereabouts.NO_SUCH_RUN and found.is_deferred):
+            log.warning("The lock of %s is taken over, which %s.", holder, where.value)
+            self.taken_from = holder
+            return
+        raise StateLocked(_shown(found, where, self._store.path(LOCK)))
 
     def _renew_always(self) -> None:
         while not self._is_over.wait(LIFETIME / 3):
-            found = self._read()
-            if found and found.token != self._note.token:
-                log.warning("The lock was taken over by %s.", found.holder)
-                return
-            try:
-                self.renew()
-            except Exception as error:
-                log.warning("The lock could not be renewed: %s", error)
+            self.keep()
 
     def _stop_renewing(self) -> None:
         self._is_over.set()
@@ -140,26 +165,55 @@ class StateLock:
             self._thread = None
 
     def _read(self) -> _Note | None:
-        """The note in the file; None when there is none, or one that nobody can read."""
+        """The note in the file; None when there is none.
+
+        :raises _Unreadable: when it is not whole.
+        :raises OSError: when it cannot be read, or what else the store raises.
+        """
         try:
             return msgspec.json.decode(b"".join(blocks_of(self._store, LOCK)), type=_Note)
-        except (OSError, msgspec.DecodeError):
+        except FileNotFoundError:
             return None
+        except msgspec.DecodeError as error:
+            msg = f"{self._store.path(LOCK)} is not whole ({error})"
+            raise _Unreadable(msg) from error
 
     def _write(self) -> None:
         self._store.put(LOCK, msgspec.json.encode(self._note))
 
 
-def _shown(found: _Note, path: str) -> str:
+_OVERLAP = "To keep runs from overlapping, set max_active_tis_per_dag=1 on the task."
+
+
+def _shown(found: _Note, where: Whereabouts, path: str) -> str:
     since, until = (
         datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         for timestamp in (found.since, found.until)
     )
     waits = " and waits in the triggerer" if found.is_deferred else ""
+    what_to_do = f"If that run is dead, its lock ends at {until} by itself, or when you delete {path}."
+    if found.is_deferred and where is Whereabouts.AT_WORK:
+        what_to_do = (
+            f"Its lock ends when it comes back, at {until} at the latest. To end it now, mark that task instance "
+            "as failed in Airflow; the next run of this sync then goes on in its place."
+        )
+    elif found.is_deferred:
+        what_to_do = (
+            "Whether it still waits could not be asked of Airflow. If it does not, its lock ends at "
+            f"{until} by itself, or when you delete {path}; then also delete the files *.deferred*.json of its "
+            "run beside its report, which hold people."
+        )
     return (
         f"Another run of this sync is under way: {found.holder}, since {since}{waits}. Nothing was sent. "
-        f"If that run is dead, its lock ends at {until} by itself, or when you delete {path}. "
-        "To keep runs from overlapping, set max_active_runs=1 for the Dag."
+        f"{what_to_do} {_OVERLAP}"
+    )
+
+
+def _torn(path: str) -> str:
+    return (
+        f"Another run of this sync may be under way: its lock {path} is not whole. Nothing was sent. A run that is "
+        f"alive writes it anew; otherwise it ends {LIFETIME / 60:.0f} minutes after it was written, or when you "
+        f"delete it. {_OVERLAP}"
     )
 
 

@@ -162,5 +162,5 @@ def _conflict(store: Store, number: int, name: str) -> str:
     return (
         f"{writer} wrote to the state while this run did: two runs of one sync overlap. This run stops; "
         "what it has sent is acknowledged as far as the state says, and the rest is sent again by the next run. "
-        "Set max_active_runs=1 for the Dag, or give each run a state_key of its own."
+        "Set max_active_tis_per_dag=1 on the task, or give each run a state_key of its own."
     )

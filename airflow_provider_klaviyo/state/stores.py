@@ -55,7 +55,10 @@ class Store(Protocol):
         """
 
     def put(self, name: str, content: bytes) -> None:
-        """Write a file, in place of one that is there."""
+        """Write a file, whole or not at all, in place of one that is there."""
+
+    def written(self, name: str) -> float | None:
+        """When a file was written, in seconds since the epoch; None where that cannot be known."""
 
     def delete(self, name: str) -> None:
         """Delete a file; one that is not there already is."""
@@ -120,7 +123,18 @@ class DiskStore:
 
     def put(self, name: str, content: bytes) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / name).write_bytes(content)
+        draft = _draft(self._folder)
+        try:
+            draft.write_bytes(content)
+            draft.replace(self._folder / name)
+        finally:
+            with suppress(OSError):
+                draft.unlink(missing_ok=True)
+
+    def written(self, name: str) -> float | None:
+        with suppress(OSError):
+            return (self._folder / name).stat().st_mtime
+        return None
 
     def delete(self, name: str) -> None:
         (self._folder / name).unlink(missing_ok=True)
@@ -130,7 +144,7 @@ class DiskStore:
 
     def _write(self, path: Path, line: bytes, payload: Payload) -> None:
         """Write it beside, and link it under its name, so that nobody ever sees a part of it."""
-        draft = path.with_name(f".{uuid.uuid4().hex}.draft")
+        draft = _draft(path.parent)
         try:
             with draft.open("xb") as file:
                 _fill(file, line, payload)
@@ -197,6 +211,9 @@ class RemoteStore:
         self._folder.mkdir()
         (self._folder / name).write_bytes(content)
 
+    def written(self, name: str) -> float | None:
+        return next((file.modified for file in self._folder.iterdir() if file.name == name), None)
+
     def delete(self, name: str) -> None:
         with suppress(FileNotFoundError):
             (self._folder / name).unlink()
@@ -241,6 +258,11 @@ def measured(blocks: Iterable[bytes]) -> tuple[int, str]:
         digest.update(block)
         size += len(block)
     return size, digest.hexdigest()
+
+
+def _draft(folder: Path) -> Path:
+    """A name that nobody else writes under."""
+    return folder / f".{uuid.uuid4().hex}.draft"
 
 
 def _fill(file: BinaryIO, line: bytes, payload: Payload) -> None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import json
 import logging
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Self
 
 import msgspec
@@ -17,6 +18,7 @@ import msgspec
 from airflow_provider_klaviyo.client.clock import time_of_day
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.state.holder import Holder, Whereabouts
 from airflow_provider_klaviyo.sync.outcomes import HandedOver
 from airflow_provider_klaviyo.sync.rejects import encode_json, make_private
 from airflow_provider_klaviyo.sync.report import SyncReport
@@ -36,6 +38,7 @@ class Note(msgspec.Struct):
     started: float
     deadline: float
     dumped: bytes = msgspec.field(default=b"", name="remembered")  # the name that earlier builds wrote
+    holder: Holder | None = None  # as earlier builds wrote it not at all
 
 
 class _Handed(msgspec.Struct, array_like=True):
@@ -86,11 +89,13 @@ class Deferral:
         report: SyncReport,
         jobs: Iterable[tuple[HandedOver, Sequence[Record]]],
         deadline: float,
+        holder: Holder,
         dumped: bytes = b"",
     ) -> list[HandedOver]:
         """Write everything down; the note comes last, so that it is there only when all else is. Returns the jobs.
 
         :param deadline: seconds since the epoch.
+        :param holder: the task instance that is deferred.
         :param dumped: what the sync type must know to go on.
         """
         kept = []
@@ -107,6 +112,7 @@ class Deferral:
             started=time_of_day(report.clock, report.started),
             deadline=deadline,
             dumped=dumped,
+            holder=holder,
         )
         self._write(self._files.deferred(), msgspec.json.encode(note))
         return kept
@@ -136,15 +142,38 @@ class Deferral:
             )  # half characters are JSON's to read
         return [each.record() for each in handed]
 
-    def delete(self, jobs: Sequence[HandedOver]) -> None:
-        """Delete everything; what cannot be deleted now is, when ``keep_days`` are over."""
-        for path in (self._files.deferred(), *(self._files.deferred(number) for number in range(len(jobs)))):
-            try:
+    def delete(self) -> None:
+        """Delete everything, the note first; what cannot be deleted now is, when ``keep_days`` are over."""
+        try:
+            for path in self._files.left_by_deferral():
                 path.unlink()
-            except Exception as error:
-                log.warning("%s could not be deleted: %s", path, error)
+        except Exception as error:
+            log.warning("What %s was deferred with could not be deleted: %s", self._files.stem, error)
 
     def _write(self, path: Any, content: bytes) -> None:
         with path.open("wb") as file:
             make_private(path)
             file.write(content)
+
+
+def delete_abandoned(files: RunFiles, whereabouts: Callable[[Holder], Whereabouts]) -> None:
+    """Delete what other runs of a task left when they were deferred, where they do not come back for it.
+
+    :param files: those of the run that finds it.
+    :param whereabouts: what Airflow knows of a task instance; what it cannot say of is left alone.
+    """
+    try:
+        for other in files.others_deferred():
+            holder = _holder_of(other)
+            where = whereabouts(holder) if holder else Whereabouts.UNKNOWN
+            if where in (Whereabouts.ENDED, Whereabouts.NO_SUCH_RUN):
+                log.warning("What %s left when it was deferred is deleted: it %s.", holder, where.value)
+                Deferral(other).delete()
+    except Exception as error:
+        log.warning("What was deferred before could not be looked for in %s: %s", files.folder, error)
+
+
+def _holder_of(files: RunFiles) -> Holder | None:
+    with suppress(KlaviyoRetryableError):
+        return Deferral(files).load().holder
+    return None

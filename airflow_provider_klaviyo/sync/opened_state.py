@@ -8,8 +8,9 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from airflow_provider_klaviyo.state.holder import Holder, Whereabouts
 from airflow_provider_klaviyo.state.ledger import Ledger
-from airflow_provider_klaviyo.state.lock import Holder, StateLock
+from airflow_provider_klaviyo.state.lock import StateLock
 from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
 from airflow_provider_klaviyo.state.storage import usable
@@ -54,6 +55,7 @@ def opened_state(
     holder: Holder,
     *,
     now: Callable[[], float],
+    whereabouts: Callable[[Holder], Whereabouts],
     has_run_before: Callable[[], bool],
 ) -> Iterator[OpenState]:
     """The state, locked while it is open; a preview only reads it.
@@ -61,6 +63,7 @@ def opened_state(
     :param folder: where it is kept.
     :param scratch: a private folder of this run.
     :param target: what it is to be a state of, as ``state_target`` says.
+    :param whereabouts: what Airflow knows of another holder.
     :param has_run_before: whether an earlier run of the Dag succeeded, asked where there is no state.
     :raises KlaviyoConfigurationError: when nothing can be kept in its folder.
     :raises StateLocked: when another run writes it.
@@ -68,7 +71,7 @@ def opened_state(
     :raises StateOfAnotherTarget: when it is the state of something else.
     """
     store = store_of(folder)
-    lock = None if options.is_preview else StateLock(store, holder, now=now)
+    lock = None if options.is_preview else StateLock(store, holder, now=now, whereabouts=whereabouts)
     with usable(folder, "The state cannot be kept in", "the state_key"):
         folder.exists()  # a preview takes no lock that would tell
         if lock:

@@ -25,6 +25,7 @@ from airflow_provider_klaviyo.exceptions import (
 )
 from airflow_provider_klaviyo.records.mapping import Columns, find_all
 from airflow_provider_klaviyo.state.errors import OlderRun
+from airflow_provider_klaviyo.state.holder import Holder, Whereabouts, nobody_knows
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.owner import Claim
 from airflow_provider_klaviyo.sync.age import check_age, progress_after
@@ -38,7 +39,7 @@ from airflow_provider_klaviyo.sync.contracts import (
     SyncType,
     Target,
 )
-from airflow_provider_klaviyo.sync.deferral import Deferral
+from airflow_provider_klaviyo.sync.deferral import Deferral, delete_abandoned
 from airflow_provider_klaviyo.sync.delivery.resume import HURRY, PATIENCE, settle_open_jobs
 from airflow_provider_klaviyo.sync.delivery.settling import settle
 from airflow_provider_klaviyo.sync.engine import Sync
@@ -94,6 +95,7 @@ class Environment:
     :param keep_seconds: how old reports and rejects of the task may become.
     :param state_problem: why no state can be kept here; empty where it can.
     :param has_run_before: whether an earlier run succeeded, asked where there is no state.
+    :param whereabouts: what is known of another task instance that was deferred or has the state.
     :param clock: what tells the time, to the report and the state too.
     """
 
@@ -107,6 +109,7 @@ class Environment:
     keep_seconds: float = 30 * 86_400.0
     state_problem: str = ""
     has_run_before: Callable[[], bool] = lambda: False
+    whereabouts: Callable[[Holder], Whereabouts] = nobody_knows
     clock: Clock = field(default_factory=SystemClock)
 
 
@@ -123,7 +126,7 @@ class SyncRun:
         self._sync_type = sync_type
         self._options = options
         self._environment = environment
-        self._files = environment.storage.files(environment.run)
+        self._files = environment.storage.files(environment.run.holder)
         self._report = SyncReport(
             sync_type.name,
             sync_type.mode,
@@ -143,6 +146,7 @@ class SyncRun:
         options, report, environment = self._options, self._report, self._environment
         claim = self._claim()
         self._files.prune(environment.clock.now() - environment.keep_seconds)
+        delete_abandoned(self._files, environment.whereabouts)
         query = Query(options.sql, options.parameters, options.reads_only)
         source = environment.open_source(options.sql_hook_params)
         if environment.notice:
@@ -192,7 +196,7 @@ class SyncRun:
             try:
                 session.conclude()
             finally:
-                deferral.delete(note.jobs)
+                deferral.delete()
         judge(report, options)
 
     @property
@@ -214,6 +218,8 @@ class SyncRun:
 
     def _take_up(self, client: KlaviyoClient, state: OpenState) -> None:
         """Settle what earlier runs left, and make sure that this one is not older than the state."""
+        if state.lock and (dead := state.lock.taken_from):
+            Deferral(self._environment.storage.files(dead)).delete()
         self._check_age(state.ledger)
         if not self._options.is_preview:
             patience = HURRY if self._options.full_refresh else PATIENCE
@@ -292,7 +298,11 @@ class SyncRun:
         if self._defers and sync.delivery.open_jobs:
             deadline = time_of_day(self._environment.clock, self._deadline)
             self.open_jobs = Deferral(self._files).save(
-                report, sync.delivery.handed_over(), deadline, session.dump()
+                report,
+                sync.delivery.handed_over(),
+                deadline,
+                self._environment.run.holder,
+                session.dump(),
             )
             if state and state.lock:
                 state.lock.hold_until(deadline + _SETTLE_SECONDS)
@@ -383,6 +393,7 @@ class SyncRun:
             sync_type,
             environment.run.holder,
             now=environment.clock.now,
+            whereabouts=environment.whereabouts,
             has_run_before=environment.has_run_before,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -14,6 +14,9 @@ from airflow_provider_klaviyo.state.remote import modified
 from airflow_provider_klaviyo.state.storage import usable
 
 log = logging.getLogger(__name__)
+
+_DEFERRED = re.compile(r"\.deferred(-\d+)?\.json$")
+"""How the name of a file ends that a deferred task leaves behind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +49,17 @@ class RunFiles:
         part = "" if number is None else f"-{number}"
         return self.folder / f"{self.stem}.deferred{part}.json"
 
+    def left_by_deferral(self) -> list[Any]:
+        """What a deferred task has left behind, as far as it is there; the note comes first."""
+        files = [file for file in self._there() if _DEFERRED.sub("", file.name) == self.stem]
+        return sorted(files, key=lambda file: file.name != self.deferred().name)
+
+    def others_deferred(self) -> list[RunFiles]:
+        """The files of other tries that were deferred and have left a note."""
+        end = ".deferred.json"
+        stems = [file.name.removesuffix(end) for file in self._there() if file.name.endswith(end)]
+        return [replace(self, stem=stem) for stem in stems if stem != self.stem]
+
     def write_report(self, details: dict[str, object]) -> str:
         """Write the report; returns its path.
 
@@ -73,11 +87,14 @@ class RunFiles:
             log.warning("Old reports in %s could not be deleted: %s", self.folder, error)
 
     def _outdated(self, oldest: float) -> Iterator[Any]:
-        earlier = re.compile(rf"{re.escape(self.stem.rpartition('.try')[0])}\.try\d+\.deferred(-\d+)?\.json")
-        for file in list(self.folder.iterdir()) if self.folder.exists() else ():
+        earlier = re.compile(rf"{re.escape(self.stem.rpartition('.try')[0])}\.try\d+{_DEFERRED.pattern}")
+        for file in self._there():
             is_ours = file.name.endswith((".json", ".jsonl"))
             if is_ours and (earlier.fullmatch(file.name) or _is_older(file, oldest)):
                 yield file
+
+    def _there(self) -> list[Any]:
+        return list(self.folder.iterdir()) if self.folder.exists() else []
 
 
 def _is_older(file: Any, oldest: float) -> bool:

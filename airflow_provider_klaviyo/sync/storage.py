@@ -7,8 +7,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_klaviyo.state.holder import Holder
 from airflow_provider_klaviyo.sync.run_files import RunFiles
-from airflow_provider_klaviyo.sync.task_run import TaskRun
 
 _UNSAFE = re.compile(r"[^\w.+-]+")
 
@@ -50,9 +50,9 @@ class Storage:
         """The folder of one state."""
         return self.states / _unique_name(state_key)
 
-    def files(self, run: TaskRun) -> RunFiles:
-        """The files of a run: ``<dag>/<task>/<run>.try<n>.<what>``."""
-        folder = self.root / _folder_name(run.task.dag_id) / _folder_name(run.task.task_id)
+    def files(self, run: Holder) -> RunFiles:
+        """The files of a try of a task instance: ``<dag>/<task>/<run>.try<n>.<what>``."""
+        folder = self.root / _folder_name(run.dag_id) / _folder_name(run.task_id)
         mapped = f".map{run.map_index}" if run.map_index >= 0 else ""
         return RunFiles(folder, f"{_unique_name(run.run_id, _LONGEST_STEM)}{mapped}.try{run.try_number}")
 

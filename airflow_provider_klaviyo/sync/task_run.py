@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.state.lock import Holder
+from airflow_provider_klaviyo.state.holder import Holder
 from airflow_provider_klaviyo.state.owner import Claim, Task
 
 

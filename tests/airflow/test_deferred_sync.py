@@ -170,8 +170,8 @@ from datetime import UTC, datetime
 from airflow.sdk import DAG
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
 
-with DAG("nightly", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None, max_active_runs=1):
-    KlaviyoSyncProfilesOperator(task_id="sync", retries=0, only_changes=True, **{sync!r})
+with DAG("nightly", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None):
+    KlaviyoSyncProfilesOperator(task_id="sync", retries=0, max_active_tis_per_dag=1, only_changes=True, **{sync!r})
 """
 
 

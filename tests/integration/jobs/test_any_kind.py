@@ -20,6 +20,7 @@ from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimite
 from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoTimeout
 from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.state.holder import Holder
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.rows import Sent
@@ -40,6 +41,7 @@ from tests.integration.jobs.suppressions import SUPPRESSIONS, people, suppressed
 pytestmark = pytest.mark.integration
 
 KEY = "pk_jobs"
+HOLDER = Holder("shop", "sync", "monday", -1, 1, "here", 1)
 
 
 @dataclass
@@ -225,7 +227,7 @@ def test_what_one_worker_started_another_settles(
     assert [job.profiles for job in first.open_jobs] == [2, 2]
     report = SyncReport("suppressions", "suppress", RejectsFile(tmp_path / "rejects"))
     deferral = Deferral(cast("Any", Files(tmp_path)))
-    deferral.save(report, iter(first.handed_over()), 60.0)
+    deferral.save(report, iter(first.handed_over()), 60.0, HOLDER)
 
     second = worker().delivery()
     note = deferral.load()

@@ -52,7 +52,7 @@ def come_back(job: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call
     make_shop(tmp_path / "shop.sqlite")
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(tmp_path)}))
     monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
-    files = Storage(storage_path()).files(TaskRun(Task("shop", "people"), "monday", due=0.0))
+    files = Storage(storage_path()).files(TaskRun(Task("shop", "people"), "monday", due=0.0).holder)
     files.folder.mkdir(parents=True)
     for name, path in (
         ("note.json", files.deferred()),

@@ -14,7 +14,8 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_klaviyo.state.errors import StateConflict, StateLocked
-from airflow_provider_klaviyo.state.lock import Holder, StateLock
+from airflow_provider_klaviyo.state.holder import Holder
+from airflow_provider_klaviyo.state.lock import StateLock
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.notes import Note, NoteFolder, forget_in_notes
 from airflow_provider_klaviyo.state.remote import RemotePath

@@ -425,6 +425,8 @@ MESSAGES = {
         "This sync keeps state, and … may run its next try on another machine …",
         "The mapped task … keeps state, and all its instances would share it …",
         "Another run of this sync is under way: …",
+        "Another run of this sync may be under way: its lock … is not whole …",
+        "The lock of … is taken over, which …",
         "This run is older than the state: …",
         "The state kept under this state_key is of another target: …",
         "The state … belongs to …",
@@ -503,7 +505,7 @@ CHECKS: dict[str, Check] = {
 }
 """What holds each table, by its name."""
 
-FREE = {"Hightouch"}
+FREE = {"Hightouch", "ends of locks"}
 """Tables that nothing in the code says."""
 
 FREE_PAGES = {"docs/architecture.md", "docs/glossary.md"}

@@ -93,7 +93,7 @@ OTHERS = {
     *(field.name for field in dataclasses.fields(Settings)),
     *("field", "additional_fields", "stop", "query", "json"),  # of the hook
     *("status", "email", "clock"),  # of faults, people and the emulator
-    *("max_active_runs", "task_ids"),  # of Dags, and of templates
+    *("max_active_runs", "max_active_tis_per_dag", "task_ids"),  # of Dags, tasks, and templates
 }
 
 

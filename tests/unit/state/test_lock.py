@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_klaviyo.state.errors import StateLocked
-from airflow_provider_klaviyo.state.lock import LIFETIME, LOCK, Holder, StateLock
+from airflow_provider_klaviyo.state.holder import Holder, Whereabouts
+from airflow_provider_klaviyo.state.lock import LIFETIME, LOCK, StateLock
 from airflow_provider_klaviyo.state.stores import store_of
 
 NOBODY = 2**22 + 1
@@ -22,10 +23,13 @@ class Tasks:
     path: Path
     time: float = 1_000_000.0
     locks: list[StateLock] = field(default_factory=list)
+    whereabouts: Whereabouts = Whereabouts.UNKNOWN
 
     def lock(self, run: str = "monday", attempt: int = 1, host: str = "here", pid: int = 0) -> StateLock:
         holder = Holder("shop", "sync", run, -1, attempt, host, pid or os.getpid())
-        made = StateLock(store_of(self.path.parent), holder, now=lambda: self.time)
+        made = StateLock(
+            store_of(self.path.parent), holder, now=lambda: self.time, whereabouts=lambda _: self.whereabouts
+        )
         self.locks.append(made)
         return made
 
@@ -42,7 +46,12 @@ def test_a_second_run_is_told_who_is_at_it_since_when_and_what_to_do(tasks: Task
     tasks.lock("monday").acquire()
     with pytest.raises(StateLocked) as told:
         tasks.lock("tuesday").acquire()
-    for part in ("shop.sync, run monday, try 1", "since 1970-01-12", "its lock ends at", "max_active_runs=1"):
+    for part in (
+        "shop.sync, run monday, try 1",
+        "since 1970-01-12",
+        "its lock ends at",
+        "max_active_tis_per_dag=1",
+    ):
         assert part in str(told.value)
 
 
@@ -102,7 +111,103 @@ def test_releasing_leaves_a_lock_that_was_taken_over(tasks: Tasks) -> None:
         tasks.lock("wednesday").acquire()
 
 
-def test_a_garbled_file_blocks_nobody(tasks: Tasks) -> None:
+@pytest.fixture
+def deferred(tasks: Tasks) -> StateLock:
+    """A lock that is kept for a task in the triggerer."""
+    lock = tasks.lock("monday", host="there", pid=NOBODY)
+    lock.acquire()
+    lock.hold_until(tasks.time + 21_600)
+    lock.release()
+    return lock
+
+
+@pytest.mark.parametrize("known", [Whereabouts.ENDED, Whereabouts.NO_SUCH_RUN], ids=lambda known: known.name)
+def test_a_deferred_task_that_does_not_come_back_holds_nothing(
+    tasks: Tasks, deferred: StateLock, known: Whereabouts
+) -> None:
+    tasks.whereabouts = known
+    lock = tasks.lock("tuesday")
+    lock.acquire()
+    assert lock.taken_from is not None
+    assert lock.taken_from.run_id == "monday"
+
+
+@pytest.mark.parametrize(
+    ("known", "advice"),
+    [
+        (Whereabouts.AT_WORK, "mark that task instance as failed in Airflow"),
+        (Whereabouts.UNKNOWN, "lock.json; then also delete the files"),
+    ],
+    ids=["waiting", "unknown"],
+)
+def test_a_deferred_task_that_may_come_back_keeps_it_and_the_message_says_how_to_end_that(
+    tasks: Tasks, deferred: StateLock, known: Whereabouts, advice: str
+) -> None:
+    tasks.whereabouts = known
+    with pytest.raises(StateLocked, match=advice):
+        tasks.lock("tuesday").acquire()
+    tasks.time += 21_601
+    tasks.lock("tuesday").acquire()
+
+
+def test_its_own_lock_is_nobody_elses(tasks: Tasks, deferred: StateLock) -> None:
+    tasks.whereabouts = Whereabouts.AT_WORK
+    lock = tasks.lock("monday", attempt=2)
+    lock.acquire()
+    assert lock.taken_from is None
+
+
+def test_a_machines_lock_ends_with_its_task(tasks: Tasks) -> None:
+    tasks.lock("monday", host="there").acquire()
+    tasks.whereabouts = Whereabouts.ENDED
+    lock = tasks.lock("tuesday")
+    lock.acquire()
+    assert lock.taken_from is not None
+
+
+def test_a_run_that_is_not_known_here_may_be_at_work_in_another_airflow(tasks: Tasks) -> None:
+    tasks.lock("monday", host="there").acquire()
+    tasks.whereabouts = Whereabouts.NO_SUCH_RUN
+    with pytest.raises(StateLocked):
+        tasks.lock("tuesday").acquire()
+
+
+def test_what_is_not_whole_counts_as_a_lock_for_as_long_as_one_that_is(tasks: Tasks) -> None:
     tasks.path.parent.mkdir()
     tasks.path.write_bytes(b"{")
+    tasks.time = tasks.path.stat().st_mtime + LIFETIME - 1
+    with pytest.raises(StateLocked, match="is not whole"):
+        tasks.lock("monday").acquire()
+    tasks.time += 2
     tasks.lock("monday").acquire()
+
+
+def test_what_may_not_be_read_is_not_taken_for_nothing(tasks: Tasks) -> None:
+    tasks.path.mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        tasks.lock("monday").acquire()
+
+
+@pytest.mark.parametrize("damage", ["torn", "unreadable"])
+def test_a_lock_that_cannot_be_read_is_left_as_it_is_by_who_had_it(tasks: Tasks, damage: str) -> None:
+    """It may be another's by now."""
+    lock = tasks.lock("monday")
+    lock.acquire()
+    tasks.path.unlink()
+    if damage == "torn":
+        tasks.path.write_bytes(b"{")
+    else:
+        tasks.path.mkdir()
+    assert not lock.keep()
+    lock.release()
+    assert tasks.path.exists()
+    assert damage != "torn" or tasks.path.read_bytes() == b"{"
+
+
+def test_who_finds_that_another_has_taken_over_keeps_nothing(tasks: Tasks) -> None:
+    first, second = tasks.lock("monday", pid=NOBODY), tasks.lock("tuesday")
+    first.acquire()
+    assert first.keep()
+    second.acquire()
+    assert not first.keep()
+    assert second.keep()

@@ -7,10 +7,13 @@ from pathlib import Path
 from typing import Any, cast
 
 from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.state.holder import Holder
 from airflow_provider_klaviyo.sync.deferral import Deferral
 from airflow_provider_klaviyo.sync.outcomes import HandedOver
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
+
+HOLDER = Holder("shop", "sync", "monday", -1, 1, "here", 1)
 
 
 @dataclass
@@ -32,6 +35,7 @@ def test_records_come_back_with_all_that_it_takes_to_send_them_again(tmp_path: P
     report = SyncReport("profiles", "upsert", RejectsFile(tmp_path / "rejects"))
     deferral = Deferral(cast("Any", Files(tmp_path)))
     job = HandedOver("j1", 2, 1, 2, 0, 0.0, kind="profile-suppression-bulk-create-job")
-    assert deferral.save(report, [(job, records)], 60.0) == [job]
-    assert deferral.load().jobs == [job]
+    assert deferral.save(report, [(job, records)], 60.0, HOLDER) == [job]
+    note = deferral.load()
+    assert (note.jobs, note.holder) == ([job], HOLDER)
     assert deferral.records(0) == records

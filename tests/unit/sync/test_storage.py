@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo.state.holder import Holder
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.task_run import Task, TaskRun
 
@@ -18,11 +19,11 @@ ODD = [
 ]  # fmt: skip
 
 
-def run_of(dag_id: str = "dag", task_id: str = "task", run_id: str = "run") -> TaskRun:
-    return TaskRun(Task(dag_id, task_id), run_id, map_index=12_345, try_number=12, due=0.0)
+def run_of(dag_id: str = "dag", task_id: str = "task", run_id: str = "run") -> Holder:
+    return Holder(dag_id, task_id, run_id, map_index=12_345, try_number=12, host="here", pid=1)
 
 
-def paths_of(root: Any, run: TaskRun) -> list[Any]:
+def paths_of(root: Any, run: Holder) -> list[Any]:
     files = Storage(root).files(run)
     return [files.report, files.rejects, files.preview(10), files.deferred(), files.deferred(12_345)]
 
@@ -73,7 +74,7 @@ def test_what_is_there_under_ordinary_names_is_found_where_it_was(tmp_path: Path
     run = TaskRun(
         Task("shop_to_klaviyo", "group.sync-people"), "scheduled__2026-11-24T01:00:00+00:00", due=0.0
     )
-    assert str(storage.files(run).report.relative_to(tmp_path)) == (
+    assert str(storage.files(run.holder).report.relative_to(tmp_path)) == (
         "shop_to_klaviyo/group.sync-people/scheduled__2026-11-24T01_00_00+00_00-20bbe432.try1.report.json"
     )
     assert storage.state("shop_to_klaviyo.sync_people").name == "shop_to_klaviyo.sync_people-f17ff956"

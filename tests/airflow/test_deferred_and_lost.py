@@ -1,0 +1,216 @@
+"""A deferred task that never comes back holds its sync up no longer than Airflow says that it may."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from airflow_provider_klaviyo.emulator import Emulator, Settings
+from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
+from airflow_provider_klaviyo.operators.whereabouts import whereabouts
+from airflow_provider_klaviyo.state.holder import Holder, Whereabouts
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+
+DAG_ID = "nightly"
+SYNC: dict[str, Any] = {
+    "task_id": "sync",
+    "sql": "SELECT id, email FROM customers ORDER BY id",
+    "sql_conn_id": "shop",
+    "mapping": {"external_id": "id", "email": "email"},
+    "primary_key": "id",
+    "poll_interval": 0.2,
+    "timeout": 30,
+    "deferrable": True,
+}
+
+
+class LostTask:
+    """As much of a task instance as an operator needs to be deferred."""
+
+    dag_id = DAG_ID
+    task_id = "sync"
+    map_index = -1
+    try_number = 1
+
+    def __init__(self, run_id: str) -> None:
+        self.run_id = run_id
+
+
+@pytest.fixture
+def klaviyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
+    with Emulator(Settings(job_seconds=0.0)) as emulator:
+        connection = {"conn_type": "klaviyo", "password": emulator.api_key, "host": emulator.url}
+        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
+        yield emulator
+
+
+@pytest.fixture
+def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "storage"
+    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(path))
+    return path
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "shop.sqlite"
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    with closing(sqlite3.connect(path)) as database, database:
+        database.execute("CREATE TABLE customers (id INTEGER, email TEXT)")
+        database.execute("INSERT INTO customers VALUES (1, 'ada@shop.io')")
+    return path
+
+
+@pytest.fixture
+def run(
+    run_in_airflow: Callable[..., Any], klaviyo: Emulator, shop: Path, storage: Path
+) -> Callable[..., Any]:
+    """A run of the Dag."""
+
+    def run(**parameters: Any) -> Any:
+        from airflow.sdk import DAG
+
+        with DAG(DAG_ID, start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
+            KlaviyoSyncProfilesOperator(**(SYNC | parameters))
+        return run_in_airflow(dag)
+
+    return run
+
+
+def be_lost(run_id: str, state: str | None, **parameters: Any) -> None:
+    """Have the task of a run be deferred, and Airflow say another thing of it."""
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.sdk.exceptions import TaskDeferred
+    from airflow.utils.session import create_session
+    from sqlalchemy import update
+
+    with pytest.raises(TaskDeferred):
+        KlaviyoSyncProfilesOperator(**(SYNC | parameters)).execute({"ti": LostTask(run_id)})
+    with create_session() as session:
+        one = (TaskInstance.dag_id == DAG_ID, TaskInstance.run_id == run_id)
+        session.execute(update(TaskInstance).where(*one).values(state=state))
+
+
+def delete_run(run_id: str) -> None:
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+    from sqlalchemy import delete
+
+    with create_session() as session:
+        session.execute(delete(DagRun).where(DagRun.dag_id == DAG_ID, DagRun.run_id == run_id))
+
+
+def state_of(dag_run: Any) -> str:
+    (ti,) = dag_run.get_task_instances()
+    return str(ti.state)
+
+
+@pytest.mark.parametrize("state", ["failed", "success", "removed", "up_for_retry", None], ids=str)
+@pytest.mark.parametrize("keeps", [True, False], ids=["stateful", "stateless"])
+def test_one_that_has_ended_holds_nothing_up_and_leaves_nobody_behind(
+    run: Callable[..., Any], storage: Path, state: str | None, keeps: bool
+) -> None:
+    first = run(only_changes=keeps, sql=SYNC["sql"] + " LIMIT 0")
+    be_lost(first.run_id, state, only_changes=keeps)
+    assert "ada@shop.io" in "".join(file.read_text() for file in storage.rglob("*.deferred-0.json"))
+
+    assert state_of(run(only_changes=keeps)) == "success"
+
+    assert not list(storage.rglob("*.deferred*"))
+
+
+def test_one_whose_run_was_deleted_holds_nothing_up_and_leaves_nobody_behind(
+    run: Callable[..., Any], storage: Path
+) -> None:
+    first = run(only_changes=True, sql=SYNC["sql"] + " LIMIT 0")
+    be_lost(first.run_id, "deferred", only_changes=True)
+    delete_run(first.run_id)
+    assert state_of(run(only_changes=True)) == "success"
+    assert not list(storage.rglob("*.deferred*"))
+
+
+@pytest.mark.parametrize("state", ["deferred", "running", "queued", "scheduled"])
+def test_one_that_may_come_back_keeps_what_it_has(run: Callable[..., Any], storage: Path, state: str) -> None:
+    first = run(only_changes=True, sql=SYNC["sql"] + " LIMIT 0")
+    be_lost(first.run_id, state, only_changes=True)
+    assert state_of(run(only_changes=True)) == "failed"
+    assert len(list(storage.rglob("*.deferred*"))) == 2
+
+
+def test_what_another_task_left_is_deleted_by_who_goes_on_with_its_state(
+    run: Callable[..., Any], storage: Path
+) -> None:
+    first = run(only_changes=True, state_key="shared", sql=SYNC["sql"] + " LIMIT 0")
+    be_lost(first.run_id, "failed", only_changes=True, state_key="shared")
+    assert state_of(run(task_id="renamed", only_changes=True, state_key="shared")) == "success"
+    assert not list(storage.rglob("*.deferred*"))
+
+
+def test_one_that_comes_back_after_all_is_sent_again_by_its_retry(
+    run: Callable[..., Any], storage: Path, klaviyo: Emulator
+) -> None:
+    """It was marked as failed, its rows are gone, and then somebody lets it go on."""
+    from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
+
+    first = run(only_changes=True, sql=SYNC["sql"] + " LIMIT 0")
+    be_lost(first.run_id, "failed", only_changes=True)
+    run(only_changes=True)
+    lost = KlaviyoSyncProfilesOperator(**SYNC, only_changes=True)
+    with pytest.raises(KlaviyoRetryableError, match="left behind when it was deferred"):
+        lost.execute_complete({"ti": LostTask(first.run_id)})
+
+
+# --- what Airflow is asked ---------------------------------------------------------------------------------------
+
+
+class Answers:
+    """A task instance to which Airflow answers one thing."""
+
+    def __init__(self, states: object) -> None:
+        self.states = states
+
+    def get_task_states(self, **asked: object) -> Any:
+        self.asked = asked
+        if isinstance(self.states, Exception):
+            raise self.states
+        return self.states
+
+
+def holder(map_index: int = -1) -> Holder:
+    return Holder("shop", "sync", "monday", map_index, 1, "there", 1)
+
+
+@pytest.mark.parametrize(
+    ("states", "known"),
+    [
+        ({"monday": {"sync": "failed"}}, Whereabouts.ENDED),
+        ({"monday": {"sync": None}}, Whereabouts.ENDED),
+        ({"monday": {"sync": "deferred"}}, Whereabouts.AT_WORK),
+        ({"monday": {"sync": "a word of the future"}}, Whereabouts.AT_WORK),
+        ({"monday": {}}, Whereabouts.NO_SUCH_RUN),
+        ({}, Whereabouts.NO_SUCH_RUN),
+        (None, Whereabouts.UNKNOWN),
+        (RuntimeError("API server"), Whereabouts.UNKNOWN),
+    ],
+    ids=["failed", "cleared", "deferred", "new word", "no such task", "no such run", "nonsense", "refused"],
+)
+def test_what_airflow_answers(states: object, known: Whereabouts) -> None:
+    assert whereabouts(Answers(states), holder()) is known
+
+
+def test_an_instance_of_a_mapped_task_is_asked_for_alone() -> None:
+    answers = Answers({"monday": {"sync_3": "failed", "sync_4": "deferred"}})
+    assert whereabouts(answers, holder(3)) is Whereabouts.ENDED
+    assert whereabouts(answers, holder(4)) is Whereabouts.AT_WORK
+
+
+def test_outside_of_airflow_nothing_is_known() -> None:
+    assert whereabouts(object(), holder()) is Whereabouts.UNKNOWN
