@@ -21,6 +21,16 @@ MAX_PROFILE_BYTES = 100_000
 MAX_EVENT_PROFILE_BYTES = 95_000
 """95 KB for the profile inside an event (Klaviyo's guide to events)."""
 
+_LARGEST_PAGE = 100 * 6 * MAX_PROFILE_BYTES
+"""Bytes of a page of a hundred profiles with all their properties, where JSON writes every byte in six. A page of a
+job's errors repeats as many profiles."""
+
+_SMALL = 2_000_000
+"""Bytes of an answer that holds no page of profiles: one resource, a page of lists or jobs, or nothing."""
+
+_PER_REFUSED = 2_000
+"""Bytes to say what is wrong with one record: a title, a detail that may repeat a value, a pointer."""
+
 
 class Lowered(NamedTuple):
     """A parameter of the query with which Klaviyo counts an operation in tighter windows, too."""
@@ -40,6 +50,7 @@ class Endpoint:
     :param max_records: how many records one request may hold.
     :param records: JSON pointer of the array of records in the request body.
     :param lowered: what in a query lowers the rates.
+    :param largest_answer: bytes that a success may have, unpacked; larger ones are not read to their end.
     """
 
     name: str
@@ -51,6 +62,15 @@ class Endpoint:
     max_records: int = 1
     records: str = ""
     lowered: tuple[Lowered, ...] = ()
+    largest_answer: int = _LARGEST_PAGE
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.method} {self.path})"
+
+    @property
+    def largest_refusal(self) -> int:
+        """Bytes that any other answer may have: Klaviyo may name every record that it refuses."""
+        return _SMALL + self.max_records * _PER_REFUSED
 
     def asked_with(self, query: Mapping[str, object]) -> Endpoint:
         """The same with the windows that Klaviyo counts a request with this query in."""
@@ -70,7 +90,9 @@ _XS, _M, _L = windows(1, 15), windows(10, 150), windows(75, 750)
 
 _PREDICTED = Lowered("additional-fields[profile]", "predictive_analytics", _M)
 
-GET_ACCOUNTS = Endpoint("get_accounts", "GET", "/api/accounts", ("accounts:read",), _XS)
+GET_ACCOUNTS = Endpoint(
+    "get_accounts", "GET", "/api/accounts", ("accounts:read",), _XS, largest_answer=_SMALL
+)
 
 GET_PROFILES = Endpoint("get_profiles", "GET", "/api/profiles", ("profiles:read",), _L, lowered=(_PREDICTED,))
 
@@ -82,6 +104,7 @@ IMPORT_PROFILE = Endpoint(
     ("profiles:write",),
     _L,
     records="/data",
+    largest_answer=_SMALL,
 )
 
 # An upsert too: a job that was started twice writes the same values twice.
@@ -93,6 +116,7 @@ IMPORT_PROFILES = Endpoint(
     _M,
     max_records=10_000,
     records="/data/attributes/profiles/data",
+    largest_answer=_SMALL,
 )
 GET_IMPORT_JOB = Endpoint(
     "get_bulk_import_profiles_job",
@@ -100,6 +124,7 @@ GET_IMPORT_JOB = Endpoint(
     "/api/profile-bulk-import-jobs/{id}",
     ("lists:read", "profiles:read"),
     _M,
+    largest_answer=_SMALL,
 )
 GET_IMPORT_JOBS = Endpoint(
     "get_bulk_import_profiles_jobs",
@@ -107,6 +132,7 @@ GET_IMPORT_JOBS = Endpoint(
     "/api/profile-bulk-import-jobs",
     ("lists:read", "profiles:read"),
     _M,
+    largest_answer=_SMALL,
 )
 GET_IMPORT_ERRORS = Endpoint(
     "get_errors_for_bulk_import_profiles_job",
@@ -125,9 +151,10 @@ CREATE_EVENTS = Endpoint(
     _M,
     max_records=1_000,
     records="/data/attributes/events-bulk-create/data",
+    largest_answer=_SMALL,
 )
 
-GET_LISTS = Endpoint("get_lists", "GET", "/api/lists", ("lists:read",), _L)
+GET_LISTS = Endpoint("get_lists", "GET", "/api/lists", ("lists:read",), _L, largest_answer=_SMALL)
 CREATE_LIST = Endpoint(
     "create_list",
     "POST",
@@ -135,6 +162,7 @@ CREATE_LIST = Endpoint(
     ("lists:write",),
     windows(10, 150, 150),
     is_repeatable=False,
+    largest_answer=_SMALL,
 )
 GET_LIST = Endpoint(
     "get_list",
@@ -142,6 +170,7 @@ GET_LIST = Endpoint(
     "/api/lists/{id}",
     ("lists:read",),
     _L,
+    largest_answer=_SMALL,
     lowered=(Lowered("additional-fields[list]", "profile_count", _XS),),
 )
 
@@ -165,6 +194,7 @@ ADD_TO_LIST = Endpoint(
     _M,
     max_records=1_000,
     records="/data",
+    largest_answer=_SMALL,
 )
 REMOVE_FROM_LIST = Endpoint(
     "remove_profiles_from_list",
@@ -174,6 +204,7 @@ REMOVE_FROM_LIST = Endpoint(
     _M,
     max_records=1_000,
     records="/data",
+    largest_answer=_SMALL,
 )
 
 # Whom it asks for a confirmation, it asks again when it is sent again: see SUBSCRIBE_ONCE.
@@ -185,6 +216,7 @@ SUBSCRIBE = Endpoint(
     _L,
     max_records=1_000,
     records="/data/attributes/profiles/data",
+    largest_answer=_SMALL,
 )
 SUBSCRIBE_ONCE = replace(SUBSCRIBE, is_repeatable=False)
 
@@ -198,6 +230,7 @@ UNSUBSCRIBE = Endpoint(
     is_repeatable=False,
     max_records=100,
     records="/data/attributes/profiles/data",
+    largest_answer=_SMALL,
 )
 
 # Without a list it does the same however often it is sent.

@@ -1,26 +1,32 @@
-"""One HTTP exchange: a kept connection per thread, the key as an object, a bound on the time of the whole answer."""
+"""One HTTP exchange, from the name of the host to the last byte: so long and so large, and no longer or larger."""
 
 from __future__ import annotations
 
 import logging
-import ssl
-import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from urllib.parse import urlencode
 
 import requests
 from requests.auth import AuthBase
-from urllib3.exceptions import HTTPError, NewConnectionError
+from urllib3.exceptions import HTTPError
 
 from airflow_provider_klaviyo import __version__
-from airflow_provider_klaviyo.client.config import BASE_URL, KlaviyoConfig
+from airflow_provider_klaviyo.client.bodies import ENCODING, BodyTooLarge, BodyUnreadable, read_body
+from airflow_provider_klaviyo.client.bounded import OutOfTime, ToldToStop, call_bounded
+from airflow_provider_klaviyo.client.config import KlaviyoConfig
+from airflow_provider_klaviyo.client.connections import Line, Sessions
 from airflow_provider_klaviyo.client.endpoints import Endpoint
-from airflow_provider_klaviyo.client.responses import Response
-from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoConnectionError, mask
+from airflow_provider_klaviyo.client.no_answer import no_answer
+from airflow_provider_klaviyo.client.responses import Response, too_large, unreadable
+from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoStopped
 
 CONNECT_TIMEOUT = 10.0
-_CHUNK = 64 * 1024
+
+STOP_GRACE = 2.0
+"""Seconds that an exchange has left when it is time to stop: its answer may name a job. Airflow kills after five."""
+
 _JSON_API = "application/vnd.api+json"
 _NO_FALL_FORWARD = "X-Klaviyo-Revision-Fall-Forward-Opt-Out"
 """Asks for an error where a revision is retired; without it Klaviyo may answer in another revision's shapes (its page
@@ -59,13 +65,17 @@ class KeyAuth(AuthBase):
 
 
 class HttpTransport:
-    """Sends requests to the host of a connection; safe to share among threads."""
+    """Sends requests to the host of a connection; safe to share among threads.
 
-    def __init__(self, config: KlaviyoConfig) -> None:
+    An exchange is over after the connection's ``timeout``, whatever happens.
+
+    :param stop: asked several times a second while a request is under way; True ends it.
+    """
+
+    def __init__(self, config: KlaviyoConfig, *, stop: Callable[[], bool] | None = None) -> None:
         self._config = config
-        self._local = threading.local()
-        self._sessions: list[requests.Session] = []
-        self._lock = threading.Lock()
+        self._stop = stop
+        self._sessions = Sessions(self._make_session)
 
     def exchange(
         self, endpoint: Endpoint, path: str, query: Mapping[str, str], body: bytes | None
@@ -73,114 +83,82 @@ class HttpTransport:
         """Send one request and read its answer, whatever its status.
 
         :raises KlaviyoConnectionError: without an answer; ``sent`` says whether Klaviyo may have got the request.
+        :raises KlaviyoResponseError: for an answer that is larger than the endpoint's can be, or cannot be unpacked.
+        :raises KlaviyoConfigurationError: when a setting of this host keeps the request from leaving.
+        :raises KlaviyoStopped: when told to stop.
         """
         url = self._url(path, query)
         started = time.monotonic()
+        line = Line()
         try:
-            with self._session().request(
+            with line:
+                return call_bounded(
+                    lambda: self._talk(line, endpoint, url, body),
+                    seconds=self._config.timeout,
+                    stop=self._stop,
+                    grace=STOP_GRACE,
+                    name="klaviyo-exchange",
+                )
+        except ToldToStop:
+            msg = f"The run was told to stop before {endpoint.name} was answered."
+            raise KlaviyoStopped(msg, endpoint=endpoint.name) from None
+        except OutOfTime:
+            late = requests.Timeout(f"the answer was not complete after {self._config.timeout:g} seconds")
+            raise self._no_answer(endpoint, late, line, started) from None
+        except (requests.RequestException, HTTPError, OSError) as error:
+            # Not chained: the words of the original hold the URL with its query, so maybe addresses.
+            raise self._no_answer(endpoint, error, line, started) from None
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._sessions.close()
+
+    def _url(self, path: str, query: Mapping[str, str]) -> str:
+        url = self._config.base_url.rstrip("/") + path
+        return f"{url}?{urlencode(query)}" if query else url
+
+    def _make_session(self) -> requests.Session:
+        session = requests.Session()
+        session.auth = KeyAuth(self._config.api_key)
+        session.headers.update(
+            {
+                "revision": self._config.revision,
+                _NO_FALL_FORWARD: "1",
+                "Accept": _JSON_API,
+                "Accept-Encoding": ENCODING,
+                "Content-Type": _JSON_API,
+                "User-Agent": f"airflow-provider-klaviyo/{__version__}",
+            }
+        )
+        return session
+
+    def _talk(self, line: Line, endpoint: Endpoint, url: str, body: bytes | None) -> Response:
+        line.carry()
+        session = self._sessions.take()
+        try:
+            with session.request(
                 endpoint.method,
                 url,
                 data=body,
                 timeout=(min(CONNECT_TIMEOUT, self._config.timeout), self._config.timeout),
                 allow_redirects=False,
                 stream=True,
-            ) as response:
-                content = self._read(response, started + self._config.timeout)
-                headers = {name.lower(): value for name, value in response.headers.items()}
-                return Response(response.status_code, headers, content)
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidProxyURL) as error:
-            msg = f"The connection's host or a proxy setting is not a usable URL: {mask(str(error))}"
-            raise KlaviyoConfigurationError(msg, endpoint=endpoint.name) from None
-        except (requests.RequestException, HTTPError, OSError) as error:
-            # Not chained: the words of the original hold the URL with its query, so maybe addresses.
-            raise self._no_answer(endpoint, error, time.monotonic() - started) from None
+            ) as answer:
+                return self._read(endpoint, answer)
+        finally:
+            self._sessions.give_back(session, is_usable=line.let_go())
 
-    def close(self) -> None:
-        """Close all connections."""
-        with self._lock:
-            sessions, self._sessions = self._sessions, []
-        for session in sessions:
-            session.close()
+    def _read(self, endpoint: Endpoint, answer: requests.Response) -> Response:
+        headers = {name.lower(): value for name, value in answer.headers.items()}
+        response = Response(answer.status_code, headers, b"")
+        limit = endpoint.largest_answer if response.is_success else endpoint.largest_refusal
+        try:
+            return replace(response, body=read_body(answer.raw, headers.get("content-encoding", ""), limit))
+        except BodyTooLarge:
+            raise too_large(endpoint, response, limit) from None
+        except BodyUnreadable as error:
+            raise unreadable(endpoint, response, f"cannot be read: {error}") from None
 
-    def _url(self, path: str, query: Mapping[str, str]) -> str:
-        url = self._config.base_url.rstrip("/") + path
-        return f"{url}?{urlencode(query)}" if query else url
-
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._local, "session", None)
-        if session is None:
-            session = self._local.session = requests.Session()
-            session.auth = KeyAuth(self._config.api_key)
-            session.headers.update(
-                {
-                    "revision": self._config.revision,
-                    _NO_FALL_FORWARD: "1",
-                    "Accept": _JSON_API,
-                    "Content-Type": _JSON_API,
-                    "User-Agent": f"airflow-provider-klaviyo/{__version__}",
-                }
-            )
-            with self._lock:
-                self._sessions.append(session)
-        return session
-
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
-        # `requests` bounds the wait for each piece only: a body that trickles would never end.
-        pieces = []
-        while piece := response.raw.read1(_CHUNK, decode_content=True):
-            pieces.append(piece)
-            if time.monotonic() > deadline:
-                msg = f"the answer was not complete after {self._config.timeout:g} seconds"
-                raise requests.exceptions.ReadTimeout(msg)
-        return b"".join(pieces)
-
-    def _no_answer(self, endpoint: Endpoint, error: Exception, seconds: float) -> KlaviyoConnectionError:
-        sent = not _never_connected(error)
-        what = "No answer from" if sent else "Could not connect to"
-        msg = (
-            f"{what} {self._config.base_url} for {endpoint.name} ({endpoint.method} {endpoint.path}) "
-            f"after {seconds:.1f} s: {_cause(error).rstrip('.')}.{self._hint(error)}"
-        )
-        failure = KlaviyoConnectionError(msg, endpoint=endpoint.name)
-        failure.sent = sent
-        return failure
-
-    def _hint(self, error: Exception) -> str:
-        is_handshake = isinstance(error, requests.exceptions.SSLError) and not _is_about_certificate(error)
-        if not is_handshake or self._config.base_url == BASE_URL:
-            return ""
-        host = self._config.base_url.removeprefix("https://")
-        return f" If it speaks plain HTTP, write http://{host} into the connection's host."
-
-
-def _never_connected(error: BaseException) -> bool:
-    if isinstance(error, requests.exceptions.ConnectTimeout):
-        return True
-    if isinstance(error, requests.exceptions.SSLError):  # others may strike while the answer is read
-        return _is_about_certificate(error)
-    reason = getattr(error.args[0], "reason", None) if error.args else None
-    return isinstance(reason, NewConnectionError)
-
-
-def _is_about_certificate(error: object) -> bool:
-    """Whether a refused certificate is what an error, or one inside of it, is about."""
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return True
-    inner = (getattr(error, "reason", None), *getattr(error, "args", ()))
-    return any(isinstance(each, BaseException) and _is_about_certificate(each) for each in inner)
-
-
-def _cause(error: BaseException) -> str:
-    """The innermost cause in a few words; outer ones repeat the URL with its query."""
-    inner: BaseException = error
-    while nested := _nested(inner):
-        inner = nested
-    text = str(inner).rpartition(": ")[2] if isinstance(inner, NewConnectionError) else str(inner)
-    return f"{type(inner).__name__}: {mask(text.partition('(Caused by')[0].partition('?')[0])}"
-
-
-def _nested(error: BaseException) -> BaseException | None:
-    reason = getattr(error, "reason", None)
-    if isinstance(reason, BaseException):
-        return reason
-    return next((argument for argument in error.args if isinstance(argument, BaseException)), None)
+    def _no_answer(self, endpoint: Endpoint, error: Exception, line: Line, started: float) -> KlaviyoError:
+        seconds = time.monotonic() - started
+        return no_answer(self._config.base_url, endpoint, error, sent=line.was_sent, seconds=seconds)

@@ -31,6 +31,11 @@ from airflow_provider_klaviyo.exceptions import (
 Document = Mapping[str, object]
 E = TypeVar("E", bound=KlaviyoError)
 
+PROXY_CREDENTIALS = (
+    "The proxy wants credentials (407), so Klaviyo got nothing: put them into HTTPS_PROXY or HTTP_PROXY, as in "
+    "http://user:password@proxy:3128, or let NO_PROXY name the host."
+)
+
 _AUTHENTICATION_CODES = {"authentication_failed", "not_authenticated", "invalid_api_key"}
 
 _ABOUT_SCOPES = re.compile(r"\bscopes?\b|\b[a-z]+(-[a-z]+)*:(read|write)\b", re.IGNORECASE)
@@ -72,11 +77,23 @@ class Response:
 
     def document(self) -> Document | None:
         """The body as a JSON object; None when it is empty, HTML or anything else."""
+        return self._decoded()[0]
+
+    @property
+    def flaw(self) -> str:
+        """Why the body is not a JSON object; empty when it is one."""
+        return self._decoded()[1]
+
+    def _decoded(self) -> tuple[Document | None, str]:
+        # A refusal with a broken letter still says which records it is about.
+        body = self.body if self.is_success else self.body.decode(errors="replace")
         try:
-            decoded = msgspec.json.decode(self.body)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            return None
-        return decoded if isinstance(decoded, dict) else None
+            decoded = msgspec.json.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            return None, str(error)
+        except RecursionError:
+            return None, "it is nested too deeply"
+        return (decoded, "") if isinstance(decoded, dict) else (None, "it is no object")
 
 
 def read_document(endpoint: Endpoint, response: Response) -> Document:
@@ -116,15 +133,29 @@ def read_resources(endpoint: Endpoint, response: Response) -> Document:
     return document
 
 
-def read_resource(endpoint: Endpoint, response: Response) -> Document:
+def read_resource(endpoint: Endpoint, response: Response, *, expected_id: str = "") -> Document:
     """One resource, with its id and attributes.
 
+    :param expected_id: what was asked for, if it was asked for by its id.
     :raises KlaviyoError: as ``read_document`` does.
     """
     resource = read_document(endpoint, response)["data"]
     if not isinstance(resource, Mapping) or not _is_resource(resource):
         raise unreadable(endpoint, response)
+    if expected_id and resource["id"] != expected_id:
+        raise unreadable(endpoint, response, "is about another id than the one that was asked for")
     return resource
+
+
+def read_id(endpoint: Endpoint, response: Response) -> str:
+    """The id of one resource, whatever else there is of it.
+
+    :raises KlaviyoError: as ``read_document`` does.
+    """
+    resource = read_document(endpoint, response)["data"]
+    if not isinstance(resource, Mapping) or not _has_id(resource):
+        raise unreadable(endpoint, response, "names no id")
+    return text(resource["id"])
 
 
 def resources(page: Document) -> list[Document]:
@@ -134,8 +165,17 @@ def resources(page: Document) -> list[Document]:
 
 
 def _is_resource(resource: Document) -> bool:
+    return _has_id(resource) and isinstance(resource.get("attributes"), Mapping)
+
+
+def _has_id(resource: Document) -> bool:
     found = resource.get("id")
-    return isinstance(found, str) and bool(found) and isinstance(resource.get("attributes"), Mapping)
+    return isinstance(found, str) and bool(found)
+
+
+def text(value: object) -> str:
+    """What should be a text of JSON, or is a number in its place; empty for anything else."""
+    return value if isinstance(value, str) else str(value) if isinstance(value, (int, float)) else ""
 
 
 def attributes_of(resource: Document) -> Document:
@@ -187,10 +227,10 @@ def _api_error(entry: Document) -> ApiError:
     source_object = source if isinstance(source, dict) else {}
     return ApiError(
         status=status if isinstance(status, int) else 0,
-        code=str(entry.get("code") or ""),
-        title=str(entry.get("title") or ""),
-        detail=str(entry.get("detail") or ""),
-        pointer=str(source_object.get("pointer") or source_object.get("parameter") or ""),
+        code=text(entry.get("code")),
+        title=text(entry.get("title")),
+        detail=text(entry.get("detail")),
+        pointer=text(source_object.get("pointer")) or text(source_object.get("parameter")),
         meta=meta if isinstance(meta, dict) else {},
     )
 
@@ -218,7 +258,7 @@ def _seconds_until(timestamp: datetime | None, response: Response) -> float | No
 def _http_date(value: str) -> datetime | None:
     try:
         timestamp = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     return timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)
 
@@ -228,10 +268,6 @@ class _Refused:
     endpoint: Endpoint
     response: Response
     errors: tuple[ApiError, ...]
-
-    @property
-    def request(self) -> str:
-        return _request(self.endpoint)
 
     @property
     def message(self) -> str:
@@ -248,20 +284,20 @@ class _Refused:
 
 
 def _throttled(refused: _Refused) -> KlaviyoError:
-    error = refused.make(KlaviyoRateLimitError, f"Klaviyo throttled {refused.request}: {refused.message}.")
+    error = refused.make(KlaviyoRateLimitError, f"Klaviyo throttled {refused.endpoint}: {refused.message}.")
     error.retry_after = retry_after(refused.response)
     return error
 
 
 def _failed(refused: _Refused) -> KlaviyoError:
-    error = refused.make(KlaviyoServerError, f"Klaviyo failed at {refused.request}: {refused.message}.")
+    error = refused.make(KlaviyoServerError, f"Klaviyo failed at {refused.endpoint}: {refused.message}.")
     error.retry_after = retry_after(refused.response)
     return error
 
 
 def _bad_key(refused: _Refused) -> KlaviyoError:
     msg = (
-        f"Klaviyo does not accept the private API key of the connection ({refused.request}: {refused.message}). "
+        f"Klaviyo does not accept the private API key of the connection ({refused.endpoint}: {refused.message}). "
         "Check the connection's password field."
     )
     return refused.make(KlaviyoAuthenticationError, msg)
@@ -270,18 +306,18 @@ def _bad_key(refused: _Refused) -> KlaviyoError:
 def _forbidden(refused: _Refused) -> KlaviyoError:
     if not refused.errors:
         msg = (
-            f"{refused.request} was blocked before it reached Klaviyo's API ({refused.message}): "
+            f"{refused.endpoint} was blocked before it reached Klaviyo's API ({refused.message}): "
             "by a firewall or proxy, not because of the key."
         )
         return refused.make(KlaviyoForbiddenError, msg)
     if not any(map(_may_be_about_scopes, refused.errors)):
         msg = (
-            f"Klaviyo does not permit {refused.request}: {refused.message}. That is about the account (its plan, or a "
+            f"Klaviyo does not permit {refused.endpoint}: {refused.message}. That is about the account (its plan, or a "
             "limit of its own), not about the scopes of the key: look there, or ask Klaviyo's support."
         )
         return refused.make(KlaviyoForbiddenError, msg)
     msg = (
-        f"The key of the connection may not use {refused.request}: {refused.message}. "
+        f"The key of the connection may not use {refused.endpoint}: {refused.message}. "
         f"It needs the scopes {', '.join(refused.endpoint.scopes) or 'of that endpoint'}; "
         "scopes of a key cannot be changed, so create a new key."
     )
@@ -296,48 +332,62 @@ def _may_be_about_scopes(error: ApiError) -> bool:
 
 def _retired(refused: _Refused) -> KlaviyoError:
     msg = (
-        f"{refused.request} is gone: {refused.message}. "
+        f"{refused.endpoint} is gone: {refused.message}. "
         "The API revision of the connection is retired; set a newer one, or none for the package's own."
     )
     return refused.make(KlaviyoRevisionError, msg)
 
 
-def unreadable(
-    endpoint: Endpoint, response: Response, problem: str = "is not shaped as Klaviyo documents it"
-) -> KlaviyoError:
-    """The error for a success that does not hold what Klaviyo's schema promises."""
+def unreadable(endpoint: Endpoint, response: Response, problem: str = "") -> KlaviyoError:
+    """The error for an answer that does not hold what Klaviyo's schema promises.
+
+    :param problem: what is wrong, as a predicate; by default what shows in the answer.
+    """
     refused = _Refused(endpoint, response, ())
-    if response.document() is None:
-        msg = f"{refused.request} answered {refused.message}. Is the connection's host right?"
+    if problem:
+        msg = f"The answer of {endpoint} {problem}."
+    elif flaw := response.flaw:
+        msg = f"{endpoint} answered {refused.message} ({flaw}). Is the connection's host right?"
     else:
-        msg = f"The answer of {refused.request} {problem}."
+        msg = f"The answer of {endpoint} is not shaped as Klaviyo documents it."
     return refused.make(KlaviyoResponseError, msg)
 
 
+def too_large(endpoint: Endpoint, response: Response, limit: int) -> KlaviyoError:
+    """The error for an answer that was not read to its end.
+
+    :param limit: bytes that it may have.
+    """
+    msg = (
+        f"The answer of {endpoint} has more than {limit:,} bytes, unpacked, so it was not read to its end: "
+        f"Klaviyo has not so much to say there. Is the connection's host right?"
+    )
+    return _Refused(endpoint, response, ()).make(KlaviyoResponseError, msg)
+
+
 def _not_taken(refused: _Refused) -> KlaviyoError:
-    return refused.make(KlaviyoRequestError, f"Klaviyo refused {refused.request}: {refused.message}.")
+    return refused.make(KlaviyoRequestError, f"Klaviyo refused {refused.endpoint}: {refused.message}.")
 
 
 def _not_klaviyo(refused: _Refused) -> KlaviyoError:
     """A redirect, or a refusal in another form than Klaviyo's: something else answers under this address."""
-    msg = (
-        f"{refused.request} answered {refused.message}, so it is not Klaviyo. Is the connection's host right?"
-    )
+    msg = f"{refused.endpoint} answered {refused.message}, so it is not Klaviyo. Is the connection's host right?"
     return refused.make(KlaviyoConfigurationError, msg)
+
+
+def _proxy_refused(refused: _Refused) -> KlaviyoError:
+    return refused.make(KlaviyoConfigurationError, f"{PROXY_CREDENTIALS} ({refused.endpoint})")
 
 
 _BY_STATUS = {
     401: _bad_key,
     403: _forbidden,
+    407: _proxy_refused,
     408: _failed,
     410: _retired,
     413: _not_taken,  # a proxy may say so without Klaviyo's JSON
     429: _throttled,
 }
-
-
-def _request(endpoint: Endpoint) -> str:
-    return f"{endpoint.name} ({endpoint.method} {endpoint.path})"
 
 
 def _message(response: Response, errors: tuple[ApiError, ...]) -> str:

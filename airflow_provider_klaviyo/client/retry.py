@@ -25,6 +25,9 @@ MAX_WAIT = 60.0
 UNREACHED_PATIENCE = 45.0
 """Seconds to try a host that never answered this client: more likely a wrong host than an outage."""
 
+_PROXY_CREDENTIALS = 407
+"""The status with which a proxy refuses a request that lacks them: it passes none of those on."""
+
 UNREADABLE_TRIES = 4
 """Tries for answers that are not Klaviyo's JSON: a proxy may recover, a wrong host will not."""
 
@@ -54,7 +57,7 @@ def may_be_done(error: KlaviyoError) -> bool:
         return False
     if isinstance(error, KlaviyoRetryableError):
         return not was_not_processed(error)
-    return error.status is not None and not error.errors
+    return error.status not in (None, _PROXY_CREDENTIALS) and not error.errors
 
 
 def wait_before(error: BaseException, tries: int) -> float:

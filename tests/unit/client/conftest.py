@@ -38,6 +38,7 @@ class ScriptedServer:
 
     def __init__(self, answers: list[Scripted]) -> None:
         self.requests: list[Request] = []
+        self.connections = 0
         self._answers = answers
         self._over = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
@@ -60,6 +61,11 @@ class ScriptedServer:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1  # an answer in two pieces would wait for the client's word in between
+
+            def setup(self) -> None:
+                super().setup()
+                server.connections += 1
 
             def answer(self) -> None:
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -86,7 +92,7 @@ class ScriptedServer:
                     if server._over.wait(0.05):
                         return
 
-            do_GET = do_POST = answer  # noqa: N815
+            do_GET = do_POST = do_DELETE = answer  # noqa: N815
 
             def log_message(self, *_: object) -> None:
                 pass

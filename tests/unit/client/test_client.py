@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import ssl
 import traceback
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
@@ -12,13 +11,12 @@ from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
-import requests
 
 from airflow_provider_klaviyo.client.account import check_account, get_account
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import CREATE_LIST, GET_PROFILES
 from airflow_provider_klaviyo.client.filters import any_of
-from airflow_provider_klaviyo.client.http import _never_connected, _without_query
+from airflow_provider_klaviyo.client.http import _without_query
 from airflow_provider_klaviyo.client.jobs import Job, JobStatus, find_jobs, job_errors, start_job
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS, import_body
@@ -432,16 +430,6 @@ def test_others_jobs_in_the_listing_may_be_of_any_kind(world: MakeWorld) -> None
     made = world(Scripted(200, document(data=listing, links={})))
     assert len(find_jobs(made.client, PROFILE_IMPORTS, ["j0", "j1", "j2"])) == 3
     assert len(made.server.requests) == 1
-
-
-@pytest.mark.parametrize(
-    ("cause", "may_have_arrived"),
-    [("certificate verify failed: self-signed certificate", False), ("record layer failure", True)],
-)
-def test_only_a_certificate_that_fails_says_that_nothing_was_sent(cause: str, may_have_arrived: bool) -> None:
-    kind = ssl.SSLCertVerificationError if not may_have_arrived else ssl.SSLError
-    error = requests.exceptions.SSLError(kind(1, cause))
-    assert _never_connected(error) is not may_have_arrived
 
 
 @pytest.mark.parametrize(
