@@ -12,7 +12,14 @@ from typing import TextIO
 from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, Endpoint
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.private_files import NotPrivate, open_private, private_folder
-from airflow_provider_klaviyo.client.responses import Response, read_document
+from airflow_provider_klaviyo.client.responses import (
+    Response,
+    attributes_of,
+    read_resources,
+    resources,
+    text,
+    unreadable,
+)
 from airflow_provider_klaviyo.exceptions import KlaviyoAccountError, KlaviyoConfigurationError
 
 REMEMBERED_SECONDS = 3_600
@@ -65,12 +72,13 @@ def check_account(client: KlaviyoClient, memory: Path) -> None:
 
 
 def _read(endpoint: Endpoint, response: Response) -> Account:
-    resources = read_document(endpoint, response)["data"]
-    resource = resources[0]  # type: ignore[index]  # a list of exactly one; anything else is a KlaviyoResponseError
-    attributes: Mapping[str, object] = resource["attributes"]
+    found = resources(read_resources(endpoint, response))
+    if not found:
+        raise unreadable(endpoint, response, "names no account")
+    attributes = attributes_of(found[0])
     contact = attributes.get("contact_information")
     name = contact.get("organization_name") if isinstance(contact, Mapping) else None
-    return Account(str(resource["id"]), str(name or ""), attributes.get("test_account") is True)
+    return Account(text(found[0]["id"]), text(name), attributes.get("test_account") is True)
 
 
 def _remembered(client: KlaviyoClient, memory: Path) -> str:

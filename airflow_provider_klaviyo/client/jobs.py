@@ -14,7 +14,14 @@ from itertools import islice
 
 from airflow_provider_klaviyo.client.endpoints import Endpoint, scopes_of
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.responses import Document, Response, read_document, resources
+from airflow_provider_klaviyo.client.responses import (
+    Document,
+    Response,
+    attributes_of,
+    read_resource,
+    resources,
+    text,
+)
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
 
 _NOT_FOUND = (400, 404)  # Klaviyo answers 400 to an id that is not shaped as it expects
@@ -44,6 +51,9 @@ class JobStatus(StrEnum):
         """Whether the job will not change any more."""
         return self not in (JobStatus.QUEUED, JobStatus.PROCESSING)
 
+
+_WORDS = ("detail", "title", "code")
+"""Where an error may say what it is about, the best first."""
 
 _STATUSES = {status.value for status in JobStatus}
 
@@ -100,12 +110,16 @@ class RecordError:
 def read_job(resource: Document) -> Job:
     """A job from the resource that describes it, as most kinds count: ``total_count`` and so on.
 
-    :raises LookupError: when the resource has no id, no attributes or no status.
+    :param resource: with an id and attributes.
+    :raises TypeError: when it does not say its status.
     """
-    attributes = mapping(resource["attributes"])
-    status = attributes["status"]
+    attributes = attributes_of(resource)
+    status = attributes.get("status")
+    if not isinstance(status, str):
+        msg = "a job without a status"
+        raise TypeError(msg)
     return Job(
-        id=str(resource["id"]),
+        id=text(resource["id"]),
         status=JobStatus(status) if status in _STATUSES else JobStatus.UNKNOWN,
         total=count(attributes, "total_count"),
         completed=count(attributes, "completed_count"),
@@ -118,10 +132,8 @@ def read_error(attributes: Document) -> RecordError:
     """An entry of a job's errors from its attributes; what Klaviyo leaves out is empty."""
     source, payload = attributes.get("source"), attributes.get("original_payload")
     return RecordError(
-        pointer=str(mapping(source).get("pointer") or ""),
-        message=str(
-            attributes.get("detail") or attributes.get("title") or attributes.get("code") or "no reason given"
-        ),
+        pointer=text(mapping(source).get("pointer")),
+        message=next(filter(None, map(text, map(attributes.get, _WORDS))), "no reason given"),
         payload=mapping(payload),
     )
 
@@ -214,8 +226,12 @@ def get_job(client: KlaviyoClient, kind: JobKind, job_id: str) -> Job:
 
     :raises KlaviyoError: when Klaviyo refuses to tell, or stays unreachable.
     """
+
+    def read(endpoint: Endpoint, response: Response) -> Job:
+        return _read(kind, endpoint, response, expected_id=job_id)
+
     try:
-        return client.send(kind.one, resource_id=job_id, read=lambda *response: _read(kind, *response))
+        return client.send(kind.one, resource_id=job_id, read=read)
     except KlaviyoRequestError as error:
         if error.status not in _NOT_FOUND:
             raise
@@ -251,7 +267,7 @@ def job_errors(client: KlaviyoClient, kind: JobKind, job_id: str) -> Iterator[Re
         return
     for document in client.pages(kind.errors.endpoint, resource_id=job_id, query=kind.errors.query):
         for resource in resources(document):
-            yield kind.read_error(mapping(resource.get("attributes")))
+            yield kind.read_error(attributes_of(resource))
 
 
 def counted(number: int, noun: str) -> str:
@@ -281,9 +297,14 @@ def mapping(value: object) -> Document:
 def _listed(client: KlaviyoClient, kind: JobKind, wanted: Collection[str]) -> Iterator[list[Job]]:
     """The wanted jobs of each page; others', which may be shaped in any way, are not looked at."""
     for document in client.pages(kind.newest.endpoint, query=kind.newest.query):
-        ours = (resource for resource in resources(document) if resource.get("id") in wanted)
-        yield [kind.read(resource) for resource in ours if "status" in mapping(resource.get("attributes"))]
+        yield [kind.read(resource) for resource in resources(document) if _is_told(resource, wanted)]
 
 
-def _read(kind: JobKind, endpoint: Endpoint, response: Response) -> Job:
-    return kind.read(mapping(read_document(endpoint, response)["data"]))
+def _is_told(resource: Document, wanted: Collection[str]) -> bool:
+    """Whether an entry is a wanted job, and says how it stands."""
+    job_id, status = resource.get("id"), attributes_of(resource).get("status")
+    return isinstance(job_id, str) and job_id in wanted and isinstance(status, str)
+
+
+def _read(kind: JobKind, endpoint: Endpoint, response: Response, *, expected_id: str = "") -> Job:
+    return kind.read(read_resource(endpoint, response, expected_id=expected_id))

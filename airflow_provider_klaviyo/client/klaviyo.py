@@ -9,24 +9,24 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from typing import NoReturn, Self, TypeVar
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import quote
 
 import tenacity
 
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import Endpoint
-from airflow_provider_klaviyo.client.http import CONNECT_TIMEOUT, HttpTransport
+from airflow_provider_klaviyo.client.http import HttpTransport
 from airflow_provider_klaviyo.client.rate_limit import RateLimitDeadline, RateLimiter, WaitStopped
 from airflow_provider_klaviyo.client.responses import (
     Document,
     Response,
     read_collection,
     read_document,
-    unreadable,
 )
 from airflow_provider_klaviyo.client.retry import is_hopeless, is_repeatable, wait_before, was_not_processed
 from airflow_provider_klaviyo.client.server_clock import ServerClock
+from airflow_provider_klaviyo.client.trail import Trail
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoError,
     KlaviyoRateLimitError,
@@ -47,8 +47,6 @@ During = Callable[[], AbstractContextManager[object]]
 """Makes what is entered while a request is under way."""
 
 _STOP_CHECK = 1.0
-_REMEMBERED_PAGES = 50
-"""So many pages back a page may not lead, so that a scan does not go round in a circle."""
 
 
 class KlaviyoClient:
@@ -75,15 +73,16 @@ class KlaviyoClient:
         self._limiter = limiter
         self._cancelled = threading.Event()
         self._asked_to_stop = stop
-        self._transport = HttpTransport(config)
+        # Not ended by ``cancel``: what is under way when another request fails may still tell the id of a job.
+        self._transport = HttpTransport(config, stop=stop)
         self._server_clock = ServerClock(self.clock)
         self._was_reached = False
         self._lock = threading.Lock()
 
     @property
     def longest_exchange(self) -> float:
-        """Seconds after which a request has its answer, or will have none."""
-        return self.config.timeout + CONNECT_TIMEOUT
+        """Seconds after which a request has its answer, or will have none; the transport ends it then."""
+        return self.config.timeout
 
     @property
     def seconds_left(self) -> float:
@@ -121,23 +120,19 @@ class KlaviyoClient:
 
         :param read: holds a page to its shape.
         :param during: as ``send`` takes it.
-        :raises KlaviyoResponseError: when a page stays unreadable.
+        :raises KlaviyoResponseError: when a page stays unreadable, or the pages go in a circle.
         """
-        asked: list[Mapping[str, str]] = []
+        trail = Trail(query or {})
 
         def read_page(endpoint: Endpoint, response: Response) -> tuple[Document, Mapping[str, str]]:
             document = read(endpoint, response)
-            following = _next_query(document)
-            if following is None or (following and following in asked):
-                raise unreadable(endpoint, response, "has more pages and does not say where")
-            return document, following
+            return document, trail.next_query(endpoint, response, document)
 
-        following: Mapping[str, str] = query or {}
-        while following or not asked:
-            asked = [*asked[-_REMEMBERED_PAGES:], following]
+        while trail.query or not trail.pages:
             document, following = self.send(
-                endpoint, resource_id=resource_id, query=following, read=read_page, during=during
+                endpoint, resource_id=resource_id, query=trail.query, read=read_page, during=during
             )
+            trail.go_on(document, following)
             yield document
 
     def send(
@@ -280,8 +275,8 @@ class KlaviyoClient:
         except KlaviyoRateLimitError as error:
             self._limiter.pause(endpoint.name, wait_before(error, 1))
             raise
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            msg = f"The answer of {endpoint.name} is not shaped as Klaviyo documents it ({type(error).__name__})."
+        except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
+            msg = f"The answer of {endpoint} is not shaped as Klaviyo documents it ({type(error).__name__})."
             raise KlaviyoResponseError(msg, status=response.status, endpoint=endpoint.name) from None
 
     @contextmanager
@@ -332,15 +327,3 @@ def _error(state: tenacity.RetryCallState) -> BaseException:
 
 def _log_wait(state: tenacity.RetryCallState) -> None:
     log.warning("%s Try %d follows in %.1f s.", _error(state), state.attempt_number + 1, state.upcoming_sleep)
-
-
-def _next_query(page: Document) -> dict[str, str] | None:
-    """The query of ``links.next``; empty for the last page. Its host is left out: behind a proxy it would be another.
-
-    :returns: None where there is more to read, and where cannot be read: nobody may be overlooked.
-    """
-    links = page.get("links") or {}
-    following = links.get("next", "") if isinstance(links, Mapping) else links
-    if following is None or following == "":
-        return {}
-    return dict(parse_qsl(urlsplit(following).query)) or None if isinstance(following, str) else None

@@ -6,6 +6,7 @@ import logging
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import msgspec
@@ -28,10 +29,12 @@ from airflow_provider_klaviyo.client.responses import (
     Response,
     attributes_of,
     read_accepted,
-    read_document,
+    read_id,
     read_resource,
     read_resources,
     resources,
+    text,
+    unreadable,
 )
 from airflow_provider_klaviyo.client.retry import was_not_processed
 from airflow_provider_klaviyo.exceptions import (
@@ -132,7 +135,7 @@ def refuse_alike(client: KlaviyoClient, name: str) -> None:
         f"{shown!r} ({found['id']})"
         for page in client.pages(GET_LISTS, read=read_resources)
         for found in resources(page)
-        if _folded(shown := str(attributes_of(found).get("name"))) == wanted
+        if _folded(shown := text(attributes_of(found).get("name"))) == wanted
     ]
     if alike:
         msg = (
@@ -149,12 +152,14 @@ def _folded(name: str) -> str:
 def name_of_list(client: KlaviyoClient, list_id: str) -> str | None:
     """The name of a list; None when there is no list of this id."""
     try:
-        resource = client.send(GET_LIST, resource_id=list_id, read=read_resource)
+        resource = client.send(
+            GET_LIST, resource_id=list_id, read=partial(read_resource, expected_id=list_id)
+        )
     except KlaviyoRequestError as error:
         if error.status in NOT_FOUND:
             return None
         raise
-    return str(attributes_of(resource).get("name") or list_id)
+    return text(attributes_of(resource).get("name")) or list_id
 
 
 def count_members(client: KlaviyoClient, list_id: str) -> int:
@@ -203,7 +208,7 @@ def creation_body(name: str, opt_in_process: str | None = None) -> bytes:
 def _create(client: KlaviyoClient, name: str, opt_in_process: str | None) -> str | None:
     """The id of a new list; None when Klaviyo's answer was lost."""
     try:
-        created = client.send(CREATE_LIST, body=creation_body(name, opt_in_process), read=_read_id)
+        created = client.send(CREATE_LIST, body=creation_body(name, opt_in_process), read=read_id)
     except (KlaviyoTimeout, KlaviyoRateLimitError) as error:
         msg = (
             f"The list {name!r} cannot be created now: {error} Klaviyo allows {_CREATIONS} new lists a day for the "
@@ -310,11 +315,8 @@ def member_of(resource: Document) -> Member:
     )
 
 
-def _read_id(endpoint: Endpoint, response: Response) -> str:
-    created = read_document(endpoint, response)["data"]
-    return str(created["id"])  # type: ignore[index]  # another shape is a KlaviyoResponseError
-
-
 def _read_count(endpoint: Endpoint, response: Response) -> int:
-    counted = read_document(endpoint, response)["data"]
-    return int(counted["attributes"]["profile_count"])  # type: ignore[index]  # as above
+    count = attributes_of(read_resource(endpoint, response)).get("profile_count")
+    if not isinstance(count, int):
+        raise unreadable(endpoint, response, "does not say how many profiles are on the list")
+    return count

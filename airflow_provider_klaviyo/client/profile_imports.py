@@ -11,6 +11,7 @@ from airflow_provider_klaviyo.client.endpoints import (
     IMPORT_PROFILES,
 )
 from airflow_provider_klaviyo.client.jobs import JobKind, Listing
+from airflow_provider_klaviyo.client.responses import text
 from airflow_provider_klaviyo.identity import comparable
 
 _PAGE = 100  # the most that Klaviyo gives in a page of jobs, and of their errors (OpenAPI 2026-07-15)
@@ -56,8 +57,8 @@ def _identifiers(payload: Mapping[str, object]) -> Iterator[tuple[str, str]]:
         inner = nested if isinstance(nested, Mapping) else payload
         payload = {"id": payload.get("id"), **inner}
     for key, field in _IDENTIFIERS.items():
-        if value := payload.get(key):
-            yield field, comparable(field, str(value))
+        if value := text(payload.get(key)):
+            yield field, comparable(field, value)
 
 
 PROFILE_IMPORTS = JobKind(

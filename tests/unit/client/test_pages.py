@@ -47,7 +47,13 @@ UNREADABLE = {
     "an external id that is a number": page(profile(7, external_id=4711)),
     "more to read and nowhere to go": page(profile(7), following="https://a.klaviyo.com/api/lists"),
     "more to read at a number": page(profile(7), links={"next": 2}),
+    "more to read at an object": page(profile(7), links={"next": {"href": f"{HERE}3"}}),
+    "more to read at no URL": page(profile(7), following="https://[bad"),
+    "links that are a list": page(profile(7), links=[f"{HERE}3"]),
     "a page that is its own next": page(profile(7), following=f"{HERE}2"),
+    "nested too deeply": Scripted(200, b'{"data":' + b"[" * 5_000 + b"]" * 5_000 + b"}"),
+    "broken letters": Scripted(200, b'{"data":[],"links":{"self":"\xff"}}'),
+    "breaks off": Scripted(200, b'{"data":['),
 }
 
 
@@ -69,13 +75,46 @@ def test_a_page_that_stays_unreadable_is_an_error_and_not_the_end(world: MakeWor
     assert made.clock.time < 1_000_060
 
 
-def test_a_page_that_leads_back_ends_the_scan(world: MakeWorld) -> None:
-    made = world(page(profile(1), following=f"{HERE}2"), page(profile(2), following=f"{HERE}3"), LAST, FIRST)
-    read = made.client.pages(GET_PROFILES)
-    assert len(list(read)) == 3
-    circle = world(*(page(profile(n), following=f"{HERE}{n % 3}") for n in range(1, 9)))
-    with pytest.raises(KlaviyoResponseError):
-        list(circle.client.pages(GET_PROFILES))
+def circle(length: int) -> list[Scripted]:
+    """Pages the last of which leads to the first."""
+    return [page(profile(n), following=f"{HERE}{n % length}") for n in range(1, length + 1)]
+
+
+@pytest.mark.parametrize("length", [1, 2, 51, 300])
+def test_pages_that_go_in_a_circle_end_the_scan_when_it_closes(world: MakeWorld, length: int) -> None:
+    first = page(profile(0), following=f"{HERE}0")
+    made = world(first, *circle(length))
+    read: list[object] = []
+    with pytest.raises(
+        KlaviyoResponseError, match=r"get_profiles .*its pages go in a circle.*Gave up after 4 tries"
+    ):
+        read.extend(made.client.pages(GET_PROFILES))
+    assert len(read) == length, "the page that leads back is not taken for one"
+    assert len(made.server.requests) == length + 4
+    waits = [wait for wait in made.clock.slept if wait > 0.4]
+    assert sum(waits) > 3, "it is asked for again more and more rarely"
+
+
+def test_pages_without_anything_on_them_end_the_scan_at_some_time(world: MakeWorld) -> None:
+    empty = [page(following=f"{HERE}{n}") for n in range(200)]
+    made = world(page(profile(1), following=f"{HERE}first"), *empty)
+    with pytest.raises(
+        KlaviyoResponseError, match="has nothing on 100 pages in a row, and always a next one"
+    ):
+        list(made.client.pages(GET_PROFILES))
+    assert len(made.server.requests) == 1 + 100 + 4
+
+    made = world(*empty[:100], page(profile(1)))
+    assert len(list(made.client.pages(GET_PROFILES))) == 101, "fewer of them are no reason"
+
+
+def test_a_scan_of_more_pages_than_can_be_remembered_ends(
+    world: MakeWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("airflow_provider_klaviyo.client.trail.MOST_PAGES", 5)
+    made = world(*(page(profile(n), following=f"{HERE}{n}") for n in range(20)))
+    with pytest.raises(KlaviyoResponseError, match="has more than 5 pages"):
+        list(made.client.pages(GET_PROFILES))
 
 
 @pytest.mark.parametrize("links", [{"self": HERE}, {"next": None}, {"next": ""}, {}, None])
