@@ -223,7 +223,7 @@ def main() -> None:
         from airflow_provider_klaviyo.client.rate_limit import MemoryWindows
 
         with (
-            mock.patch.object(MemoryWindows, "take", return_value=0.0),
+            mock.patch.object(MemoryWindows, "acquire", return_value=0.0),
             mock.patch(
                 "airflow_provider_klaviyo.hooks.klaviyo.KlaviyoHook._windows", return_value=MemoryWindows()
             ),
