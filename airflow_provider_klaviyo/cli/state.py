@@ -169,7 +169,8 @@ def _forget(options: argparse.Namespace, ask: Ask) -> int:
 def _forget_in_state(state_key: str, person: Person, key: Sequence[str], now: Now) -> int:
     """Forget a person; also one whom the state does not know any more, since older files of it still may."""
     with _locked(_folder(state_key), now), _opened(state_key, now, is_read_only=False) as ledger:
-        digests = person.digests()
+        profile = person.identifiers.get("klaviyo_id", "").strip()
+        digests = [*person.digests(), *ledger.people.ids.persons(profile)]
         found = {row for digest in digests for row in ledger.keys_of_person(digest)}
         on_list = list(ledger.people.identities(digests))  # also of rows that name somebody else by now
         if key:

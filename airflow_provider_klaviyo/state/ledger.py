@@ -8,7 +8,7 @@ from typing import Any
 from airflow_provider_klaviyo.state.asked import AskedAddresses
 from airflow_provider_klaviyo.state.encounters import Met
 from airflow_provider_klaviyo.state.entries.asked import Answered, Asking, Concluded
-from airflow_provider_klaviyo.state.entries.people import Leaving, Removed, Shared, Unshared
+from airflow_provider_klaviyo.state.entries.people import Identified, Leaving, Removed, Shared, Unshared
 from airflow_provider_klaviyo.state.entries.rows import Doubt, Failed, Hashed, Job, Moved, Stale, Verdict
 from airflow_provider_klaviyo.state.entries.runs import Refresh, Run
 from airflow_provider_klaviyo.state.journal import Journal
@@ -213,6 +213,13 @@ class Ledger:
     def remove(self, persons: Sequence[int]) -> None:
         """Note who is off the list, and keep nothing else of them."""
         self._journal.append(Removed(persons))
+
+    def identify(self, ids: Mapping[int, Sequence[str]]) -> None:
+        """Note Klaviyo's ids of people on the list.
+
+        :param ids: what the list shows, by person; none where it shows nobody.
+        """
+        self._journal.append(Identified(ids))
 
     def forget(self, keys: Sequence[int], persons: Sequence[int] = ()) -> None:
         """Delete what is kept of some rows, addresses that were asked at, and people, from the log too.

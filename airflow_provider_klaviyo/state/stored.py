@@ -12,11 +12,11 @@ import msgspec
 from airflow_provider_klaviyo.state.errors import StateDamaged, StateUnreadable
 from airflow_provider_klaviyo.state.stores import Store, blocks_of, measured
 
-FORMAT = 3
+FORMAT = 4
 """Of what is written.
 
 1: fingerprints are of the bytes that were sent; 2: of their meaning, beside older ones; 3: who was asked is written in
-entries of its own, and no longer as rows.
+entries of its own, and no longer as rows; 4: Klaviyo's ids of people on a list are kept.
 """
 
 WHAT_TO_DO = (

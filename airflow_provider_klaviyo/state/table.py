@@ -195,8 +195,8 @@ class StateTable:
     def clear(self) -> None:
         """Delete everything but what belongs to this run."""
         with self._lock:
-            for table in ("rows", "added", "former", "shared", "asked"):
-                self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - one of five words
+            for table in ("rows", "added", "former", "profiles", "unread", "shared", "asked"):
+                self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - one of these words
 
     def keys_of_person(self, person: int) -> list[int]:
         """The rows that name a person."""

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from airflow_provider_klaviyo.identity import Identity
+from airflow_provider_klaviyo.state.profile_ids import ProfileIds
 from airflow_provider_klaviyo.state.rows import Status
 from airflow_provider_klaviyo.state.statements import PART, change, look_up, packed
 
@@ -37,6 +38,8 @@ class TrackedPeople:
     Persons and keys are hashes of 64 bits, signed (``state.keys``), and any number of them may be given at once. An
     identity is what a person is known by, written out as ``records`` do: the identifier's name, NUL, its value.
 
+    ``ids`` are Klaviyo's of the same people, as far as they were read.
+
     :param database: that of the state.
     :param lock: guards the database.
     :param rows: those of the same state.
@@ -53,6 +56,7 @@ class TrackedPeople:
             "TEMP TABLE leaving (person INTEGER PRIMARY KEY)",
         ):
             database.execute(f"CREATE {table}")
+        self.ids = ProfileIds(database, lock)
 
     # --- what happens -----------------------------------------------------------------------------------------
 
@@ -85,6 +89,7 @@ class TrackedPeople:
         """Klaviyo has put these on the list."""
         with self._lock:
             change(self._database, "UPDATE added SET is_sure = 1 WHERE person IN", persons)
+        self.ids.expect(persons)
 
     def refuse(self, persons: Sequence[int]) -> None:
         """Klaviyo refused these people: those not put on the list before are not on it by the sync's doing."""
@@ -96,6 +101,7 @@ class TrackedPeople:
         with self._lock:
             change(self._database, "DELETE FROM added WHERE person IN", persons)
             change(self._database, "DELETE FROM former WHERE person IN", persons)
+        self.ids.forget(persons)
 
     def name(self, persons: Sequence[int]) -> None:
         """A row of this run names these, whatever becomes of the row."""

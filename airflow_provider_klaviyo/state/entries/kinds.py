@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from airflow_provider_klaviyo.state.entries.asked import Answered, Asking, Concluded
 from airflow_provider_klaviyo.state.entries.entry import Entry, Written
-from airflow_provider_klaviyo.state.entries.people import Leaving, Removed, Shared, Unshared
+from airflow_provider_klaviyo.state.entries.people import Identified, Leaving, Removed, Shared, Unshared
 from airflow_provider_klaviyo.state.entries.rows import Doubt, Failed, Hashed, Job, Moved, Stale, Verdict
 from airflow_provider_klaviyo.state.entries.runs import Refresh, Run
 from airflow_provider_klaviyo.state.errors import StateUnreadable
@@ -23,6 +23,7 @@ _KINDS: Mapping[str, type[Entry]] = {
         Hashed,
         Leaving,
         Removed,
+        Identified,
         Shared,
         Unshared,
         Asking,

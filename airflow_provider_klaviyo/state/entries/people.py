@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Self
+
+import msgspec
 
 from airflow_provider_klaviyo.state.entries.entry import Entry, OfHashes, Written
 from airflow_provider_klaviyo.state.packing import pack_hashes, unpack_hashes
@@ -27,6 +29,29 @@ class Removed(OfHashes, frozen=True, tag="removed"):
     def apply(self, replica: Replica) -> None:
         replica.table.forget_rows_of(self.hashes)
         replica.table.people.forget(self.hashes)
+
+
+class Identified(Entry, frozen=True, tag="identified"):
+    """The list was asked for Klaviyo's ids of these people.
+
+    :param ids: what it shows, by person; none where it shows nobody.
+    """
+
+    ids: Mapping[int, Sequence[str]]
+
+    def written(self) -> Written:
+        payload = msgspec.msgpack.encode(
+            (pack_hashes([*self.ids]), [list(each) for each in self.ids.values()])
+        )
+        return Written(self.kind, {"people": len(self.ids)}, payload)
+
+    @classmethod
+    def read(cls, written: Written) -> Self:
+        persons, ids = msgspec.msgpack.decode(written.payload, type=tuple[bytes, list[list[str]]])
+        return cls(dict(zip(unpack_hashes(persons), ids, strict=True)))
+
+    def apply(self, replica: Replica) -> None:
+        replica.table.people.ids.learn(self.ids)
 
 
 class Shared(Entry, frozen=True, tag="shared"):

@@ -11,7 +11,7 @@ from airflow_provider_klaviyo.state.entries import kinds
 from airflow_provider_klaviyo.state.entries.asked import Answered, Asking, Concluded
 from airflow_provider_klaviyo.state.entries.entry import Entry, Written
 from airflow_provider_klaviyo.state.entries.kinds import read_entry
-from airflow_provider_klaviyo.state.entries.people import Leaving, Removed, Shared, Unshared
+from airflow_provider_klaviyo.state.entries.people import Identified, Leaving, Removed, Shared, Unshared
 from airflow_provider_klaviyo.state.entries.rows import Doubt, Failed, Hashed, Job, Moved, Stale, Verdict
 from airflow_provider_klaviyo.state.entries.runs import Refresh, Run
 from airflow_provider_klaviyo.state.errors import StateUnreadable
@@ -46,6 +46,12 @@ WRITTEN: list[tuple[Entry, str, dict[str, Any], bytes]] = [
     (Hashed({1: 2}), "hashed", {"rows": 1}, b"\x92\xc4\x08" + ONE + b"\xc4\x08" + TWO),
     (Leaving([1]), "leaving", {"people": 1}, ONE),
     (Removed([1]), "removed", {"people": 1}, ONE),
+    (
+        Identified({1: ["01K"], -1: []}),
+        "identified",
+        {"people": 2},
+        b"\x92\xc4\x10" + ONE + MINUS + b"\x92\x91\xa301K\x90",
+    ),
     (Shared("email", {1: 2}), "shared", {"field": "email"}, ONE + TWO),
     (Unshared([1]), "unshared", {"identifiers": 1}, ONE),
     (Asking(1_795_000_000, {1: 2}), "asking", {"at": 1_795_000_000, "people": 1}, ONE + TWO),

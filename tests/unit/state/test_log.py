@@ -93,7 +93,7 @@ def test_a_newer_releases_format_is_named(tmp_path: Path) -> None:
     begun(tmp_path)
     file = files(tmp_path)[-1]
     file.write_bytes(b"7 " + file.read_bytes()[2:])
-    with pytest.raises(StateUnreadable, match="format 7, and this release reads formats up to 3"):
+    with pytest.raises(StateUnreadable, match="format 7, and this release reads formats up to 4"):
         opened(tmp_path)
 
 
@@ -103,7 +103,7 @@ def test_what_the_format_before_holds_is_built_upon(tmp_path: Path) -> None:
     last.write_bytes(b"1 " + last.read_bytes()[2:])
     opened(tmp_path).append("note", {"n": 3})
     assert notes(tmp_path) == [0, 1, 2, 3]
-    assert [file.read_bytes()[:2] for file in files(tmp_path)][-2:] == [b"1 ", b"3 "]
+    assert [file.read_bytes()[:2] for file in files(tmp_path)][-2:] == [b"1 ", b"4 "]
 
 
 def test_of_two_writers_one_goes_on_and_the_other_can_add_nothing_more(tmp_path: Path) -> None:

@@ -188,3 +188,71 @@ def test_a_person_who_is_forgotten_leaves_no_identifier(opened: Open, tmp_path: 
     assert b"bob@" in content
     assert b"ada@" not in content
     assert b"eve@" not in content
+
+
+# --- Klaviyo's ids ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("compacts", [False, True])
+def test_ids_are_kept_of_those_who_were_put_on_the_list_until_they_leave(
+    opened: Open, compacts: bool
+) -> None:
+    ledger = opened()
+    ledger.settle(send(ledger, k1=ADA, k2=BOB, k3=EVE), failed=[2])
+    assert ledger.people.ids.unread(9) == [ADA, BOB]
+    ledger.identify({ADA: ["P1", "P2"], BOB: [], EVE: ["P3"]})
+    if compacts:
+        ledger.compact()
+    ledger = opened()
+    assert ledger.people.ids.of([ADA, BOB, EVE]) == {ADA: {"P1", "P2"}}
+    assert ledger.people.ids.persons("P2") == [ADA]
+    assert ledger.people.ids.unread(9) == [BOB]
+    ledger.remove([ADA])
+    assert opened().people.ids.of([ADA]) == {}
+
+
+def test_who_was_asked_for_least_often_is_asked_for_first_and_nobody_for_ever(opened: Open) -> None:
+    ledger = opened()
+    ledger.settle(send(ledger, k1=ADA, k2=BOB))
+    ledger.identify({ADA: []})
+    assert ledger.people.ids.unread(1) == [BOB]
+    ledger.identify({ADA: []})
+    ledger.identify({ADA: []})
+    assert (opened().people.ids.unread(9), opened().people.ids.count_unread()) == ([BOB], 1)
+
+
+def test_who_is_added_again_may_have_another_profile_as_well(opened: Open) -> None:
+    ledger = opened()
+    ledger.settle(send(ledger, k1=ADA))
+    ledger.identify({ADA: ["P1"]})
+    ledger.settle(send(ledger, k1=ADA))
+    assert ledger.people.ids.unread(9) == [ADA]
+    ledger.identify({ADA: ["P2"]})
+    assert opened().people.ids.of([ADA]) == {ADA: {"P1", "P2"}}
+
+
+def test_who_is_known_by_klaviyos_id_has_no_other(opened: Open) -> None:
+    ledger = opened()
+    ledger.settle(ledger.mark_in_doubt([Sent(1, 1, ADA, "klaviyo_id\0P1")], overrules=False))
+    assert ledger.people.ids.unread(9) == []
+
+
+def test_a_snapshot_of_a_release_that_read_no_ids_has_all_of_them_read(opened: Open, tmp_path: Path) -> None:
+    ledger = opened()
+    ledger.settle(send(ledger, k1=ADA))
+    send(ledger, k2=BOB)
+    for table in ("profiles", "unread"):
+        ledger._table._database.execute(f"DROP TABLE {table}")
+    ledger.compact()
+    assert opened().people.ids.unread(9) == [ADA]
+
+
+def test_a_restart_and_the_right_to_be_forgotten_leave_no_ids(opened: Open, tmp_path: Path) -> None:
+    ledger = opened()
+    ledger.settle(send(ledger, k1=ADA, k2=BOB))
+    ledger.identify({ADA: ["P-ADA"], BOB: ["P-BOB"]})
+    ledger.forget([], [ADA])
+    content = b"".join(file.read_bytes() for file in (tmp_path / "log").iterdir())
+    assert (b"P-ADA" in content, b"P-BOB" in content) == (False, True)
+    ledger.restart()
+    assert ledger.people.ids.of([BOB]) == {}
