@@ -10,7 +10,8 @@ since they are known: what is counted is requests, and the seconds are what the 
 The fewest: an import job takes 10,000 people, and one request for its errors, which tell who was taken; a look-up or a
 page of members takes 100, a removal 1,000. Finding the list and asking for the jobs is one request each. Whoever is to
 leave a mirror is looked up by id, as the profile is now. A strict one knows who leaves, but whom of them a row names by
-a second address only the list can tell: where somebody leaves, it is asked for those who were added.
+a second address only the list can tell: where somebody leaves, it is asked for those who were added. A tracked
+one reads Klaviyo's ids of those who were added, 100 with a request, and so many in a run at most.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from typing import Any
 from unittest import mock
 from urllib.parse import parse_qs, urlsplit
 
+from airflow_provider_klaviyo.sync.lists.profile_ids import MOST
 from tests.benchmarks import serving
 from tests.benchmarks.serving import JsonHandler, TaskInstance
 
@@ -143,13 +145,14 @@ def sync(mode: str, first: int, last: int, **more: Any) -> dict[str, Any]:
     return operator.execute({"ti": TaskInstance()})  # type: ignore[arg-type, typeddict-item]
 
 
-def fewest(joined: int, left: int, read: int = 0, *, mirrors: bool = False) -> int:
-    """The fewest requests: find the list, import, ask for jobs and errors, look up or read, remove."""
+def fewest(joined: int, left: int, read: int = 0, *, mirrors: bool = False, ids: int = 0) -> int:
+    """The fewest requests: find the list, import, ask for jobs and errors, look up or read, remove, read ids."""
     imports = math.ceil(joined / 10_000)
     looked_up = (joined if left else 0) if read else left
     look_ups = math.ceil(looked_up / 100) + (math.ceil(left / 100) if mirrors else 0)
     asked = math.ceil(imports / 100)
-    return 1 + 2 * imports + asked + math.ceil(read / 100) + look_ups + math.ceil(left / 1_000)
+    pages = math.ceil(read / 100) + math.ceil(ids / 100)
+    return 1 + 2 * imports + asked + pages + look_ups + math.ceil(left / 1_000)
 
 
 class Meter:
@@ -191,15 +194,23 @@ def measure(rows: int, url: str) -> None:
     for changes in (0, 100, rows // 10):
         meter.run(f"remove {changes:,}", fewest(0, changes), "remove", first, first + changes - 1)
         first += changes
+    unread = last - first + 1
     for strict in (False, True):
         kind = "strict mirror" if strict else "mirror"
         more = {"strict": strict, "state_key": kind}
         if not strict:
-            meter.run("mirror, first run", fewest(last - first + 1, 0), "mirror", first, last, **more)
+            ids = min(unread, MOST)
+            unread -= ids
+            meter.run(
+                "mirror, first run", fewest(last - first + 1, 0, ids=ids), "mirror", first, last, **more
+            )
         for changes in (0, 100, rows // 10):
             members = last - first + 1
             first, last = first + changes, last + changes
-            least = fewest(changes, changes, members if strict else 0, mirrors=True)
+            unread += changes
+            ids = 0 if strict else min(unread, MOST)
+            unread -= ids
+            least = fewest(changes, changes, members if strict else 0, mirrors=True, ids=ids)
             name = f"{kind}, {changes:,} in and out"
             meter.run(name, least, "mirror", first, last, **more)
 

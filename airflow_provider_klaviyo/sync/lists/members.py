@@ -67,7 +67,7 @@ Find = Callable[[Sequence[Record]], Looked]
 
 
 @dataclass(slots=True)
-class _Search:
+class Search:
     """What one look for records has found: members by the records' numbers, and values that Klaviyo refused."""
 
     members: dict[int, list[Member]] = field(default_factory=dict)
@@ -107,12 +107,13 @@ class MemberFinder:
 
         :param field: the identifier that the records' identities are values of.
         """
-        search = _Search()
+        search = Search()
         if field in _CONTACTS:
             wanted = {record.number: _spellings(record) for record in records}
             self._by_contact(search, field, wanted)
         else:
             self._by_id(search, field, records)
+        self.complete(search, records)
         return Looked(self._ids(search), search.reasons)
 
     def members(self, field: str, values: Sequence[str]) -> set[str]:
@@ -121,14 +122,17 @@ class MemberFinder:
             ask: LookUp = partial(find_on_list, self._client, self._list_id, field)
         else:
             ask = partial(find_people, self._client, field)
-        found = self._look_up(_Search(), ask, values)
+        found = self._look_up(Search(), ask, values)
         return {str(each["id"]) for documents in found.values() for each in documents}
+
+    def complete(self, search: Search, records: Sequence[Record]) -> None:
+        """Correct what the identifiers have found, for those who know more."""
 
     def staying(self, members: Sequence[Member]) -> Mapping[str, Problem]:  # noqa: ARG002 - for those who know more
         """The ids of found profiles that stay on the list all the same, each with the reason."""
         return {}
 
-    def _ids(self, search: _Search) -> dict[int, list[str]]:
+    def _ids(self, search: Search) -> dict[int, list[str]]:
         staying = self.staying([each for members in search.members.values() for each in members])
         found: dict[int, list[str]] = {}
         for number, members in search.members.items():
@@ -138,12 +142,12 @@ class MemberFinder:
                 search.reasons[number] = Reason(Outcome.SKIPPED, staying[members[0].id])
         return found
 
-    def _by_id(self, search: _Search, name: str, records: Sequence[Record]) -> None:
+    def _by_id(self, search: Search, name: str, records: Sequence[Record]) -> None:
         """Look up whose an id is, and then by what contact the list can be asked for them."""
         values = {record.number: _value(record) for record in records}
         field = "id" if name == "klaviyo_id" else name
         found = self._look_up(search, partial(find_people, self._client, field), list(values.values()))
-        contacts: dict[str, dict[int, Member]] = {"email": {}, "phone_number": {}}
+        owners: dict[int, Member] = {}
         for number, value in values.items():
             people = list(map(member_of, found.get(value, ())))
             if value in search.refused:
@@ -152,18 +156,28 @@ class MemberFinder:
                 search.reject(
                     number, name, f"{len(people)} profiles have this id: which one is meant is not known"
                 )
-            for person in people if len(people) == 1 else ():
-                if person.email or person.phone_number:
-                    contacts["email" if person.email else "phone_number"][number] = person
-                else:
-                    search.add(number, [person])
-        for contact, owners in contacts.items():
-            wanted = {number: [getattr(owner, contact)] for number, owner in owners.items()}
-            self._by_contact(search, contact, wanted, owners)
+            elif people:
+                owners[number] = people[0]
+        self.profiles(search, owners)
+
+    def profiles(self, search: Search, owners: Mapping[int, Member]) -> None:
+        """Look which of these profiles are on the list, by what it can be asked for.
+
+        :param owners: profiles, by the number under which the search has them.
+        """
+        contacts: dict[str, dict[int, Member]] = {"email": {}, "phone_number": {}}
+        for number, owner in owners.items():
+            if owner.email or owner.phone_number:
+                contacts["email" if owner.email else "phone_number"][number] = owner
+            else:
+                search.add(number, [owner])
+        for contact, some in contacts.items():
+            wanted = {number: [getattr(owner, contact)] for number, owner in some.items()}
+            self._by_contact(search, contact, wanted, some)
 
     def _by_contact(
         self,
-        search: _Search,
+        search: Search,
         field: str,
         wanted: Mapping[int, Sequence[str]],
         owners: Mapping[int, Member] | None = None,
@@ -188,7 +202,7 @@ class MemberFinder:
             elif refused:
                 search.reject(number, field, refused[0])
 
-    def _look_up(self, search: _Search, ask: LookUp, values: Sequence[str]) -> Found:
+    def _look_up(self, search: Search, ask: LookUp, values: Sequence[str]) -> Found:
         """Who is found by the values that Klaviyo takes."""
         found: Found = {}
 

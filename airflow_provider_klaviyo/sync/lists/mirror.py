@@ -67,6 +67,9 @@ class Members(Protocol):
     def records(self, leaving: Leaving, indexes: Sequence[int]) -> list[Record]:
         """Those who are to leave."""
 
+    def learn(self, list_id: str) -> None:
+        """Read of those who were added what a later run needs to find them."""
+
     def close(self) -> None:
         """Release what was read."""
 
@@ -190,8 +193,10 @@ class MirrorSession(AddSession):
         if is_preview:
             is_permitted = not reason and self._rules.allows(report.rejected, report.rows_read)
             report.removed = len(gone) if is_permitted else 0
-        elif gone and self._may_remove(report, len(gone)):
+            return
+        if gone and self._may_remove(report, len(gone)):
             self._remove(leaving, gone)
+        self._members.learn(self._list_id)
 
     def close(self) -> None:
         """Forget the members."""

@@ -199,6 +199,9 @@ class StrictMembers:
             for index in indexes
         ]
 
+    def learn(self, list_id: str) -> None:
+        """Nothing: the list itself tells who is on it."""
+
     def close(self) -> None:
         """Forget the members."""
         self._members.close()

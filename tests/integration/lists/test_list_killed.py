@@ -12,6 +12,7 @@ import pytest
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from tests.integration.conftest import LIST_SYNC, StartEmulator, TaskInstance, Warehouse, emails
 from tests.integration.dying import STRIDE, Worker
+from tests.integration.lists.test_list_changed_by_hand import change
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -128,6 +129,39 @@ def test_killed_at_every_step_and_the_query_goes_back(
         warehouse.hold(*YESTERDAY)
         assert not today.run("tomorrow", 1)
         assert today.members() == {*YESTERDAY, "hand@shop.io"}, f"killed at step {step}"
+        if not was_killed:
+            break
+    assert step > 20
+
+
+def test_killed_at_every_step_and_an_address_is_changed_by_hand_afterwards(
+    start_emulator: StartEmulator, warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever step the worker died at: the retry knows the ids of those who were added, whom their addresses hide."""
+    klaviyo = start_emulator(job_seconds=0.05, rate_limits="off")
+    storage = tmp_path / "storage"
+    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(storage))
+    worker = Worker(mirror_once, tmp_path)
+
+    def run(run_id: str, try_number: int, step: int = 0) -> bool:
+        return worker.run(step, run_id=run_id, try_number=try_number, more={"max_removals": None})
+
+    warehouse.hold(*YESTERDAY)
+    assert not run("before", 1), "the account is known from then on"
+    step = 0
+    while True:
+        step += STRIDE
+        klaviyo.reset()
+        list_id = klaviyo.add_list("VIPs")
+        shutil.rmtree(storage)
+        warehouse.hold(*YESTERDAY)
+        was_killed = run("today", 1, step)
+        assert not run("today", 2)
+        for number, address in enumerate(YESTERDAY):
+            change(klaviyo, address, email=f"edited{number}@shop.io")
+        warehouse.hold("new@shop.io")
+        assert not run("tomorrow", 1)
+        assert emails(klaviyo, list_id) == {"new@shop.io"}, f"killed at step {step}"
         if not was_killed:
             break
     assert step > 20

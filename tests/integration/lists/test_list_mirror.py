@@ -483,7 +483,7 @@ def test_removals_come_last(
     mirror(strict=strict)
     operations = [request.operation for request in klaviyo.requests()[seen:]]
     assert operations.index(REMOVE) > operations.index(ADD)
-    assert operations[-1] == REMOVE
+    assert [each for each in operations if not each.startswith("get_")][-1] == REMOVE
 
 
 # --- state --------------------------------------------------------------------------------------------------------
@@ -715,7 +715,7 @@ def test_a_hundred_changes_of_many_cost_a_handful_of_requests(
     warehouse.fill(20_001, 20_100)
     run = mirror()
     assert (run.counts()["accepted"], run.summary["removed"]) == (100, 100)
-    assert run.summary["requests"] <= 7
+    assert run.summary["requests"] <= 8
 
 
 def test_the_state_of_a_mirror_forgets_people_who_left(

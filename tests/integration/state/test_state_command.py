@@ -155,6 +155,23 @@ def test_an_address_that_a_mirror_has_removed_is_forgotten_too(
     assert list_sync("mirror").counts() == {"rows_read": 1, "unchanged": 1}
 
 
+def test_whom_a_mirror_has_added_is_forgotten_by_klaviyos_id_too(
+    klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, tmp_path: Path
+) -> None:
+    warehouse.hold("ada@shop.io", "bob@shop.io")
+    list_sync("mirror")
+    bob = klaviyo.profile(email="bob@shop.io") or {}
+
+    assert main(["state", "forget", "--klaviyo-id", bob["id"], "--yes"], never) == 0
+
+    kept = b"".join(file.read_bytes() for file in tmp_path.glob("storage/sync-state/*/*"))
+    assert (bob["id"].encode() in kept, b"bob@shop.io" in kept, b"ada@shop.io" in kept) == (
+        False,
+        False,
+        True,
+    )
+
+
 def test_forgetting_nobody_is_refused(nightly: Sync, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["state", "forget"], never) == 2
     assert "--email" in capsys.readouterr().err
