@@ -67,8 +67,9 @@ def _open_unbuffered(connection: Connection, make: MakeCursor, query: Query, siz
     for statement in _LIFT_WRITE_TIMEOUTS:
         run_if_possible(connection, statement)
     is_utc = run_if_possible(connection, _READ_IN_UTC)
-    if query.read_only and not run_if_possible(connection, "START TRANSACTION READ ONLY"):
-        refuse_writing(query.sql, "mysql")
+    if query.read_only:
+        refuse_writing(query.sql, "mysql")  # a CREATE ends the transaction, and is done
+        run_if_possible(connection, "START TRANSACTION READ ONLY")
     return typed(execute_plain(make(), query, size), is_utc=is_utc)
 
 
