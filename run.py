@@ -62,6 +62,7 @@ def tests(argv: list[str]) -> int:
     if not answers(5432):
         attempt("postgres")
     attempt("mysql")
+    attempt("sources")
     return call("pytest", "--numprocesses=auto", "--dist=worksteal", *argv)
 
 

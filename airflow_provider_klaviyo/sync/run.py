@@ -147,7 +147,7 @@ class SyncRun:
         claim = self._claim()
         self._files.prune(environment.clock.now() - environment.keep_seconds)
         delete_abandoned(self._files, environment.whereabouts)
-        query = Query(options.sql, options.parameters, options.reads_only)
+        query = Query(options.sql, options.parameters, options.reads_only, options.timezone)
         source = environment.open_source(options.sql_hook_params)
         if environment.notice:
             self._notice(environment.notice)

@@ -14,7 +14,10 @@ from airflow_provider_klaviyo.records.values.scalars import CONTAINERS, SCALARS
 from airflow_provider_klaviyo.records.values.unsendable import Unreadable, Unsendable
 
 _BINARY = "binary data cannot be sent; encode it as text in SQL (hex or base64)"
-_INTERVAL = "an interval cannot be sent; cast it to seconds or to text in SQL"
+INTERVAL = "an interval cannot be sent; cast it to seconds or to text in SQL"
+
+_INTERVALS = frozenset(("MonthDayNano", "relativedelta"))
+"""Arrow's and dateutil's types of intervals, by their names, since neither library is imported here."""
 
 _CONVERTED = frozenset((*SCALARS, *CONTAINERS))
 _BASES: tuple[tuple[type, Callable[[Any], object]], ...] = (
@@ -38,7 +41,7 @@ _BASES: tuple[tuple[type, Callable[[Any], object]], ...] = (
 )
 _REFUSED: tuple[tuple[tuple[type, ...], str], ...] = (
     ((bytes, bytearray, memoryview), _BINARY),
-    ((dt.timedelta,), _INTERVAL),
+    ((dt.timedelta,), INTERVAL),
 )
 
 
@@ -61,6 +64,8 @@ def plain(value: object) -> object:
 
 
 def _plain_base(value: object) -> object:
+    if type(value).__name__ in _INTERVALS:
+        raise Unsendable(INTERVAL)
     for kinds, reason in _REFUSED:
         if isinstance(value, kinds):
             raise Unsendable(reason)

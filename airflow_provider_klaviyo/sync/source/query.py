@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from string import whitespace
@@ -19,11 +20,19 @@ class Query:
     :param parameters: passed to the driver as they are, in its placeholder style; without any, a ``%`` in the
         statement is an ordinary character.
     :param read_only: False lets it write, see ``RowStream.commit``.
+    :param timezone: of timestamps that have none. Where a driver hands out moments without their zone, its session is
+        set to this one, so that they are read as they were meant.
     """
 
     sql: str
     parameters: Mapping[str, object] | Sequence[object] | None = None
     read_only: bool = True
+    timezone: dt.tzinfo = dt.UTC
+
+    @property
+    def zone_name(self) -> str:
+        """The zone as databases name it."""
+        return getattr(self.timezone, "key", None) or "UTC"
 
 
 class SqlHook(Protocol):

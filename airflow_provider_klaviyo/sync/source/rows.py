@@ -141,7 +141,8 @@ class RowStream:
 
 def _connect(hook: SqlHook) -> Connection:
     try:
-        return hook.get_conn()
+        connection = hook.get_conn()
+        return driver_of(connection).reconnect(hook, connection)
     except Exception as error:
         message = f"The SQL connection could not be opened: {words(error)}"
         raise QueryFailed(message) from None

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from airflow_provider_klaviyo.sync.source.drivers.result import Result
+from airflow_provider_klaviyo.records.values.unsendable import Unreadable
+from airflow_provider_klaviyo.sync.source.drivers.result import Cursor, Result
 
 Mend = Callable[[Sequence[Any]], Sequence[Any]]
 """From the values of a column to those that it should have had."""
+
+BEYOND_PYTHON = (
+    "holds infinity, 24 o'clock, or a year before 1 or after 9999; turn it into NULL or text in SQL"
+)
 
 
 def mended(result: Result, mends: Mapping[int, Mend]) -> Result:
@@ -25,3 +31,35 @@ def mended(result: Result, mends: Mapping[int, Mend]) -> Result:
         return list(zip(*columns, strict=True))
 
     return replace(result, fetch=fetch) if mends else result
+
+
+def mends_by_type(cursor: Cursor, choose: Callable[[Any], Mend | None]) -> dict[int, Mend]:
+    """What to change, by the type codes in a cursor's description.
+
+    :param choose: from a type code to the mend of its columns; None where the driver does well.
+    """
+    chosen = ((index, choose(column[1])) for index, column in enumerate(cursor.description or ()))
+    return {index: mend for index, mend in chosen if mend}
+
+
+def each(mend: Callable[[Any], object]) -> Mend:
+    """A mend of one value at a time; NULL stays NULL."""
+    return lambda values: [None if value is None else mend(value) for value in values]
+
+
+def parsed(value: object) -> object:
+    """What JSON stands for that came as text; a text that is none stays itself."""
+    if not isinstance(value, (str, bytes)):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def named(column: str, value: object) -> object:
+    """The value; one that is unreadable names its column, since drivers do not tell where a value stands."""
+    return Unreadable(f"column {column!r} {value.reason}") if isinstance(value, Unreadable) else value
+
+
+from_json = each(parsed)

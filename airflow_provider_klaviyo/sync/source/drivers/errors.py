@@ -42,6 +42,7 @@ def is_write(error: Exception) -> bool:
         sqlstate(error) == "25006"
         or 1792 in error.args[:1]  # MySQL's and MariaDB's drivers
         or getattr(error, "sqlite_errorname", "").startswith("SQLITE_READONLY")
+        or "launched in read-only mode" in str(error)  # DuckDB
     )
 
 

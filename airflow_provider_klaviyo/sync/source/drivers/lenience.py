@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_klaviyo.records.values.unsendable import Unreadable
+from airflow_provider_klaviyo.sync.source.drivers.columns import named
 from airflow_provider_klaviyo.sync.source.drivers.result import Result
 
 
@@ -45,11 +46,7 @@ class Lenience:
             if self._met_any:
                 self._met_any = False
                 names = result.columns()
-                rows = [tuple(map(_named, row, names)) for row in rows]
+                rows = [tuple(map(named, names, row)) for row in rows]
             return rows
 
         return replace(result, fetch=fetch)
-
-
-def _named(value: object, column: str) -> object:
-    return Unreadable(f"column {column!r} {value.reason}") if isinstance(value, Unreadable) else value

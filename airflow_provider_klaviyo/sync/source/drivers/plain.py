@@ -7,7 +7,12 @@ from functools import partial
 
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Cursor, Result, column_names
 from airflow_provider_klaviyo.sync.source.drivers.statements import refuse_writing
-from airflow_provider_klaviyo.sync.source.query import Query
+from airflow_provider_klaviyo.sync.source.query import Query, SqlHook
+
+
+def as_it_is(hook: SqlHook, connection: Connection) -> Connection:  # noqa: ARG001
+    """The connection that a hook opened."""
+    return connection
 
 
 def open_plain(connection: Connection, query: Query, size: int) -> Result:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from airflow_provider_klaviyo.sync.source.drivers.columns import BEYOND_PYTHON
 from airflow_provider_klaviyo.sync.source.drivers.lenience import Lenience
-from airflow_provider_klaviyo.sync.source.drivers.psycopg_values import BEYOND_PYTHON
 from airflow_provider_klaviyo.sync.source.drivers.result import Cursor
 
 Cast = Callable[[str | None, Cursor], object]

@@ -6,12 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from airflow_provider_klaviyo.sync.source.drivers.columns import BEYOND_PYTHON
 from airflow_provider_klaviyo.sync.source.drivers.lenience import Lenience
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Cursor, Result
-
-BEYOND_PYTHON = (
-    "holds infinity, 24 o'clock, or a year before 1 or after 9999; turn it into NULL or text in SQL"
-)
 
 
 def readable(result: Result, size: int, lenience: Lenience) -> Result:

@@ -1,0 +1,40 @@
+"""BigQuery, by Airflow's hook: its cursor gives the text that the service sends, and its client gives values."""
+
+from __future__ import annotations
+
+from itertools import islice
+from typing import Any
+
+from airflow_provider_klaviyo.sync.source.drivers.plain import execute
+from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result, column_names
+from airflow_provider_klaviyo.sync.source.drivers.statements import refuse_writing
+from airflow_provider_klaviyo.sync.source.query import Query
+
+
+def open_bigquery(connection: Connection, query: Query, size: int) -> Result:
+    """Run the query by the cursor, which knows the hook's settings, and read the job's own result, page by page."""
+    if query.read_only:
+        refuse_writing(query.sql, "any")
+    started = connection.cursor()
+    execute(started, query)
+    column_names(started.description)
+    job = started.hook.get_job(
+        job_id=started.job_id, project_id=started.project_id, location=started.location
+    )
+    rows = job.result(page_size=size)
+    cursor = _Rows(rows)
+    return Result(cursor, cursor.fetch(size))
+
+
+class _Rows:
+    """The client's rows as a cursor."""
+
+    def __init__(self, rows: Any) -> None:
+        self.description = [(field.name, field.field_type) for field in rows.schema]
+        self._rows = iter(rows)
+
+    def fetch(self, size: int) -> Any:
+        return lambda: [row.values() for row in islice(self._rows, size)]
+
+    def close(self) -> None:
+        """A job's result lies with the service, and goes by itself."""

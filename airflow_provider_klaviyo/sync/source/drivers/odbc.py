@@ -1,0 +1,99 @@
+"""ODBC: what the driver manager's Python can be told of a driver, since it says little of a column.
+
+A UUID comes as text in capitals, a moment in the zone of the session, PostgreSQL's booleans as text, and the whole
+result at once, unless the driver is asked for something else when it connects.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import struct
+from collections.abc import Mapping
+from importlib import import_module
+from uuid import UUID
+
+from airflow_provider_klaviyo.sync.source.drivers.lenience import Lenience
+from airflow_provider_klaviyo.sync.source.drivers.plain import execute_plain, run_if_possible
+from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result
+from airflow_provider_klaviyo.sync.source.drivers.statements import refuse_several_statements, refuse_writing
+from airflow_provider_klaviyo.sync.source.query import Query, SqlHook
+
+_DBMS_NAME, _DRIVER_NAME = 17, 6  # SQLGetInfo
+_GUID, _TIME, _SS_TIMESTAMPOFFSET = -11, 92, -155  # SQL types
+
+_SETTINGS: Mapping[str, Mapping[str, str]] = {
+    "psqlodbc": {"BoolsAsChar": "0", "UseDeclareFetch": "1", "Fetch": "2000"},
+}
+"""What to ask of a driver, by the beginning of its file's name: rows in parts, and booleans as such."""
+
+
+def reconnected(hook: SqlHook, connection: Connection) -> Connection:
+    """The connection, or another one with what is to be asked of its driver; what the user has set stays so.
+
+    A driver can be asked for this only while it connects, and which driver it is shows after that, behind a DSN too.
+    """
+    text = getattr(hook, "odbc_connection_string", None)
+    driver = str(connection.getinfo(_DRIVER_NAME)).lower()
+    wanted = next((each for name, each in _SETTINGS.items() if driver.startswith(name)), {})
+    given = {part.partition("=")[0].strip().lower() for part in str(text).split(";")}
+    missing = {name: value for name, value in wanted.items() if name.lower() not in given}
+    if not isinstance(text, str) or not missing:
+        return connection
+    connection.close()
+    settings = "".join(f"{name}={value};" for name, value in missing.items())
+    connect = import_module(type(connection).__module__).connect
+    return connect(f"{text.rstrip(';')};{settings}", **getattr(hook, "connect_kwargs", {}))
+
+
+def open_odbc(connection: Connection, query: Query, size: int) -> Result:
+    database = str(connection.getinfo(_DBMS_NAME)).lower()
+    lenience = Lenience()
+    for kind, read in ((_GUID, _guid), (_SS_TIMESTAMPOFFSET, _offset_timestamp)):
+        connection.add_output_converter(kind, read)
+    if database.startswith("postgresql"):
+        _prepare(
+            connection, query, "postgres", f"SET TIME ZONE '{query.zone_name}'", "SET TRANSACTION READ ONLY"
+        )
+    elif database.startswith(("mysql", "mariadb")):
+        connection.add_output_converter(_TIME, lambda data: _time_of_mysql(data, lenience))
+        zone = "+00:00" if query.zone_name == "UTC" else query.zone_name
+        _prepare(connection, query, "mysql", f"SET time_zone = '{zone}'", "START TRANSACTION READ ONLY")
+    elif query.read_only:
+        refuse_writing(query.sql, "any")
+    return lenience.naming(execute_plain(connection.cursor(), query, size))
+
+
+def _prepare(connection: Connection, query: Query, dialect: str, set_zone: str, set_read_only: str) -> None:
+    """Have moments, which come without their zone, in that of timestamps that have none: both are read in it."""
+    refuse_several_statements(query.sql, dialect)
+    run_if_possible(connection, set_zone)
+    connection.commit()
+    if query.read_only:
+        refuse_writing(query.sql, dialect)
+        if not run_if_possible(connection, set_read_only):
+            connection.rollback()
+
+
+def _guid(data: bytes | None) -> object:
+    return None if data is None else UUID(bytes_le=data)
+
+
+def _offset_timestamp(data: bytes | None) -> object:
+    """SQL Server's DATETIMEOFFSET, which pyodbc has no reader for (its wiki, "Using an Output Converter function")."""
+    if data is None:
+        return None
+    year, month, day, hour, minute, second, nanosecond, *offset = struct.unpack("<6hI2h", data)
+    zone = dt.timezone(dt.timedelta(hours=offset[0], minutes=offset[1]))
+    return dt.datetime(year, month, day, hour, minute, second, nanosecond // 1_000, zone)
+
+
+def _time_of_mysql(data: bytes | None, lenience: Lenience) -> object:
+    """A TIME may have 838 hours, and be below zero."""
+    if data is None:
+        return None
+    try:
+        return dt.time.fromisoformat(data.decode())
+    except ValueError:
+        return lenience.unreadable(
+            "holds a time of more than a day, or below zero; cast it to seconds or to text in SQL"
+        )
