@@ -22,7 +22,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,21 +30,6 @@ if TYPE_CHECKING:
 
 _STORAGE = r"\b(?!https?:|mailto:)[a-z][a-z0-9+]+://[\w-]+@[^\s@]*"
 """A place of Airflow's object storage, such as ``s3://connection@bucket/folder``, which looks like an address."""
-
-_ADDRESS = re.compile(
-    rf"(?P<place>{_STORAGE})|" r"(\"[^\"@\s]*( [^\"@\s]*)*\"|[^\s\"'<>(),;:]+)(@|%40)[^\s\"'<>(),;]+"
-)
-_NUMBER = re.compile(r"\+\(?\d[\d ()./-]{5,}\d|(?<![\w.-])\(?\d(?:[ ()./-]{0,2}\d){8,}(?![\w-])")
-_KEY = re.compile(r"\bpk_[\w-]+")
-
-
-def mask(text: str) -> str:
-    """Klaviyo's or a library's words without addresses, phone numbers and keys, fit for a log."""
-    return _KEY.sub("pk_***", _NUMBER.sub("***", _ADDRESS.sub(_without_address, text)))
-
-
-def _without_address(found: re.Match[str]) -> str:
-    return found["place"] or "***@***"
 
 
 @dataclass(frozen=True, slots=True)

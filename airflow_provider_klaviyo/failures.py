@@ -10,8 +10,8 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoConfigurationError,
     KlaviyoRequestError,
     KlaviyoSyncFailed,
-    mask,
 )
+from airflow_provider_klaviyo.masking import mask
 
 
 @contextmanager

@@ -15,8 +15,8 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoConfigurationError,
     KlaviyoConnectionError,
     KlaviyoError,
-    mask,
 )
+from airflow_provider_klaviyo.masking import mask
 
 _UNUSABLE = (
     requests.exceptions.InvalidURL,

@@ -25,8 +25,8 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoResponseError,
     KlaviyoRevisionError,
     KlaviyoServerError,
-    mask,
 )
+from airflow_provider_klaviyo.masking import mask_quotes
 
 Document = Mapping[str, object]
 E = TypeVar("E", bound=KlaviyoError)
@@ -391,7 +391,7 @@ _BY_STATUS = {
 
 
 def _message(response: Response, errors: tuple[ApiError, ...]) -> str:
-    message = mask("; ".join(dict.fromkeys(_described(error) for error in errors[:5]))).rstrip(".")
+    message = mask_quotes("; ".join(dict.fromkeys(_described(error) for error in errors[:5]))).rstrip(".")
     if not message:
         kind = response.headers.get("content-type", "no content type").partition(";")[0]
         message = f"with {len(response.body):,} bytes of {kind} instead of Klaviyo's JSON"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseHook
 
 from airflow_provider_klaviyo._compat import AirflowException
-from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, mask
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.links.klaviyo import push_list_link
+from airflow_provider_klaviyo.masking import mask
 from airflow_provider_klaviyo.operators.whereabouts import whereabouts
 from airflow_provider_klaviyo.state.owner import Task
 from airflow_provider_klaviyo.storage import keep_seconds, state_problem, storage_path

@@ -15,10 +15,14 @@ Row = tuple[object, ...]
 
 
 class Problem(NamedTuple):
-    """Why a field, or a whole row, cannot be sent; ``reason`` holds no value of the row unless Klaviyo said it."""
+    """Why a field, or a whole row, cannot be sent.
+
+    :param is_klaviyos: whether the reason has Klaviyo's words, which may repeat values of the row; others hold none.
+    """
 
     field: str
     reason: str
+    is_klaviyos: bool = False
 
 
 # Structs of msgspec are made in C: one is made for every row.

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
-from airflow_provider_klaviyo.exceptions import mask
+from airflow_provider_klaviyo.masking import words_of
 from airflow_provider_klaviyo.records.record import Flawed, Problem, Record, Row
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.changes import Changes
@@ -258,7 +258,7 @@ class Sync:
         if last and last.outcome in (Outcome.REJECTED, Outcome.SKIPPED):
             self._reported_in_hand.add(last.number)
         self._verdicts.count()
-        cause = f"{type(error).__name__}: {mask(str(error))}"
+        cause = f"{type(error).__name__}: {words_of(error)}"
         reported = set(self._reported_in_hand)
         for settled in self.delivery.abandon(stopped(error)):
             reported |= {verdict.number for verdict in settled.verdicts if verdict.outcome is Outcome.PENDING}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
 
+from airflow_provider_klaviyo.masking import mask, mask_row
 from airflow_provider_klaviyo.records.record import Problem, Record, Row
 
 
@@ -30,6 +31,14 @@ class Verdict:
     row: Row
     outcome: Outcome
     problems: tuple[Problem, ...]
+
+
+def reason_told(problem: Problem, row: Row, columns: Sequence[str]) -> str:
+    """The reason as a log or a report may tell it; only the rejects file has it whole.
+
+    :param columns: the query's, which may be named.
+    """
+    return mask_row(problem.reason, row, columns) if problem.is_klaviyos else mask(problem.reason)
 
 
 class OpenJob(NamedTuple):

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict
 
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
-from airflow_provider_klaviyo.exceptions import mask
-from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Verdict
+from airflow_provider_klaviyo.masking import mask
+from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Verdict, reason_told
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 
 _JOB = re.compile(r"\bjob \S+(?= (?:is|does|had|cannot)\b)")  # one reason for all jobs of a kind
@@ -144,8 +144,9 @@ class SyncReport:
 
     def _add(self, verdict: Verdict) -> None:
         for problem in verdict.problems:
-            reason = _ROW.sub("another row of this run", _JOB.sub("job", mask(problem.reason)))
-            self._count_reason((verdict.outcome.value, problem.field, reason))
+            told = reason_told(problem, verdict.row, self.rejects.columns)
+            reason = _ROW.sub("another row of this run", _JOB.sub("job", told))
+            self._count_reason((verdict.outcome.value, mask(problem.field), reason))
         match verdict.outcome:
             case Outcome.SKIPPED:
                 self.skipped += 1

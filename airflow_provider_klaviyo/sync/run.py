@@ -21,8 +21,8 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoConfigurationError,
     KlaviyoError,
     KlaviyoPermissionError,
-    mask,
 )
+from airflow_provider_klaviyo.masking import mask, words_of
 from airflow_provider_klaviyo.records.mapping import Columns, find_all
 from airflow_provider_klaviyo.state.errors import OlderRun
 from airflow_provider_klaviyo.state.holder import Holder, Whereabouts, nobody_knows
@@ -368,9 +368,11 @@ class SyncRun:
                 raise type(error)(report.error, status=error.status, errors=error.errors) from error
             except UnsuitableQuery as error:
                 report.error = mask(str(error))
-                raise KlaviyoConfigurationError(report.error) from error
+                raise KlaviyoConfigurationError(
+                    report.error
+                ) from None  # a database may name a column by a cell
             except BaseException as error:
-                report.error = f"{type(error).__name__}: {mask(str(error))}"
+                report.error = f"{type(error).__name__}: {words_of(error)}"
                 raise
             finally:
                 report.requests = requests + client.requests_sent

@@ -12,7 +12,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
-from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError, mask
+from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
+from airflow_provider_klaviyo.masking import words_of
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ class LookingTrigger(BaseTrigger):
                     return
                 await asyncio.sleep(min(self.poll_interval, max(self.seconds_left(), 0.0)))
         except Exception as error:
-            told = {"error": mask(f"{type(error).__name__}: {error}")}
+            told = {"error": f"{type(error).__name__}: {words_of(error)}"}
             yield TriggerEvent(told)  # type: ignore[no-untyped-call]
 
     def _look_if_possible(self) -> dict[str, Any] | None:

@@ -17,7 +17,7 @@ import airflow_provider_klaviyo
 PACKAGE = Path(airflow_provider_klaviyo.__file__).parent
 NAME = "airflow_provider_klaviyo"
 
-LEAVES = {"__version__", "exceptions", "identity"}
+LEAVES = {"__version__", "exceptions", "identity", "masking"}
 """What everybody may import."""
 
 MAY_IMPORT: dict[str, set[str]] = {
@@ -76,7 +76,9 @@ SEVERAL = {
     "SYNC_TYPES": {"sync.profiles", "sync.events", "sync.lists", "sync.subscriptions"},
 }
 
-WITHOUT_AIRFLOW = ("client", "emulator", "exceptions", "identity", "parameters", "records", "state", "sync")
+WITHOUT_AIRFLOW = (
+    *("client", "emulator", "exceptions", "identity", "masking", "parameters", "records", "state", "sync"),
+)
 
 
 def modules() -> dict[str, ast.Module]:

@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 from airflow_provider_klaviyo.client.jobs import Job, JobKind, JobStatus, RecordError, job_errors
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.exceptions import KlaviyoRequestError, mask
+from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
 from airflow_provider_klaviyo.identity import Identity
+from airflow_provider_klaviyo.masking import mask, mask_quotes
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.sync.delivery.pointers import field_name, pointed_at
 from airflow_provider_klaviyo.sync.delivery.refusals import Mend, Objection
@@ -165,15 +166,15 @@ class _Found:
         named = {index for index in (pointed, repeated) if index is not None}
         indexes = [index for index in named if 0 <= index < self.size]
         if not indexes:
-            self.unplaced.add(mask(error.message))
+            self.unplaced.add(mask_quotes(error.message))
         elif len(named) > 1:
             contradiction = (
                 f"an error of the {self._kind.noun} points at one {self._kind.record} and repeats another"
             )
-            dispute = f"{contradiction}: {mask(error.message)}"
+            dispute = f"{contradiction}: {mask_quotes(error.message)}"
             self.disputed.update(dict.fromkeys(indexes, dispute))
         else:
-            problem = Problem(field_name(path), f"Klaviyo rejected it: {error.message}")
+            problem = Problem(field_name(path), f"Klaviyo rejected it: {error.message}", is_klaviyos=True)
             self.objections.setdefault(indexes[0], []).append(Objection(path, problem))
 
 

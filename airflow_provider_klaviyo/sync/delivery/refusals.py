@@ -212,7 +212,7 @@ class RefusalHandler(Generic[R]):
             indexes, path = self._locate(part, error.pointer)
             if not indexes and len(part) == 1 and path:
                 indexes = [0]
-            problem = Problem(self._name(path), f"Klaviyo refused it: {error.message}")
+            problem = Problem(self._name(path), f"Klaviyo refused it: {error.message}", is_klaviyos=True)
             for index in indexes:
                 named.setdefault(index, []).append(Objection(path, problem))
         return named
@@ -272,7 +272,7 @@ def _far_apart(waiting: Sequence[Sequence[R]]) -> list[Sequence[R]]:
 
 def _accuse(suspect: Suspect[R], field: str, refuse: Refuse[R]) -> None:
     record, _ = suspect
-    refuse(record, Problem(field, f"Klaviyo refused it: {_messages([suspect])[0]}"))
+    refuse(record, Problem(field, f"Klaviyo refused it: {_messages([suspect])[0]}", is_klaviyos=True))
 
 
 def joined(objections: Sequence[Objection]) -> Problem:
@@ -281,7 +281,8 @@ def joined(objections: Sequence[Objection]) -> Problem:
     if len(problems) == 1:
         return problems[0]
     fields = ", ".join(dict.fromkeys(problem.field for problem in problems))
-    return Problem(fields, "; ".join(f"{problem.field}: {problem.reason}" for problem in problems))
+    reason = "; ".join(f"{problem.field}: {problem.reason}" for problem in problems)
+    return Problem(fields, reason, is_klaviyos=any(problem.is_klaviyos for problem in problems))
 
 
 def _messages(suspects: Sequence[Suspect[R]]) -> list[str]:

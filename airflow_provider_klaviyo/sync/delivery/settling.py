@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Protocol
 
-from airflow_provider_klaviyo.exceptions import mask
+from airflow_provider_klaviyo.masking import words_of
 from airflow_provider_klaviyo.sync.outcomes import Settled, Verdict
 from airflow_provider_klaviyo.sync.report import SyncReport
 
@@ -58,4 +58,4 @@ def settle(delivery: _Delivery, report: SyncReport) -> None:
 
 def stopped(error: BaseException) -> str:
     """Why rows in Klaviyo's hands have no verdict."""
-    return f"the run stopped before its result was known ({type(error).__name__}: {mask(str(error))})"
+    return f"the run stopped before its result was known ({type(error).__name__}: {words_of(error)})"

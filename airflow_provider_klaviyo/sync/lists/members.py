@@ -71,7 +71,7 @@ class Search:
     """What one look for records has found: members by the records' numbers, and values that Klaviyo refused."""
 
     members: dict[int, list[Member]] = field(default_factory=dict)
-    refused: dict[str, str] = field(default_factory=dict)
+    refused: dict[str, Problem] = field(default_factory=dict)
     reasons: dict[int, Reason] = field(default_factory=dict)
 
     def add(self, number: int, members: Iterable[Member]) -> None:
@@ -79,9 +79,9 @@ class Search:
         known = self.members.setdefault(number, [])
         known += [each for each in members if each not in known]
 
-    def reject(self, number: int, name: str, reason: str) -> None:
+    def reject(self, number: int, problem: Problem) -> None:
         """Note that a record cannot be looked for."""
-        self.reasons[number] = Reason(Outcome.REJECTED, Problem(name, reason))
+        self.reasons[number] = Reason(Outcome.REJECTED, problem)
 
 
 class MemberFinder:
@@ -151,10 +151,11 @@ class MemberFinder:
         for number, value in values.items():
             people = list(map(member_of, found.get(value, ())))
             if value in search.refused:
-                search.reject(number, name, search.refused[value])
+                search.reject(number, search.refused[value]._replace(field=name))
             elif len(people) > 1:
                 search.reject(
-                    number, name, f"{len(people)} profiles have this id: which one is meant is not known"
+                    number,
+                    Problem(name, f"{len(people)} profiles have this id: which one is meant is not known"),
                 )
             elif people:
                 owners[number] = people[0]
@@ -200,7 +201,7 @@ class MemberFinder:
             if members:
                 search.add(number, members)
             elif refused:
-                search.reject(number, field, refused[0])
+                search.reject(number, refused[0]._replace(field=field))
 
     def _look_up(self, search: Search, ask: LookUp, values: Sequence[str]) -> Found:
         """Who is found by the values that Klaviyo takes."""
@@ -210,7 +211,7 @@ class MemberFinder:
             found.update(_asked(ask, [each.identity for each in asked]))
 
         def refuse(asked: Record, problem: Problem) -> None:
-            search.refused[asked.identity] = problem.reason
+            search.refused[asked.identity] = problem
 
         for part in in_filters(list(dict.fromkeys(values))):
             asked = [Record(0, (), value, b"") for value in part]

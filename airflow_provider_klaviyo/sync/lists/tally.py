@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from airflow_provider_klaviyo.exceptions import KlaviyoSyncFailed, mask
+from airflow_provider_klaviyo.exceptions import KlaviyoSyncFailed
 from airflow_provider_klaviyo.records.record import Problem
 from airflow_provider_klaviyo.sync.lists.members import CHANGED, STILL_NAMED
 from airflow_provider_klaviyo.sync.lists.removals import NOT_ON_LIST
-from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, reason_told
 from airflow_provider_klaviyo.sync.report import SyncReport
 
 
@@ -30,7 +30,8 @@ class Tally:
                     self._skipped[verdict.problems[0]] += 1
                 elif verdict.outcome is Outcome.REJECTED:
                     self._refused += 1
-                    self._reasons.append(mask(verdict.problems[0].reason))
+                    problem, columns = verdict.problems[0], self._report.rejects.columns
+                    self._reasons.append(reason_told(problem, verdict.row, columns))
 
     def report_extras(self) -> Mapping[str, int]:
         """How many were not removed because they were not there, are named by another row, or have changed."""

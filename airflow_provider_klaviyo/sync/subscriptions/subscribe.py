@@ -93,7 +93,9 @@ class SubscribeDelivery(ConsentDelivery):
         dispute = self._disputes.get(record.number)
         if dispute is None or dispute.body != record.body:
             return [record]
-        problems = [Problem(CHANNELS[channel], dispute.reason) for channel in dispute.channels]
+        problems = [
+            Problem(CHANNELS[channel], dispute.reason, is_klaviyos=True) for channel in dispute.channels
+        ]
         if kept := [channel for channel in record.channels if channel not in dispute.channels]:
             return [self._narrow(record, kept, problems)]
         self._verdict(record, dispute.outcome, problems, unsettled)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from airflow_provider_klaviyo.exceptions import mask
+from airflow_provider_klaviyo.masking import mask
 from airflow_provider_klaviyo.sync.source.drivers.cells import without_cells, without_literals
 
 # Classes of SQLSTATE that are about the query, the session or the server, and quote names, not cells: connection,

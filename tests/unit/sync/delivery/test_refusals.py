@@ -83,7 +83,7 @@ def test_pointers_cost_one_more_request_and_name_field_and_words() -> None:
     klaviyo = Klaviyo({3, 7}, every_pointer)
     refused = delivered(klaviyo, 10)
     assert klaviyo.requests == 2
-    assert refused[3] == Problem("email", "Klaviyo refused it: Invalid email")
+    assert refused[3] == Problem("email", "Klaviyo refused it: Invalid email", is_klaviyos=True)
 
 
 def test_halving_finds_one_culprit_among_ten_thousand_in_a_few_requests() -> None:
@@ -164,7 +164,9 @@ def test_a_batch_of_one_bad_record_waits_for_what_the_others_tell() -> None:
 )
 def test_a_pointer_is_understood_in_any_spelling(pointer: str) -> None:
     klaviyo = Klaviyo({250}, lambda places: [api_error(pointer)])
-    assert delivered(klaviyo, 300) == {250: Problem("email", "Klaviyo refused it: Invalid email")}
+    assert delivered(klaviyo, 300) == {
+        250: Problem("email", "Klaviyo refused it: Invalid email", is_klaviyos=True)
+    }
     assert klaviyo.requests == 2
 
 
@@ -305,7 +307,7 @@ def test_a_field_that_comes_again_rejects_the_record() -> None:
         {3}, lambda places: [api_error(f"{PREFIX}/{place}/attributes/title") for place in places]
     )
     refused = delivered(klaviyo, 10, losing("title"))
-    assert refused == {3: Problem("title", "Klaviyo refused it: Invalid email")}
+    assert refused == {3: Problem("title", "Klaviyo refused it: Invalid email", is_klaviyos=True)}
     assert klaviyo.requests == 3
     assert sorted(klaviyo.taken) == [0, 1, 2, *range(4, 10)]
 
