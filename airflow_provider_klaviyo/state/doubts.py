@@ -26,6 +26,10 @@ class Doubts:
         """
         self._file(ticket).write_bytes(pack_rows(rows))
 
+    def has(self, ticket: int) -> bool:
+        """Whether the rows of a ticket are in doubt still."""
+        return self._file(ticket).exists()
+
     def rows_of(self, ticket: int) -> list[Sent]:
         """The rows of a ticket, in their order.
 

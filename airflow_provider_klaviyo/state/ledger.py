@@ -61,6 +61,12 @@ class Ledger:
         with self._journal.lock:
             return self._replica.open_jobs
 
+    def has_open(self, ticket: int, job_id: str) -> bool:
+        """Whether a job is known as open, with its rows under that ticket."""
+        with self._journal.lock:
+            job = self._replica.jobs.get(ticket)
+        return job is not None and job.id == job_id
+
     @property
     def people(self) -> TrackedPeople:
         """Whom the sync has put on its list."""

@@ -21,6 +21,7 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoConfigurationError,
     KlaviyoError,
     KlaviyoPermissionError,
+    KlaviyoRetryableError,
 )
 from airflow_provider_klaviyo.masking import mask, words_of
 from airflow_provider_klaviyo.records.mapping import Columns, find_all
@@ -60,6 +61,11 @@ log = logging.getLogger(__name__)
 _SHOWN_REASONS = 5
 _SETTLE_SECONDS = 300.0
 """What a task that comes back from the triggerer may take to read the verdicts, even when the sync's time is up."""
+
+_SETTLED_BY_ANOTHER = (
+    "Another run has gone on with the state of this sync while this task was deferred, and settled its jobs: nothing "
+    "is left to be done here. A retry sends what is not acknowledged."
+)
 
 
 class KlaviyoAccess(Protocol):
@@ -184,6 +190,9 @@ class SyncRun:
         self._deadline = clock.monotonic() + min(left, max(options.timeout, _SETTLE_SECONDS))
         target = self._sync_type.target_of(note.counts["list_id"])
         with self._accounted(claim, lambda _: target) as (client, scratch, state, _):
+            if state and not all(state.ledger.has_open(job.ticket, job.id) for job in note.jobs):
+                deferral.delete()
+                raise KlaviyoRetryableError(_SETTLED_BY_ANOTHER)
             context = self._context(client, scratch, state, target, waits=True)
             session = self._session = self._sync_type.resume(context, note.dumped)
             delivery = session.delivery()

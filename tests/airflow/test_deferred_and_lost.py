@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -42,6 +43,9 @@ class LostTask:
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id
+
+    def xcom_push(self, key: str, value: Any) -> None:
+        """Nobody looks at it."""
 
 
 @pytest.fixture
@@ -166,6 +170,31 @@ def test_one_that_comes_back_after_all_is_sent_again_by_its_retry(
     lost = KlaviyoSyncProfilesOperator(**SYNC, only_changes=True)
     with pytest.raises(KlaviyoRetryableError, match="left behind when it was deferred"):
         lost.execute_complete({"ti": LostTask(first.run_id)})
+
+
+@pytest.mark.parametrize("came_between", ["a run", "a reset"])
+def test_one_that_comes_back_when_its_time_was_up_settles_nothing_twice(
+    run: Callable[..., Any], storage: Path, klaviyo: Emulator, came_between: str
+) -> None:
+    """A second verdict would be written into the state, and nobody could read it any more."""
+    from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
+
+    first = run(only_changes=True, sql=SYNC["sql"] + " LIMIT 0")
+    be_lost(first.run_id, "deferred", only_changes=True)
+    state = storage / "sync-state"
+    (lock,) = state.rglob("lock.json")
+    if came_between == "a run":
+        lock.unlink()
+        assert state_of(run(only_changes=True)) == "success"
+    else:
+        shutil.rmtree(state)
+
+    lost = KlaviyoSyncProfilesOperator(**SYNC, only_changes=True)
+    with pytest.raises(KlaviyoRetryableError, match="Another run has gone on with the state"):
+        lost.execute_complete({"ti": LostTask(first.run_id)})
+
+    assert not list(storage.rglob("*.deferred*"))
+    assert state_of(run(only_changes=True)) == "success"
 
 
 # --- what Airflow is asked ---------------------------------------------------------------------------------------

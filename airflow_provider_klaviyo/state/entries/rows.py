@@ -55,6 +55,8 @@ class Job(Entry, frozen=True, tag="job"):
 class Verdict(Entry, frozen=True, tag="verdict"):
     """Klaviyo's verdict on the rows of a ticket: it has taken all but those at the places given.
 
+    A second one on the same ticket says nothing.
+
     :param failed: places of rows that it refused.
     :param pending: places of rows that stay in doubt.
     """
@@ -73,6 +75,8 @@ class Verdict(Entry, frozen=True, tag="verdict"):
         return cls(written.facts["ticket"], failed, pending)
 
     def apply(self, replica: Replica) -> None:
+        if not replica.doubts.has(self.ticket):
+            return
         table = replica.table
         rows = replica.doubts.clear(self.ticket)
         replica.jobs.pop(self.ticket, None)

@@ -431,6 +431,7 @@ MESSAGES = {
         "The mapped task … keeps state, and all its instances would share it …",
         "Another run of this sync is under way: …",
         "Another run of this sync may be under way: its lock … is not whole …",
+        "Another run has gone on with the state of this sync while this task was deferred …",
         "The lock of … is taken over, which …",
         "This run is older than the state: …",
         "The state kept under this state_key is of another target: …",

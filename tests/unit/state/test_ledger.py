@@ -13,7 +13,7 @@ from airflow_provider_klaviyo.state.errors import StateOfAnotherTarget, StateUnr
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.opening import open_ledger
-from airflow_provider_klaviyo.state.rows import Sent
+from airflow_provider_klaviyo.state.rows import Sent, Status
 from airflow_provider_klaviyo.state.stores import store_of
 
 TARGET = {"account": "TEST", "channels": "email"}
@@ -132,3 +132,20 @@ def test_many_rows_that_were_hashed_anew_take_few_entries(tmp_path: Path) -> Non
         ledger.record_run({"run": "night", "succeeded": True})
         assert set(ledger.meet(keys).acknowledged.values()) == {2}
     assert len(list((tmp_path / "log").iterdir())) < 10
+
+
+def test_a_second_verdict_on_a_ticket_changes_nothing_and_leaves_the_state_readable(tmp_path: Path) -> None:
+    """As from a deferred task that comes back when another run has settled its jobs."""
+    with closing(opened(tmp_path, "first")) as ledger:
+        ticket = ledger.mark_in_doubt([Sent(1, 10, 100), Sent(2, 20, 200)])
+        ledger.start(ticket, "J1")
+        assert ledger.has_open(ticket, "J1")
+        assert not ledger.has_open(ticket, "J2")
+        ledger.settle(ticket, failed=[1])
+        ledger.settle(ticket, failed=[0, 1])
+        assert not ledger.has_open(ticket, "J1")
+    with closing(opened(tmp_path, "second")) as ledger:
+        assert {key: known.status for key, known in ledger.look_up([1, 2]).items()} == {
+            1: Status.ACKNOWLEDGED,
+            2: Status.FAILED,
+        }
