@@ -42,7 +42,7 @@ from airflow_provider_klaviyo.sync.contracts import (
 )
 from airflow_provider_klaviyo.sync.deferral import Deferral, delete_abandoned
 from airflow_provider_klaviyo.sync.delivery.resume import HURRY, PATIENCE, settle_open_jobs
-from airflow_provider_klaviyo.sync.delivery.settling import settle
+from airflow_provider_klaviyo.sync.delivery.settling import Verdicts, settle
 from airflow_provider_klaviyo.sync.engine import Sync
 from airflow_provider_klaviyo.sync.judgement import judge, shortfall
 from airflow_provider_klaviyo.sync.opened_state import OpenState, opened_state, state_target
@@ -50,6 +50,7 @@ from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.outcomes import HandedOver
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport, SyncSummary
+from airflow_provider_klaviyo.sync.rows_left import RowsLeft
 from airflow_provider_klaviyo.sync.seen import SeenPeople
 from airflow_provider_klaviyo.sync.source.query import Query, SqlHook, UnsuitableQuery
 from airflow_provider_klaviyo.sync.source.rows import RowStream
@@ -143,6 +144,7 @@ class SyncRun:
         )
         self._deadline = environment.clock.monotonic() + options.timeout
         self._session: Session | None = None
+        self._left: RowsLeft | None = None
 
     def execute(self) -> None:
         """Run the sync and write its report, whatever happens.
@@ -188,6 +190,7 @@ class SyncRun:
         report.rejects.resume()
         left = max(note.deadline - clock.now(), _SETTLE_SECONDS)
         self._deadline = clock.monotonic() + min(left, max(options.timeout, _SETTLE_SECONDS))
+        rows_left = self._left = RowsLeft(deferral, note.jobs)
         target = self._sync_type.target_of(note.counts["list_id"])
         with self._accounted(claim, lambda _: target) as (client, scratch, state, _):
             if state and not all(state.ledger.has_open(job.ticket, job.id) for job in note.jobs):
@@ -196,10 +199,9 @@ class SyncRun:
             context = self._context(client, scratch, state, target, waits=True)
             session = self._session = self._sync_type.resume(context, note.dumped)
             delivery = session.delivery()
-            for number, job in enumerate(note.jobs):
-                delivery.take_over(job, deferral.records(number))
+            rows_left.hand_to(delivery)
             try:
-                settle(delivery, report)
+                settle(rows_left, report)
             finally:
                 report.open_jobs = list(delivery.open_jobs)
             try:
@@ -386,6 +388,8 @@ class SyncRun:
             finally:
                 report.requests = requests + client.requests_sent
                 report.seconds_waited = seconds + client.seconds_waited
+                if self._left:
+                    Verdicts(report).add(self._left.untold(f"the run stopped before ({report.error})"))
                 if self._session:
                     self._session.close()
                 self._write_report(state)

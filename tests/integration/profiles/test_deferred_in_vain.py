@@ -1,0 +1,45 @@
+"""A deferred sync that comes back and cannot go on tells of each of its rows all the same."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
+
+from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
+from tests.integration.conftest import MAPPING, SQL, Run, Shop, TaskInstance
+
+pytestmark = pytest.mark.integration
+
+PEOPLE = 5
+
+
+def test_a_sync_that_comes_back_as_another_has_a_line_for_every_row(
+    klaviyo: Emulator, shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", f"{tmp_path}/storage")
+    shop.fill_with_people(PEOPLE)
+    settings: dict[str, Any] = {
+        "task_id": "sync",
+        "sql": SQL,
+        "sql_conn_id": "shop",
+        "mapping": MAPPING,
+        "deferrable": True,
+        "only_changes": True,
+    }
+    ti = TaskInstance("sync")
+    with pytest.raises(TaskDeferred):
+        KlaviyoSyncProfilesOperator(**settings, primary_key="id").execute({"ti": ti})  # type: ignore[typeddict-item]
+    changed = KlaviyoSyncProfilesOperator(**settings, primary_key="email")
+
+    with pytest.raises(AirflowFailException, match="key columns"):
+        changed.execute_complete({"ti": ti}, {})  # type: ignore[typeddict-item]
+
+    assert klaviyo.count() == PEOPLE
+    run = Run(ti.pushed["return_value"], None)
+    assert run.counts() == {"rows_read": PEOPLE, "pending": PEOPLE}
+    assert sorted(line["row_number"] for line in run.rejects) == list(range(1, PEOPLE + 1))
+    assert all("had no result yet" in line["reason"] for line in run.rejects)
