@@ -34,7 +34,6 @@ from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.contracts import (
     Delivery,
     Mapper,
-    Rows,
     Session,
     SyncContext,
     SyncType,
@@ -168,7 +167,7 @@ class SyncRun:
         ):
             if state:
                 self._take_up(client, state)
-            self._sync(self._context(client, scratch, state, target), state, lambda: rows)
+            self._sync(self._context(client, scratch, state, target), state, rows)
             if not options.is_preview and (self.open_jobs or not shortfall(report, options)):
                 rows.commit()
         if not self.open_jobs:
@@ -284,15 +283,13 @@ class SyncRun:
 
     # --- the run ----------------------------------------------------------------------------------------------
 
-    def _sync(
-        self, context: SyncContext, state: OpenState | None, rows: Callable[[], AbstractContextManager[Rows]]
-    ) -> None:
+    def _sync(self, context: SyncContext, state: OpenState | None, rows: RowStream) -> None:
         options, report = self._options, self._report
         session = self._session = self._sync_type.open(context)
         people = SeenPeople(context.scratch)
         sync = Sync(
-            rows=rows,
-            compile_mapper=lambda columns: self._mapper(session, columns),
+            rows=lambda: rows,
+            compile_mapper=lambda _: self._mapper(session, rows),
             batcher=Batcher(self._sync_type.limits),
             open_delivery=lambda: self._delivery(session, context),
             people=people,
@@ -323,7 +320,9 @@ class SyncRun:
             # Who waits for the list's id gets it, also when there was nobody to send.
             self._create_target(session, context.ledger)
 
-    def _mapper(self, session: Session, columns: Sequence[str]) -> Mapper:
+    def _mapper(self, session: Session, rows: RowStream) -> Mapper:
+        self._heed_distrust(rows.distrust)
+        columns = rows.columns
         key = find_all(Columns(columns), self._options.primary_key, "primary_key")
         mapper = session.mapper(columns)
         self._report.rejects.describe(columns, key or mapper.key_columns)
@@ -331,6 +330,21 @@ class SyncRun:
         if session.changes.compares:
             mapper.keep_meanings()
         return mapper
+
+    def _heed_distrust(self, reason: str) -> None:
+        """Say that rows may be missing, and never take anybody off a list for that.
+
+        :raises KlaviyoConfigurationError: when the sync is a mirror.
+        """
+        if not reason:
+            return
+        if self._sync_type.mode == "mirror":
+            msg = (
+                f"A mirror removes whom the query does not return, and {reason}. Read this database by another type of "
+                'connection, such as JDBC, or use mode="add".'
+            )
+            raise KlaviyoConfigurationError(msg)
+        self._notice(f"Rows may be missing: {reason}.")
 
     def _delivery(self, session: Session, context: SyncContext) -> Delivery:
         if self._options.is_preview:

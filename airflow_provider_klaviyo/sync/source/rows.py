@@ -31,6 +31,14 @@ if TYPE_CHECKING:
 CHUNK_SIZE = 2_000
 """Rows per fetch: larger chunks are slower (Python's garbage collector) and take more memory."""
 
+_OF_PYTHON = (ValueError, ArithmeticError)
+"""What a driver raises that cannot make a value; databases have errors of their own."""
+
+_CAST_WHAT_PYTHON_HAS_NOT = (
+    "The driver cannot read a value, and does not say which. Cast to text, or turn into NULL, in SQL: dates and "
+    "timestamps before the year 1 or after 9999, or of infinity; times of 24 hours and more; numbers that are none"
+)
+
 Row = tuple[object, ...]
 Chunk = list[Row]
 
@@ -42,7 +50,7 @@ class RowStream:
 
     ``columns`` is known on entry, and so is ``total`` where the driver counts ahead (else it is None: a
     streaming cursor cannot know). ``rows_read`` counts the rows handed out. Iteration goes once through the
-    result.
+    result. ``distrust`` says why the driver may hand out fewer rows than there are, if it may.
 
     :param hook: an Airflow ``DbApiHook`` or anything shaped like it.
     :param chunk_size: rows per chunk; only the last one is smaller (Redshift never gives more than 1,000).
@@ -52,6 +60,7 @@ class RowStream:
 
     columns: tuple[str, ...]
     total: int | None
+    distrust: str = ""
 
     def __init__(self, hook: SqlHook, query: Query, *, chunk_size: int = CHUNK_SIZE) -> None:
         if chunk_size < 1:
@@ -114,10 +123,15 @@ class RowStream:
         if not callable(getattr(self._connection, "cursor", None)):
             raise NoCursor(_no_cursor(self._hook, self._connection))
         _leave_autocommit(self._hook, self._connection)
-        result = driver_of(self._connection).open(self._connection, self._query, self._chunk_size)
+        driver = driver_of(self._connection)
+        self.distrust = driver.distrust
+        result = driver.open(self._connection, self._query, self._chunk_size)
         self._result = result
+        known = (
+            result.columns() if result.cursor.description else ()
+        )  # gone after the last fetch in some drivers
         first = result.fetch()
-        self.columns = result.columns()
+        self.columns = known or result.columns()
         self.total = _believable(result.total, len(first))
         self._chunks = self._read(first, result.fetch)
 
@@ -136,7 +150,10 @@ class RowStream:
         if self._query.read_only and is_write(error):
             return QueryWrites(words_of_query(error))
         when = f"after {self.rows_read:,} rows" if self.rows_read else "before its first row"
-        return QueryFailed(f"The query failed {when}: {words_of_query(error)}", rows_read=self.rows_read)
+        said = words_of_query(error)
+        if isinstance(error, _OF_PYTHON):
+            said = f"{said}. {_CAST_WHAT_PYTHON_HAS_NOT}"
+        return QueryFailed(f"The query failed {when}: {said}", rows_read=self.rows_read)
 
 
 def _connect(hook: SqlHook) -> Connection:
@@ -149,10 +166,15 @@ def _connect(hook: SqlHook) -> Connection:
 
 
 def _leave_autocommit(hook: SqlHook, connection: Connection) -> None:
-    """Open a transaction, in which a server-side cursor lives, and which can be rolled back."""
-    if getattr(hook, "supports_autocommit", False):
-        with suppress(Exception):
+    """Open a transaction, in which a server-side cursor lives, and which can be rolled back.
+
+    A connection may be in autocommit although its hook says that it does not support that.
+    """
+    with suppress(Exception):
+        if getattr(hook, "supports_autocommit", False):
             hook.set_autocommit(connection, False)  # type: ignore[attr-defined]  # noqa: FBT003  # Airflow's signature
+        elif connection.autocommit is True:
+            connection.autocommit = False
 
 
 def _no_cursor(hook: SqlHook, connection: Connection) -> str:

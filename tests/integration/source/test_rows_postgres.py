@@ -364,3 +364,16 @@ def test_a_cursor_can_be_declared_in_sql(postgres_uri: str) -> None:
         assert [column[0] for column in cursor.description or ()] == ["a", "b"]
         assert cursor.fetchmany(3) == [(4, "x"), (5, "x")]
         assert cursor.fetchmany(3) == []
+
+
+def test_the_query_is_planned_for_all_of_its_rows(hook: Any) -> None:
+    assert rows_of(hook, "SELECT current_setting('cursor_tuple_fraction') AS a") == [("1",)]
+
+
+def test_the_first_error_of_a_connection_that_dies_is_the_one_to_show(
+    hook: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a pooler that permits no transactions: what comes after says that the connection is closed."""
+    monkeypatch.setattr(postgres, "_SETTINGS", "SELECT pg_terminate_backend(pg_backend_pid())")
+    with pytest.raises(QueryFailed, match="terminat"):
+        rows_of(hook, "SELECT 1 AS a")

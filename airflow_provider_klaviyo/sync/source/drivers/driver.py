@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from airflow_provider_klaviyo.sync.source.drivers.adbc import open_adbc
 from airflow_provider_klaviyo.sync.source.drivers.bigquery import open_bigquery
+from airflow_provider_klaviyo.sync.source.drivers.druid import LOSES_ROWS, open_druid
 from airflow_provider_klaviyo.sync.source.drivers.duckdb import open_duckdb
 from airflow_provider_klaviyo.sync.source.drivers.jdbc import open_jdbc
 from airflow_provider_klaviyo.sync.source.drivers.mysql import (
@@ -28,12 +29,14 @@ from airflow_provider_klaviyo.sync.source.query import Query, SqlHook
 class Driver:
     """How a query is opened and how all that was opened is let go of; neither close raises an error.
 
+    :param distrust: why rows may be missing without an error; empty where they cannot.
     :param reconnect: makes of a hook's connection the one to use, for drivers that take settings then only.
     """
 
     open: Callable[[Connection, Query, int], Result]
     close: Callable[[Connection, Result | None, bool], None] = close_politely
     reconnect: Callable[[SqlHook, Connection], Connection] = as_it_is
+    distrust: str = ""
 
 
 _ANY_DRIVER = Driver(open_plain)
@@ -50,6 +53,7 @@ _DRIVERS: Mapping[str, Driver] = {
     "jaydebeapi": Driver(open_jdbc),
     "adbc_driver_manager": Driver(open_adbc),
     "pyodbc": Driver(open_odbc, reconnect=reconnected),
+    "pydruid": Driver(open_druid, distrust=LOSES_ROWS),
     "trino": Driver(open_trino),
     "airflow.providers.google.cloud.hooks.bigquery": Driver(open_bigquery),
 }

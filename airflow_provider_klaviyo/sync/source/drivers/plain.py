@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import closing, suppress
 from functools import partial
 
@@ -18,7 +19,7 @@ def as_it_is(hook: SqlHook, connection: Connection) -> Connection:  # noqa: ARG0
 def open_plain(connection: Connection, query: Query, size: int) -> Result:
     if query.read_only:
         refuse_writing(query.sql, "any")
-    return execute_plain(connection.cursor(), query, size)
+    return execute_plain(connection.cursor(), query, size, _free_row_count)
 
 
 def close_politely(connection: Connection, result: Result | None, is_read_to_the_end: bool) -> None:  # noqa: FBT001, ARG001
@@ -36,12 +37,18 @@ def execute(cursor: Cursor, query: Query) -> None:
         cursor.execute(query.sql)
 
 
-def execute_plain(cursor: Cursor, query: Query, size: int) -> Result:
+def execute_plain(
+    cursor: Cursor, query: Query, size: int, count: Callable[[Cursor], int | None] | None = None
+) -> Result:
+    """Run a query by the DB-API alone.
+
+    :param count: how many rows there are, before the first fetch; the driver's count if it is not given.
+    """
     with suppress(Exception):
         cursor.arraysize = size
     execute(cursor, query)
     column_names(cursor.description)  # fetching without a result set fails in each driver's own unclear way
-    return Result(cursor, partial(cursor.fetchmany, size), _row_count(cursor))
+    return Result(cursor, partial(cursor.fetchmany, size), (count or _row_count)(cursor))
 
 
 def _row_count(cursor: Cursor) -> int | None:
@@ -50,11 +57,22 @@ def _row_count(cursor: Cursor) -> int | None:
     return count if isinstance(count, int) and 0 <= count < 2**63 else None
 
 
+def _free_row_count(cursor: Cursor) -> int | None:
+    """The same, unless the driver works it out in Python, which may have a price: pydruid reads the whole result."""
+    is_worked_out = isinstance(getattr(type(cursor), "rowcount", None), property)
+    return None if is_worked_out else _row_count(cursor)
+
+
 def run_if_possible(connection: Connection, statement: str) -> bool:
-    """Run a statement that the rows can do without; False when the database refused it."""
+    """Run a statement that the rows can do without; False when the database refused it.
+
+    :raises Exception: the database's, when it broke off the connection: what comes after says no more than that.
+    """
     try:
         with closing(connection.cursor()) as cursor:
             cursor.execute(statement)
     except Exception:  # a pooler or a relative of the database may not know the statement
+        if getattr(connection, "closed", False):
+            raise
         return False
     return True

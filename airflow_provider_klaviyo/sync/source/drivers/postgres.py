@@ -18,11 +18,12 @@ from airflow_provider_klaviyo.sync.source.drivers.statements import refuse_sever
 from airflow_provider_klaviyo.sync.source.query import Query
 
 # The session idles in its transaction while Klaviyo's rate limits are waited for, and both timeouts would cut
-# the stream then. Local to the transaction, so that nothing leaks through a pooler; a setting that this server
-# does not have is passed over.
-_LIFT_TIMEOUTS = (
-    "SELECT set_config(name, '0', true) FROM pg_catalog.pg_settings "
-    "WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout')"
+# the stream then. A cursor is planned for the first tenth of its rows, and all of them are read. Local to the
+# transaction, so that nothing leaks through a pooler; a setting that this server does not have is passed over.
+_SETTINGS = (
+    "SELECT set_config(name, CASE name WHEN 'cursor_tuple_fraction' THEN '1' ELSE '0' END, true) "
+    "FROM pg_catalog.pg_settings "
+    "WHERE name IN ('idle_in_transaction_session_timeout', 'transaction_timeout', 'cursor_tuple_fraction')"
 )
 _READ_ONLY = "SET TRANSACTION READ ONLY"
 # What DECLARE answers to a statement it cannot take: SHOW, CALL, UPDATE .. RETURNING (syntax error), a WITH
@@ -136,7 +137,7 @@ def _open_server_side(
 
 def _prepare_transaction(connection: Connection, query: Query) -> None:
     """Set what the transaction is to be, without what this database does not know."""
-    settings = [_LIFT_TIMEOUTS, *([_READ_ONLY] if query.read_only else [])]
+    settings = [_SETTINGS, *([_READ_ONLY] if query.read_only else [])]
     while not all(run_if_possible(connection, refused := setting) for setting in settings):
         connection.rollback()
         settings.remove(refused)

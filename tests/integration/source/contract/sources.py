@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conftest import absent
-from tests.integration.source.contract.stubs import BigQuery, Trino, serving
+from tests.integration.source.contract.stubs import BigQuery, Druid, Elasticsearch, Trino, serving
 from tests.integration.source.contract.values import Refused
 
 Setup = Callable[[pytest.FixtureRequest], Any]
@@ -417,7 +417,10 @@ def _bigquery(request: pytest.FixtureRequest) -> Any:
         name: (column, [value, [] if "mode" in column else None])  # an array is empty there, never NULL
         for name, (column, value) in _BIGQUERY_COLUMNS.items()
     }
-    columns["rows"] = ({"type": "INTEGER"}, [str(n) for n in range(1, 4501)])
+    columns |= {
+        "rows": ({"type": "INTEGER"}, [str(n) for n in range(1, 4501)]),
+        "empty": ({"type": "INTEGER"}, []),
+    }
     url = _served(request, BigQuery(columns))
     connection(request, conn_type="gcpbigquery", extra={"is_anonymous": True, "project": "shop"})
     request.getfixturevalue("monkeypatch").setenv("GOOGLE_CLOUD_PROJECT", "shop")
@@ -456,10 +459,49 @@ _TRINO_COLUMNS: dict[str, tuple[str | dict[str, Any], Any]] = {
 def _trino(request: pytest.FixtureRequest) -> Any:
     hooks = needed("airflow.providers.trino.hooks.trino", "dependency group sources")
     columns = {name: (_signature(kind), [value, None]) for name, (kind, value) in _TRINO_COLUMNS.items()}
-    columns["rows"] = (_signature("bigint"), list(range(1, 4501)))
+    columns |= {"rows": (_signature("bigint"), list(range(1, 4501))), "empty": (_signature("bigint"), [])}
     parts = urlsplit(_served(request, Trino(columns)))
     connection(request, conn_type="trino", host=parts.hostname, port=parts.port, login="shop")
     return hooks.TrinoHook(trino_conn_id="source")
+
+
+_DRUID = {
+    "text": "Zoë 🙂",
+    "empty text": "",
+    "integer": 9223372036854775807,
+    "true": True,
+    "false": False,
+    "double": 0.1,
+    "moment": "2024-05-01T09:30:00.500Z",
+}
+_ELASTIC = {
+    "text": ("keyword", "Zoë 🙂"),
+    "empty text": ("keyword", ""),
+    "integer": ("long", 9223372036854775807),
+    "true": ("boolean", True),
+    "false": ("boolean", False),
+    "double": ("double", 0.1),
+    "moment": ("datetime", "2024-05-01T09:30:00.500Z"),
+}
+_AS_JSON_HAS_IT = {"moment": "2024-05-01T09:30:00.500Z"}
+
+
+def _druid(request: pytest.FixtureRequest) -> Any:
+    hooks = needed("airflow.providers.apache.druid.hooks.druid", "dependency group sources")
+    columns = {name: [value, None] for name, value in _DRUID.items()}
+    columns |= {"rows": list(range(1, 4501)), "empty": []}
+    parts = urlsplit(_served(request, Druid(columns)))
+    connection(request, conn_type="druid", host=parts.hostname, port=parts.port)
+    return hooks.DruidDbApiHook(druid_broker_conn_id="source")
+
+
+def _elasticsearch(request: pytest.FixtureRequest) -> Any:
+    hooks = needed("airflow.providers.elasticsearch.hooks.elasticsearch", "dependency group sources")
+    columns = {name: (kind, [value, None]) for name, (kind, value) in _ELASTIC.items()}
+    columns |= {"rows": ("long", list(range(1, 4501))), "empty": ("long", [])}
+    parts = urlsplit(_served(request, Elasticsearch(columns)))
+    connection(request, conn_type="elasticsearch", host=parts.hostname, port=parts.port, schema="http")
+    return hooks.ElasticsearchSQLHook(elasticsearch_conn_id="source")
 
 
 def _served(request: pytest.FixtureRequest, stub: Any) -> str:
@@ -510,4 +552,13 @@ SOURCES = [
     ),
     Source("BigQuery", _bigquery, "rows", {name: name for name in _BIGQUERY_COLUMNS}, query="{}"),
     Source("Trino", _trino, "rows", {name: name for name in _TRINO_COLUMNS}, query="{}"),
+    Source("Druid", _druid, "rows", {name: name for name in _DRUID}, _AS_JSON_HAS_IT, query="{}"),
+    Source(
+        "Elasticsearch",
+        _elasticsearch,
+        "rows",
+        {name: name for name in _ELASTIC},
+        _AS_JSON_HAS_IT,
+        query="{}",
+    ),
 ]

@@ -26,6 +26,7 @@ class _Handler(BaseHTTPRequestHandler):
         data = json.dumps(found).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
+        self.send_header("X-Elastic-Product", "Elasticsearch")  # without it, its client talks to nobody
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -142,4 +143,47 @@ class Trino:
             kind = signature["type"] if "type" in signature else signature["rawType"]
             page["columns"] = [{"name": "a", "type": kind, "typeSignature": signature}]
             page["data"] = [[value] for value in values[first:end]]
+        return page
+
+
+class Druid:
+    """The SQL API: all rows as one array of objects, after a header if that is asked for (its reference).
+
+    :param columns: by the text of a query, the values of its rows.
+    """
+
+    url: str
+
+    def __init__(self, columns: Mapping[str, list[Any]]) -> None:
+        self._columns = columns
+
+    def answer(self, method: str, path: str, body: bytes) -> list[dict[str, Any]]:
+        """What the broker answers."""
+        asked = json.loads(body)
+        header = [{"a": None}] if asked["header"] else []
+        return [*header, *({"a": value} for value in self._columns[asked["query"]])]
+
+
+class Elasticsearch:
+    """The SQL API: the first page has the columns, the last one no cursor any more (its reference).
+
+    :param columns: by the text of a query, the type of its column and the values of its rows.
+    """
+
+    url: str
+
+    def __init__(self, columns: Mapping[str, tuple[str, list[Any]]]) -> None:
+        self._columns = columns
+
+    def answer(self, method: str, path: str, body: bytes) -> dict[str, Any]:
+        """What the node answers."""
+        asked = json.loads(body)
+        query, _, first = asked["cursor"].partition("@") if "cursor" in asked else (asked["query"], "", "0")
+        kind, values = self._columns[query]
+        end = int(first) + asked.get("fetch_size", 1_000)
+        page: dict[str, Any] = {"rows": [[value] for value in values[int(first) : end]]}
+        if "cursor" not in asked:
+            page["columns"] = [{"name": "a", "type": kind}]
+        if end < len(values):
+            page["cursor"] = f"{query}@{end}"
         return page

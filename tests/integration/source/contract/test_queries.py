@@ -35,9 +35,10 @@ def test_rows_come_in_full_chunks(source: Source, request: pytest.FixtureRequest
     assert [row[0] for chunk in chunks for row in chunk] == list(range(1, 4501))
 
 
-@pytest.mark.parametrize("source", BY_SQL)
+@pytest.mark.parametrize("source", EVERY)
 def test_an_empty_result_has_columns(source: Source, request: pytest.FixtureRequest) -> None:
-    with RowStream(source.hook(request), Query(f"SELECT * FROM ({source.rows}) q WHERE 1 = 0")) as stream:
+    sql = "empty" if source.rows == "rows" else f"SELECT * FROM ({source.rows}) q WHERE 1 = 0"
+    with RowStream(source.hook(request), Query(sql)) as stream:
         assert [name.lower() for name in stream.columns] == ["a"]
         assert list(stream) == []
 
@@ -119,6 +120,21 @@ def test_several_statements_are_refused_where_the_driver_would_run_them(
         RowStream(source.hook(request), Query("SELECT 1 AS a; SELECT 2 AS a")),
     ):
         pass
+
+
+# --- drivers that lose rows ---------------------------------------------------------------------------------------
+
+
+def test_druid_is_not_trusted_to_hand_out_every_row(request: pytest.FixtureRequest) -> None:
+    source = next(each for each in SOURCES if each.name == "Druid")
+    with RowStream(source.hook(request), Query("rows")) as stream:
+        assert "backslash" in stream.distrust
+
+
+@pytest.mark.parametrize("source", [each for each in EVERY if each.id != "Druid"])
+def test_other_sources_are_trusted(source: Source, request: pytest.FixtureRequest) -> None:
+    with RowStream(source.hook(request), Query(source.rows)) as stream:
+        assert not stream.distrust
 
 
 # --- JDBC ---------------------------------------------------------------------------------------------------------

@@ -396,6 +396,80 @@ def test_a_total_is_believed_if_the_rows_bear_it_out(rowcount: object, total: in
         assert sum(map(len, stream)) == 5
 
 
+class Posing:
+    """Poses as a connection or a cursor of SQLite, but for what its classes change."""
+
+    def __init__(self, real: Any) -> None:
+        self.real = real
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+class CostlyCursor(Posing):
+    """As pydruid's and Elasticsearch's: counting reads the whole result, and the columns are gone with the last row."""
+
+    is_read = False
+
+    @property
+    def rowcount(self) -> int:
+        pytest.fail("the count has a price")
+
+    @property
+    def description(self) -> Any:
+        return None if self.is_read else self.real.description
+
+    def fetchmany(self, size: int) -> Any:
+        rows = self.real.fetchmany(size)
+        self.is_read = len(rows) < size
+        return rows
+
+
+def hook_with(cursor: type[Posing]) -> Hook:
+    class PosingHook(Hook):
+        def get_conn(self) -> Any:
+            connection = Posing(super().get_conn())
+            connection.cursor = lambda: cursor(connection.real.cursor())
+            return connection
+
+    return PosingHook()
+
+
+def test_a_count_that_has_a_price_is_not_asked_for_and_columns_are_read_in_time() -> None:
+    with RowStream(hook_with(CostlyCursor), Query(NUMBERS.format(3))) as stream:
+        assert stream.columns == ("id", "name")
+        assert stream.total is None
+        assert [len(chunk) for chunk in stream] == [3]
+
+
+class StrictCursor(Posing):
+    """A driver that makes objects of values and cannot make one of them."""
+
+    def fetchmany(self, size: int) -> Any:
+        msg = "hour must be in 0..23"
+        raise ValueError(msg)
+
+
+def test_a_value_that_a_driver_cannot_make_is_told_with_what_to_cast() -> None:
+    with pytest.raises(QueryFailed, match=r"hour must be in 0\.\.23\. .*Cast to text.*times of 24 hours"):
+        rows_of(hook_with(StrictCursor), NUMBERS.format(3))
+
+
+def test_a_connection_in_autocommit_leaves_it_whatever_its_hook_supports() -> None:
+    class AutocommitHook(Hook):
+        supports_autocommit = False
+        connection: Any = None
+
+        def get_conn(self) -> Any:
+            self.connection = Posing(super().get_conn())
+            self.connection.autocommit = True
+            return self.connection
+
+    hook = AutocommitHook()
+    rows_of(hook, NUMBERS.format(3))
+    assert hook.connection.autocommit is False
+
+
 SINGLE: Mapping[str, Sequence[str]] = {
     "postgres": [
         "SELECT ';'",
