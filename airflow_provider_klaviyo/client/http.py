@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from http.client import HTTPException
 from urllib.parse import urlencode
 
 import requests
@@ -105,7 +106,7 @@ class HttpTransport:
         except OutOfTime:
             late = requests.Timeout(f"the answer was not complete after {self._config.timeout:g} seconds")
             raise self._no_answer(endpoint, late, line, started) from None
-        except (requests.RequestException, HTTPError, OSError) as error:
+        except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
             # Not chained: the words of the original hold the URL with its query, so maybe addresses.
             raise self._no_answer(endpoint, error, line, started) from None
 
