@@ -152,6 +152,8 @@ class HttpTransport:
     def _read(self, endpoint: Endpoint, answer: requests.Response) -> Response:
         headers = {name.lower(): value for name, value in answer.headers.items()}
         response = Response(answer.status_code, headers, b"")
+        # urllib3 1.26 would take a body that breaks off for a whole one.
+        answer.raw.enforce_content_length = True
         limit = endpoint.largest_answer if response.is_success else endpoint.largest_refusal
         try:
             return replace(response, body=read_body(answer.raw, headers.get("content-encoding", ""), limit))
