@@ -21,6 +21,7 @@ from airflow_provider_klaviyo.client.responses import (
     read_resource,
     resources,
     text,
+    words,
 )
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
 
@@ -133,7 +134,7 @@ def read_error(attributes: Document) -> RecordError:
     source, payload = attributes.get("source"), attributes.get("original_payload")
     return RecordError(
         pointer=text(mapping(source).get("pointer")),
-        message=next(filter(None, map(text, map(attributes.get, _WORDS))), "no reason given"),
+        message=next(filter(None, map(words, map(attributes.get, _WORDS))), "no reason given"),
         payload=mapping(payload),
     )
 

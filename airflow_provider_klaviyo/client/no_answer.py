@@ -10,7 +10,7 @@ from urllib3.exceptions import NewConnectionError
 
 from airflow_provider_klaviyo.client.config import BASE_URL
 from airflow_provider_klaviyo.client.endpoints import Endpoint
-from airflow_provider_klaviyo.client.responses import PROXY_CREDENTIALS
+from airflow_provider_klaviyo.client.responses import PROXY_CREDENTIALS, words
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoConfigurationError,
     KlaviyoConnectionError,
@@ -85,7 +85,7 @@ def _cause(error: BaseException) -> str:
     while nested := _nested(inner):
         inner = nested
     text = str(inner).rpartition(": ")[2] if isinstance(inner, NewConnectionError) else str(inner)
-    return f"{type(inner).__name__}: {mask(text.partition('(Caused by')[0].partition('?')[0])}"
+    return f"{type(inner).__name__}: {mask(words(text.partition('(Caused by')[0].partition('?')[0]))}"
 
 
 def _nested(error: BaseException) -> BaseException | None:

@@ -36,6 +36,9 @@ PROXY_CREDENTIALS = (
     "http://user:password@proxy:3128, or let NO_PROXY name the host."
 )
 
+_MOST_LETTERS = 2_000
+"""Letters of an error that are read. Klaviyo's have a few hundred at most."""
+
 _AUTHENTICATION_CODES = {"authentication_failed", "not_authenticated", "invalid_api_key"}
 
 _ABOUT_SCOPES = re.compile(r"\bscopes?\b|\b[a-z]+(-[a-z]+)*:(read|write)\b", re.IGNORECASE)
@@ -178,6 +181,12 @@ def text(value: object) -> str:
     return value if isinstance(value, str) else str(value) if isinstance(value, (int, float)) else ""
 
 
+def words(value: object) -> str:
+    """The same for people: not more than they read, and no word in half, since half an address is not masked."""
+    said = text(value)
+    return said if len(said) <= _MOST_LETTERS else f"{said[:_MOST_LETTERS].rpartition(' ')[0]} …"
+
+
 def attributes_of(resource: Document) -> Document:
     """The attributes of a resource; empty where it has none."""
     attributes = resource.get("attributes")
@@ -227,9 +236,9 @@ def _api_error(entry: Document) -> ApiError:
     source_object = source if isinstance(source, dict) else {}
     return ApiError(
         status=status if isinstance(status, int) else 0,
-        code=text(entry.get("code")),
-        title=text(entry.get("title")),
-        detail=text(entry.get("detail")),
+        code=words(entry.get("code")),
+        title=words(entry.get("title")),
+        detail=words(entry.get("detail")),
         pointer=text(source_object.get("pointer")) or text(source_object.get("parameter")),
         meta=meta if isinstance(meta, dict) else {},
     )

@@ -106,6 +106,24 @@ def test_one_broken_letter_hides_no_refusal(world: MakeWorld) -> None:
     assert [(each.pointer, each.title, each.code) for each in caught.value.errors] == [("/data/1", "7", "")]
 
 
+def test_of_a_refusal_without_end_so_much_is_said_as_somebody_can_read(world: MakeWorld) -> None:
+    """Whole words only: half an address would not be masked."""
+    said = "too long. " + "x" * 1_980 + " jane.doe@shop.io and " + "y" * 100_000
+    entry = {"detail": said, "source": {"pointer": "/data/1"}}
+    with pytest.raises(KlaviyoRequestError, match="too long") as caught:
+        world(Scripted(400, json.dumps({"errors": [entry] * 5}).encode())).client.get(GET_PROFILES)
+    assert len(str(caught.value)) < 11_000
+    assert "jane" not in str(caught.value)
+    assert caught.value.errors[0].pointer == "/data/1"
+
+
+def test_of_an_error_of_a_job_too(world: MakeWorld) -> None:
+    odd = {"detail": "taken " * 100_000}
+    made = world(answer(data=[{"attributes": odd}], links=None))
+    (error,) = job_errors(made.client, PROFILE_IMPORTS, "j1")
+    assert len(error.message) < 2_010
+
+
 def answer(**parts: object) -> Scripted:
     return Scripted(200, json.dumps(parts).encode())
 
