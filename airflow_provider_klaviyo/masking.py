@@ -26,19 +26,22 @@ _DAY, _MONTH, _YEAR = r"(?:[12]\d|3[01]|0?[1-9])", r"(?:0?[1-9]|1[0-2])", r"(?:1
 _OFFSET = r"(?:\ ?(?:Z|UTC|[+-]\d\d(?:[:_]?\d\d)?)\b)?"
 
 _KEPT = rf"""
-    \b [0-9a-f]{{8}} (?:-[0-9a-f]{{4}}){{3}} -[0-9a-f]{{12}} \b                     # UUID
-    | \b {_YEAR} (?P<between>[-/.]) {_MONTH} (?P=between) {_DAY} (?!\d)
-      (?: [T_\ ] \d\d? (?: [:_]\d\d ){{0,2}} (?:[.,]\d+)? {_OFFSET} (?!\d) )?           # 2026-11-29 14:03:22.5+01:00
-    | \b {_DAY} (?P<dots>[-/.]) {_DAY} (?P=dots) {_YEAR} (?!\d) (?: ,?[T\ ] \d\d?:\d\d (?::\d\d)? )?  # 29.11.2026 14:03
-    | (?<![\d.]) {_BYTE} (?:\.{_BYTE}){{3}} (?: :\d{{1,5}} )? (?!\.?\d)             # IP, port
+    \(? (?:
+      \b [0-9a-f]{{8}} (?:-[0-9a-f]{{4}}){{3}} -[0-9a-f]{{12}} \b                       # UUID
+      | \b {_YEAR} (?P<between>[-/.]) {_MONTH} (?P=between) {_DAY} (?!\d)             # 2026-11-29 14:03:22.5+01:00
+        (?: [T_\ ] \d\d? (?: [:_]\d\d ){{0,2}} (?:[.,]\d+)? {_OFFSET} (?!\d) )?
+      | \b {_DAY} (?P<dots>[-/.]) {_DAY} (?P=dots) {_YEAR} (?!\d)                     # 29.11.2026 14:03
+        (?: ,?[T\ ] \d\d?:\d\d (?::\d\d)? )?
+      | (?<![\d.]) {_BYTE} (?:\.{_BYTE}){{3}} (?: :\d{{1,5}} )? (?!\.?\d)             # IP, port
+      | (?<![\w.]) 0\.\d+ (?![\w.-])
+      | (?<![\w.,-]) \d[\d,.]* \ ? (?: bytes | [kmg]i?b | rows | ms | s | seconds | minutes | hours | days ) \b
+    )
     | \b (?!https?:|mailto:) [a-z][a-z0-9+.-]{{1,20}} :// [^\s/@:'"]{{1,100}} @ [^\s'"@%]+ (?! [^\s'"]{{0,300}} {_AT} )
       # s3://connection@bucket/…
     | (?<![\w/]) / (?! [^\s'"]{{0,300}} {_AT} ) (?: [\w.+:~-]+ / )+ [\w.+:~-]*      # a path
     | \[request\ [^\]@]+\]
-    | (?<![\w.]) 0\.\d+ (?![\w.-])
     | \b (?: rows? | lines? | bytes | characters? | position | offset | port | pid | process | transaction | version
          | errno ) \ \#? \d[\d,.]* (?: (?:-|\ to\ ) \d[\d,.]* )? (?!\w)
-    | (?<![\w.,-]) \d[\d,.]* \ ? (?: bytes | [kmg]i?b | rows | ms | s | seconds | minutes | hours | days ) \b
 """
 _ADDRESS = rf"""
     (?: "[^"@\n]{{1,64}}" | (?: [^\s"'<>(),;:@\uff20\ufe6b] | (?<=\w)'(?=\w) ){{1,64}} )

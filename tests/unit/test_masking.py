@@ -159,7 +159,7 @@ def test_an_address_is_masked(address: str, said: str) -> None:
 
 
 @pytest.mark.parametrize("kept", KEPT)
-@pytest.mark.parametrize("said", ["{}", "It failed at {} with 3 of them.", "x={}, y=1"])
+@pytest.mark.parametrize("said", ["{}", "It failed at {} with 3 of them.", "x={}, y=1", "({})", "[{}]"])
 def test_what_is_nobodys_stays(kept: str, said: str) -> None:
     assert mask(said.format(kept)) == said.format(kept)
 

@@ -15,6 +15,7 @@ from airflow_provider_klaviyo.emulator.api.profile_resources import (
     profile_resource,
 )
 from airflow_provider_klaviyo.emulator.api.refusals import imported_list, refuse_on_order
+from airflow_provider_klaviyo.emulator.api.repeated_values import repeating
 from airflow_provider_klaviyo.emulator.api.resources import flattened, links_of, page, sparse
 from airflow_provider_klaviyo.emulator.core.errors import not_found, pointer_to
 from airflow_provider_klaviyo.emulator.requests.bulk_body import PROFILES, read_bulk
@@ -153,10 +154,11 @@ def _get_errors(call: Call) -> Answer:
 def _error(call: Call, job: ImportJob, error: ImportProblem) -> dict[str, Any]:
     shows = call.account.settings.import_errors
     pointers = {"payload": "/data", "crossed": pointer_to(PROFILES, (error.index + 1) % max(job.total, 1))}
+    is_told = call.account.settings.repeats_values
     attributes = {
         "code": error.code,
         "title": error.title,
-        "detail": error.detail,
+        "detail": repeating(error.detail, error.payload) if is_told else error.detail,
         "source": {"pointer": pointers.get(shows, error.pointer)},
         "original_payload": error.payload if shows != "pointer" else None,
     }

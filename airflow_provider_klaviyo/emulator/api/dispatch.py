@@ -26,6 +26,7 @@ from airflow_provider_klaviyo.emulator.api import (
     suppressions,
 )
 from airflow_provider_klaviyo.emulator.api.operations import MAX_BODY_BYTES, Answer, Call, Operation
+from airflow_provider_klaviyo.emulator.api.repeated_values import with_values
 from airflow_provider_klaviyo.emulator.api.unknown_members import with_unknown_members
 from airflow_provider_klaviyo.emulator.core.errors import ApiError, Problem, invalid, not_found, throttled
 from airflow_provider_klaviyo.emulator.core.faults import Fault, Faults
@@ -96,6 +97,8 @@ class Api:
         except ApiError as error:
             # What the windows said goes with every answer but a 429.
             kept = {} if error.status == 429 else headers
+            if error.status == 400 and self._account.settings.repeats_values:
+                error = with_values(error, request.body)
             error = _blurred(error, _pointers(self._account.settings, faults))
             return self._response(error.status, error.document(), {**kept, **error.headers})
         response = self._response(answer.status, answer.document, headers, answer.records)

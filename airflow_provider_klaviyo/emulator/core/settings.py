@@ -121,6 +121,7 @@ class Settings:
     :param retired_before: revisions before this one are retired. They, and unknown ones, are answered in the shapes of
         2026-07-15 (Klaviyo falls forward in silence), unless the request opts out of that: then 410, or 400.
     :param unknown_members: whether answers have members that no client knows, as newer revisions have.
+    :param repeats_values: whether a refusal repeats in its words what it refuses, as Klaviyo does with some values.
     :param max_any_values: how many values a filter's `any` may hold; Klaviyo names no limit, its clients use 100.
     :param checks_ids: a filter with a profile id that is not shaped as one is a 400; what Klaviyo does is not known.
     :param max_url_bytes: longest request target; Klaviyo names no limit.
@@ -163,6 +164,7 @@ class Settings:
     revisions: tuple[str, ...] = ("2026-07-15", "2026-10-15")
     retired_before: str = "2024-10-15"
     unknown_members: bool = False
+    repeats_values: bool = False
     max_any_values: int = 100
     checks_ids: bool = False
     max_url_bytes: int = 8_192

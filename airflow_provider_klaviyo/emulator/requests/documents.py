@@ -53,8 +53,8 @@ def _constant(name: str) -> NoReturn:
     raise ValueError(name)
 
 
-def is_there(document: Any, pointer: str) -> bool:
-    """Whether a JSON pointer (RFC 6901) means anything in a document."""
+def value_at(document: Any, pointer: str) -> Any:
+    """What a JSON pointer (RFC 6901) means in a document; None where it means nothing."""
     for step in pointer.split("/")[1:]:
         name = step.replace("~1", "/").replace("~0", "~")
         if isinstance(document, dict) and name in document:
@@ -62,8 +62,16 @@ def is_there(document: Any, pointer: str) -> bool:
         elif isinstance(document, list) and name.isdecimal() and int(name) < len(document):
             document = document[int(name)]
         else:
-            return False
-    return True
+            return None
+    return document
+
+
+def is_there(document: Any, pointer: str) -> bool:
+    """Whether a JSON pointer means anything in a document, if only a null."""
+    before, _, name = pointer.rpartition("/")
+    name = name.replace("~1", "/").replace("~0", "~")
+    around = value_at(document, before)
+    return (isinstance(around, dict) and name in around) or value_at(document, pointer) is not None
 
 
 def count_keys(compact: bytes) -> int:

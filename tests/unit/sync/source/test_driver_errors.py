@@ -114,3 +114,58 @@ def test_a_message_that_a_driver_keeps_beside_its_words_is_read() -> None:
 @pytest.mark.parametrize("args", [(), ("words",), (7, "words"), ("words", "more"), ({},)])
 def test_what_is_no_state_is_none(args: Any) -> None:
     assert sqlstate(RuntimeError(*args)) == ""
+
+
+WITH_STATE = [
+    (
+        "22P02",
+        'invalid input syntax for type integer: "zoe @ x"',
+        'invalid input syntax for type integer: "***"',
+    ),
+    (
+        "22P02",
+        'invalid input syntax for type uuid: "4155552671"',
+        'invalid input syntax for type uuid: "***"',
+    ),
+    (
+        "22007",
+        'invalid input syntax for type date: "17.05.1990"',
+        'invalid input syntax for type date: "***"',
+    ),
+    (
+        "22008",
+        'date/time field value out of range: "99.05.1990"',
+        'date/time field value out of range: "***"',
+    ),
+    (
+        "22003",
+        'value "4155552671" is out of range for type integer',
+        'value "***" is out of range for type integer',
+    ),
+    (
+        "23505",
+        "duplicate key\nDETAIL:  Key (email)=(zoe@x.com) already exists.",
+        "duplicate key\nDETAIL:  Key (email)=(***)",
+    ),
+    (
+        "23505",
+        "duplicate key\nDETAIL:  Key (name)=(Zoë\uff20x) already exists.",
+        "duplicate key\nDETAIL:  Key (name)=(***)",
+    ),
+    ("42703", 'column "emial" does not exist\nLINE 1: SELECT emial FROM people\n               ^', None),
+    ("42P01", 'relation "peple" does not exist\nLINE 12: FROM peple\n              ^', None),
+    ("42883", "function lower(integer) does not exist", None),
+    ("57014", "canceling statement due to statement timeout at 2026-11-29 14:03:22.123+00", None),
+    ("08006", 'connection to server at "10.0.0.5", port 5432 failed: timeout expired', None),
+    ("28P01", 'password authentication failed for user "etl"', None),
+    ("53300", "remaining connection slots are reserved (192.168.100.200:5432)", None),
+]
+
+
+@pytest.mark.parametrize(("state", "message", "told"), WITH_STATE)
+def test_people_are_hidden_and_names_places_times_and_codes_are_not(
+    state: str, message: str, told: str | None
+) -> None:
+    shown = words_of_query(RuntimeError(state, message))
+    assert shown.startswith(message if told is None else told)
+    assert shown.endswith(f" (SQLSTATE {state})")
