@@ -17,7 +17,8 @@ from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.http import HttpTransport
-from airflow_provider_klaviyo.client.rate_limit import RateLimitDeadline, RateLimiter, WaitStopped
+from airflow_provider_klaviyo.client.rate_limit import RateLimiter
+from airflow_provider_klaviyo.client.rate_limit_waits import RateLimitDeadline, WaitStopped
 from airflow_provider_klaviyo.client.responses import (
     Document,
     Response,

@@ -22,23 +22,48 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from datetime import UTC, datetime
+from typing import NamedTuple, Protocol, TypeVar
 
-from airflow_provider_klaviyo.client.clock import Clock, SystemClock
-from airflow_provider_klaviyo.exceptions import KlaviyoError
+from airflow_provider_klaviyo.client.clock import Clock, SystemClock, time_of_day
+from airflow_provider_klaviyo.client.rate_limit_waits import (
+    WORTH_A_LINE,
+    Caller,
+    Pause,
+    RateLimitStoreError,
+    Stop,
+    StoreUnreachable,
+    Wait,
+)
 
 log = logging.getLogger(__name__)
 
 MAX_SECONDS = 86_400.0
 """The longest hold and pause: a day, Klaviyo's longest window. What claims more is damage or a mistake."""
 
+WHY_LENGTH = 56
+"""Characters that a store keeps of why there is a pause."""
+
+_NONE = Pause(0.0, "")
+
 _CLOCK_MARGIN = 1.001
 """Windows are kept so much longer: NTP may run a clock 500 ppm too fast or too slow, ours and Klaviyo's."""
 
-_STOP_CHECK = 1.0
-_WORTH_A_LINE = 10.0
+_CALL_SECONDS = 10.0
+"""What one call to a store may take; whoever keeps the windows answers in milliseconds."""
 
-Stop = Callable[[], bool]
+_PATIENCE = 60.0
+"""Seconds for which a store that does not answer is asked again: as long as a restart of it takes."""
+
+_ASIDE_SECONDS = 3.0
+"""What a call may take that is not worth waiting for: the answer that the caller has in hand is."""
+
+_FIRST_REPEAT, _LONGEST_REPEAT = 1.0, 10.0
+
+_LONG_PAUSE = 30.0
+"""Seconds from which people are told of a pause, and how to end it."""
+
+T = TypeVar("T")
 
 
 class Rate(NamedTuple):
@@ -48,37 +73,35 @@ class Rate(NamedTuple):
     seconds: float
 
 
-class RateLimitDeadline(TimeoutError):
-    """The limits allow the request only after its deadline; nothing was waited for and nothing taken."""
-
-
-class WaitStopped(Exception):
-    """The caller asked to stop while waiting; nothing was taken."""
-
-
-class RateLimitStoreError(KlaviyoError):
-    """The windows cannot be kept, so nothing may be sent; the message says where and what to do."""
-
-
 class WindowStore(Protocol):
     """Places in the windows of many keys; a key is an account and an endpoint.
 
-    Every method is atomic among all who share the store, and raises ``RateLimitStoreError`` when it cannot do
-    its work. Durations alone cross this interface, since a store may keep another time than its caller.
+    Every method is atomic among all who share the store. It raises ``RateLimitStoreError`` when it cannot do its
+    work, ``StoreUnreachable`` when it has not come to it before the caller's deadline, and ``WaitStopped`` when told
+    to stop. Durations alone cross this interface, since a store may keep another time than its caller.
     """
 
-    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:
+    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, caller: Caller) -> float:
         """Take a slot in all windows and return 0.0, or take none and return the seconds to wait at least.
 
         :param token: names the slot; below 2**52 and never used before.
         :param hold: seconds until the request is over, answered or not.
         """
 
-    def release(self, key: str, token: int, clock: Clock) -> None:
+    def release(self, key: str, token: int, caller: Caller) -> None:
         """The request of that slot is over: from now on its windows run out."""
 
-    def pause(self, key: str, seconds: float, clock: Clock) -> None:
-        """Let nobody take a slot for so long; an earlier pause that ends later stays."""
+    def pause(self, key: str, seconds: float, why: str, caller: Caller) -> None:
+        """Let nobody take a slot for so long; an earlier pause that ends later stays.
+
+        :param why: for people, in ASCII and ``WHY_LENGTH`` characters.
+        """
+
+    def pause_of(self, key: str, caller: Caller) -> Pause:
+        """The pause that there is now."""
+
+    def way_out(self, key: str) -> str:
+        """What ends a pause, as people are told to do it: ``delete …``."""
 
 
 def seconds_until_slot(ends: Sequence[float], rates: Sequence[Rate], now: float) -> float:
@@ -99,6 +122,7 @@ class _Slots:
 
     ends: dict[int, float] = field(default_factory=dict)
     paused_until: float = -math.inf
+    why: str = ""
     longest: float = 0.0
 
     def forget(self, now: float) -> None:
@@ -113,10 +137,10 @@ class MemoryWindows:
         self._slots: defaultdict[str, _Slots] = defaultdict(_Slots)
         self._lock = threading.Lock()
 
-    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:
+    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, caller: Caller) -> float:
         """See ``WindowStore``."""
         with self._lock:
-            now, slots = clock.monotonic(), self._slots[key]
+            now, slots = caller.clock.monotonic(), self._slots[key]
             slots.longest = max(slots.longest, longest_window(rates))
             slots.forget(now)
             ends = sorted(slots.ends.values(), reverse=True)
@@ -125,16 +149,27 @@ class MemoryWindows:
                 slots.ends[token] = now + hold
             return wait
 
-    def release(self, key: str, token: int, clock: Clock) -> None:
+    def release(self, key: str, token: int, caller: Caller) -> None:
         """See ``WindowStore``."""
         with self._lock:
-            self._slots[key].ends[token] = clock.monotonic()
+            self._slots[key].ends[token] = caller.clock.monotonic()
 
-    def pause(self, key: str, seconds: float, clock: Clock) -> None:
+    def pause(self, key: str, seconds: float, why: str, caller: Caller) -> None:
+        """See ``WindowStore``."""
+        with self._lock:
+            slots, until = self._slots[key], caller.clock.monotonic() + seconds
+            if until > slots.paused_until:
+                slots.paused_until, slots.why = until, why
+
+    def pause_of(self, key: str, caller: Caller) -> Pause:
         """See ``WindowStore``."""
         with self._lock:
             slots = self._slots[key]
-            slots.paused_until = max(slots.paused_until, clock.monotonic() + seconds)
+            return Pause(max(slots.paused_until - caller.clock.monotonic(), 0.0), slots.why)
+
+    def way_out(self, key: str) -> str:  # noqa: ARG002
+        """See ``WindowStore``."""
+        return "end this process"
 
 
 def longest_window(rates: Sequence[Rate]) -> float:
@@ -173,6 +208,7 @@ class RateLimiter:
         self._account = hashlib.sha256(account.encode()).hexdigest()[:32]
         self._share = share
         self._clock = clock or SystemClock()
+        self._told: dict[str, float] = {}
 
     @contextmanager
     def permit(
@@ -200,19 +236,26 @@ class RateLimiter:
             msg = f"A request can be held for up to {MAX_SECONDS:.0f} seconds, not {hold!r}."
             raise ValueError(msg)
         key, token = self._key(endpoint), secrets.randbits(52)
-        wait = _Wait(endpoint, self._clock, deadline, stop)
+        wait = Wait(endpoint, self._clock, deadline, stop or _never)
         waited = self._acquire(key, token, self._shared(rates), hold, wait)
         try:
             yield Permit(endpoint, waited)
         finally:
             self._release(key, token)
 
-    def pause(self, endpoint: str, seconds: float) -> None:
+    def pause(self, endpoint: str, seconds: float, why: str = "") -> str:
         """Let no sharer send to the endpoint for so many seconds, a day at most: Klaviyo asked for it (429).
 
-        :raises RateLimitStoreError: when the windows cannot be written.
+        :param why: whose words these are, such as a status and the id of an answer.
+        :returns: what to tell people of a long pause; empty for a short one.
         """
-        self._store.pause(self._key(endpoint), min(seconds, MAX_SECONDS), self._clock)
+        key, pause = self._key(endpoint), Pause(min(seconds, MAX_SECONDS), _short(why))
+        try:
+            self._store.pause(key, pause.seconds, pause.why, self._aside())
+        except RateLimitStoreError as error:
+            log.warning("Others who share the limits of %s are not told of its pause: %s", endpoint, error)
+        self._is_news(key, pause)
+        return self._notice(key, endpoint, pause)
 
     def _key(self, endpoint: str) -> str:
         return f"{self._account}:{endpoint}"
@@ -224,47 +267,76 @@ class RateLimiter:
         # The millionth keeps 0.29 of 100 from becoming 28.
         return max(1, math.floor(limit * self._share + 1e-6))
 
-    def _acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, wait: _Wait) -> float:
+    def _acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, wait: Wait) -> float:
         wait.check(0.0)
         began = self._clock.monotonic()
         has_waited = False
-        while seconds := self._store.acquire(key, token, rates, hold, self._clock):
-            wait.check(seconds)
+        while seconds := self._ask(wait, lambda caller: self._store.acquire(key, token, rates, hold, caller)):
+            is_long = seconds >= WORTH_A_LINE
+            pause = self._ask(wait, lambda caller: self._store.pause_of(key, caller)) if is_long else _NONE
+            notice = self._notice(key, wait.endpoint, pause)
+            wait.check(seconds, notice)
+            if notice and self._is_news(key, pause):
+                log.warning("%s", notice)
+            elif is_long:
+                log.info("Klaviyo's rate limit: the next %s follows in %.0f s.", wait.endpoint, seconds)
             wait.sleep(seconds)
             has_waited = True
         return self._clock.monotonic() - began if has_waited else 0.0
 
+    def _ask(self, wait: Wait, work: Callable[[Caller], T]) -> T:
+        """Have the store do something; one that does not answer is asked again for a while."""
+        began, repeat = self._clock.monotonic(), _FIRST_REPEAT
+        end = min(began + _PATIENCE, wait.deadline)
+        while True:
+            soon = min(self._clock.monotonic() + _CALL_SECONDS, end)
+            try:
+                return work(Caller(self._clock, soon, wait.stop))
+            except StoreUnreachable as error:
+                tried, left = self._clock.monotonic() - began, end - self._clock.monotonic()
+                if left <= repeat:
+                    error.args = (f"{error} Tried for {tried:.0f} s.",)
+                    raise
+                if repeat == _FIRST_REPEAT:
+                    log.warning("%s It is tried for another %.0f s.", error, left)
+            wait.sleep(repeat)
+            repeat = min(2 * repeat, _LONGEST_REPEAT)
+
     def _release(self, key: str, token: int) -> None:
         try:
-            self._store.release(key, token, self._clock)
+            self._store.release(key, token, self._aside())
         except RateLimitStoreError as error:
             # The answer in the caller's hands is worth more than the slot, which runs out by itself.
             log.warning("A slot in the rate limits stays taken until its time is up: %s", error)
 
+    def _aside(self) -> Caller:
+        return Caller(self._clock, self._clock.monotonic() + _ASIDE_SECONDS)
 
-@dataclass(frozen=True, slots=True)
-class _Wait:
-    """What may end a wait before its time."""
+    def _notice(self, key: str, endpoint: str, pause: Pause) -> str:
+        """What to tell people of a long pause; empty for a short one."""
+        if pause.seconds <= _LONG_PAUSE:
+            return ""
+        end = time_of_day(self._clock, self._clock.monotonic() + pause.seconds)
+        until = datetime.fromtimestamp(end, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        why = f" ({pause.why})" if pause.why else ""
+        return (
+            f"Nobody who shares the rate limits sends {endpoint} until {until}{why}. "
+            f"To go on sooner, {self._store.way_out(key)}."
+        )
 
-    endpoint: str
-    clock: Clock
-    deadline: float
-    stop: Stop | None
+    def _is_news(self, key: str, pause: Pause) -> bool:
+        """Whether this pause was not told of yet; from now on it was."""
+        end = self._clock.monotonic() + pause.seconds
+        is_news = end > self._told.get(key, -math.inf) + WORTH_A_LINE
+        if is_news:
+            self._told[key] = end
+        return is_news
 
-    def check(self, seconds: float) -> None:
-        """Refuse a wait that would pass the deadline."""
-        left = self.deadline - self.clock.monotonic()
-        if seconds > left or left < 0:
-            msg = f"Klaviyo's rate limit allows {self.endpoint} in {seconds:.1f} s; {left:.1f} s are left."
-            raise RateLimitDeadline(msg)
 
-    def sleep(self, seconds: float) -> None:
-        """Wait, asking in between whether to stop."""
-        if seconds >= _WORTH_A_LINE:
-            log.info("Klaviyo's rate limit: the next %s follows in %.0f s.", self.endpoint, seconds)
-        end = self.clock.monotonic() + seconds
-        while (left := end - self.clock.monotonic()) > 0:
-            if self.stop and self.stop():
-                msg = f"Told to stop while waiting for Klaviyo's rate limit of {self.endpoint}."
-                raise WaitStopped(msg)
-            self.clock.sleep(min(left, _STOP_CHECK))
+def _never() -> bool:
+    return False
+
+
+def _short(why: str) -> str:
+    """What every store can keep."""
+    return "".join(each if " " <= each <= "~" else "?" for each in why)[:WHY_LENGTH]

@@ -8,7 +8,6 @@ moment.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import logging
 import math
@@ -17,20 +16,15 @@ import struct
 from array import array
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from io import FileIO
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
 from airflow_provider_klaviyo.client.clock import Clock
-from airflow_provider_klaviyo.client.private_files import open_private, private_folder
-from airflow_provider_klaviyo.client.rate_limit import (
-    MAX_SECONDS,
-    Rate,
-    RateLimitStoreError,
-    longest_window,
-    seconds_until_slot,
-)
+from airflow_provider_klaviyo.client.file_lock import locked
+from airflow_provider_klaviyo.client.private_files import private_folder
+from airflow_provider_klaviyo.client.rate_limit import MAX_SECONDS, Rate, longest_window, seconds_until_slot
+from airflow_provider_klaviyo.client.rate_limit_waits import Caller, Pause, RateLimitStoreError
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +35,7 @@ A daily window is not waited for: Klaviyo's own 429 does less harm than a day of
 """
 
 _MAGIC = b"klvrate1"
-_HEADER = struct.Struct("=8s16sdddddQ56x")
+_HEADER = struct.Struct("=8s16sdddddQ56s")
 _PLACE = struct.Struct("=dd")
 _TABLE = _HEADER.size
 """Where the table begins; a multiple of a slot's size, so that no slot lies across two pages."""
@@ -66,31 +60,43 @@ class FileWindows:
         except OSError as error:
             raise _store_error(directory, error) from error
 
-    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:
+    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, caller: Caller) -> float:
         """See ``WindowStore``."""
-        with self._open(key, clock) as file:
+        with self._open(key, caller) as file:
             file.remember_for(longest_window(rates))
             wait = file.seconds_until_slot(rates)
             if not wait:
                 file.add(token, file.now + hold)
             return wait
 
-    def release(self, key: str, token: int, clock: Clock) -> None:
+    def release(self, key: str, token: int, caller: Caller) -> None:
         """See ``WindowStore``."""
-        with self._open(key, clock) as file:
+        with self._open(key, caller) as file:
             file.move(token, file.now)
 
-    def pause(self, key: str, seconds: float, clock: Clock) -> None:
+    def pause(self, key: str, seconds: float, why: str, caller: Caller) -> None:
         """See ``WindowStore``."""
-        with self._open(key, clock) as file:
-            file.pause_until(file.now + seconds)
+        with self._open(key, caller) as file:
+            file.pause_until(file.now + seconds, why)
+
+    def pause_of(self, key: str, caller: Caller) -> Pause:
+        """See ``WindowStore``."""
+        with self._open(key, caller) as file:
+            return file.pause
+
+    def way_out(self, key: str) -> str:
+        """See ``WindowStore``."""
+        return f"delete {self._path(key)}"
+
+    def _path(self, key: str) -> Path:
+        return self._directory / quote(key, safe="")
 
     @contextmanager
-    def _open(self, key: str, clock: Clock) -> Iterator[_WindowFile]:
-        path = self._directory / quote(key, safe="")
+    def _open(self, key: str, caller: Caller) -> Iterator[_WindowFile]:
+        path = self._path(key)
         try:
-            with _locked(path) as descriptor:
-                file = _WindowFile(descriptor, _read(descriptor, path, self._scale, clock))
+            with locked(path, caller) as descriptor:
+                file = _WindowFile(descriptor, _read(descriptor, path, self._scale, caller.clock))
                 yield file
                 file.save()
         except OSError as error:
@@ -112,34 +118,6 @@ def _store_error(path: Path, error: OSError) -> RateLimitStoreError:
     )
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    with _open_locked(path) as file:
-        try:
-            yield file.fileno()
-        finally:
-            # Closing is not enough: a child forked by another thread meanwhile has the same lock in its hands.
-            fcntl.flock(file, fcntl.LOCK_UN)
-
-
-def _open_locked(path: Path) -> FileIO:
-    """Open anew each time: a descriptor kept across ``fork`` would give one lock to parent and child."""
-    while True:
-        file = FileIO(path, "r+", opener=_opened_or_made)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if os.fstat(file.fileno()).st_nlink:
-                return file
-        except BaseException:
-            file.close()
-            raise
-        file.close()  # deleted while waiting for the lock: others use another file by now
-
-
-def _opened_or_made(path: str, flags: int) -> int:
-    return open_private(path, flags | os.O_CREAT)
-
-
 class _Header(NamedTuple):
     """What a file knows beside its slots; times are the file's own unless said otherwise.
 
@@ -149,6 +127,7 @@ class _Header(NamedTuple):
     :param seen: when the file was last used.
     :param longest: seconds of the longest window asked for.
     :param slots: the length of the table, so that a shortened file is noticed.
+    :param why: what the pause is for, filled up with zeros.
     """
 
     magic: bytes
@@ -159,6 +138,7 @@ class _Header(NamedTuple):
     paused_until: float
     longest: float
     slots: int
+    why: bytes
 
 
 class _Content(NamedTuple):
@@ -179,7 +159,7 @@ def _read(descriptor: int, path: Path, scale: bytes, clock: Clock) -> _Content:
     fresh = _new_header(scale, clock)
     if raw:
         log.warning("The rate-limit file %s is damaged; it starts anew in %.0f s.", path, RECOVERY_SECONDS)
-        fresh = fresh._replace(paused_until=fresh.seen + RECOVERY_SECONDS)
+        fresh = fresh._replace(paused_until=fresh.seen + RECOVERY_SECONDS, why=b"its file was damaged")
     os.pwrite(descriptor, _HEADER.pack(*fresh), 0)
     os.ftruncate(descriptor, _TABLE)
     return _Content(fresh, array("d"), array("d"), [])
@@ -204,7 +184,7 @@ def _is_sound(content: _Content) -> bool:
 
 def _new_header(scale: bytes, clock: Clock) -> _Header:
     wall, monotonic = clock.now(), clock.monotonic()
-    return _Header(_MAGIC, scale, wall - monotonic, wall, wall, 0.0, 0.0, 0)
+    return _Header(_MAGIC, scale, wall - monotonic, wall, wall, 0.0, 0.0, 0, b"")
 
 
 def _at_present(header: _Header, scale: bytes, clock: Clock) -> _Header:
@@ -247,8 +227,14 @@ class _WindowFile:
         else:
             self._write(position, token, end)
 
-    def pause_until(self, timestamp: float) -> None:
-        self._header = self._header._replace(paused_until=max(self._header.paused_until, timestamp))
+    @property
+    def pause(self) -> Pause:
+        why = self._header.why.rstrip(b"\0").decode("ascii", "replace")
+        return Pause(max(self._header.paused_until - self.now, 0.0), why)
+
+    def pause_until(self, timestamp: float, why: str) -> None:
+        if timestamp > self._header.paused_until:
+            self._header = self._header._replace(paused_until=timestamp, why=why.encode("ascii"))
 
     def remember_for(self, seconds: float) -> None:
         self._header = self._header._replace(longest=max(self._header.longest, seconds))

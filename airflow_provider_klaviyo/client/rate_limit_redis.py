@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol, cast
 
-from airflow_provider_klaviyo.client.clock import Clock
-from airflow_provider_klaviyo.client.rate_limit import Rate, RateLimitStoreError
+from airflow_provider_klaviyo.client.bounded import OutOfTime, ToldToStop, call_bounded
+from airflow_provider_klaviyo.client.rate_limit import Rate
+from airflow_provider_klaviyo.client.rate_limit_waits import (
+    Caller,
+    Pause,
+    RateLimitStoreError,
+    StoreUnreachable,
+    WaitStopped,
+)
 
 _SCRIPT = """
 -- A sorted set of slots, scored with the time when the request was, or will at the latest be, over;
@@ -46,14 +53,26 @@ if command == 'acquire' then
 elseif command == 'release' then
   redis.call('ZADD', slots, text(now), ARGV[2])
 elseif command == 'pause' then
-  paused = math.max(paused, now + tonumber(ARGV[2]))
+  if now + tonumber(ARGV[2]) > paused then
+    paused = now + tonumber(ARGV[2])
+    redis.call('HSET', notes, 'why', ARGV[3])
+  end
 end
 
 redis.call('HSET', notes, 'seen', text(now), 'paused', text(paused), 'longest', text(longest))
 keep = math.ceil(1000 * (1 + math.max(longest + keep, paused - now)))
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, math.max(keep, redis.call('PTTL', key))) end
+if command == 'pause_of' then
+  return {math.ceil(math.max(0, paused - now) * 1e6), redis.call('HGET', notes, 'why') or ''}
+end
 return math.ceil(wait * 1e6)
 """
+
+_LEAST = 1.0
+"""Seconds that a call has in any case: so close to a deadline it would fail where it could succeed."""
+
+SOCKET_SECONDS = 15.0
+"""What a Redis may take to connect, or for the next bytes. It ends a call that was given up, not the wait for it."""
 
 
 class RedisScript(Protocol):
@@ -70,42 +89,88 @@ class RedisClient(Protocol):
         """Make a script that can be run by its hash."""
 
 
+def with_timeouts(client: Any, seconds: float = SOCKET_SECONDS) -> Any:
+    """The client of a ``redis.Redis``, whose sockets do not wait for ever; Airflow's hook sets no timeout."""
+    pool = getattr(client, "connection_pool", None)
+    if pool is not None and not pool.connection_kwargs.get("socket_timeout"):
+        pool.connection_kwargs |= {"socket_timeout": seconds, "socket_connect_timeout": seconds}
+    return client
+
+
 class RedisWindows:
     """Windows for all hosts that reach one Redis, counted by that Redis' own clock.
 
-    :param client: a ``redis.Redis``; its timeouts and retries are those of the connection.
+    :param client: a ``redis.Redis``; its retries are those of the connection.
     :param prefix: what the names of the keys begin with.
+    :param where: names the Redis to people, without its password.
     """
 
-    def __init__(self, client: RedisClient, prefix: str = "airflow-klaviyo") -> None:
+    def __init__(
+        self, client: RedisClient, prefix: str = "airflow-klaviyo", *, where: str = "the Redis of the client"
+    ) -> None:
         self._prefix = prefix
+        self._where = where
         self._script = client.register_script(_SCRIPT)
 
-    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, clock: Clock) -> float:  # noqa: ARG002
+    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, caller: Caller) -> float:
         """See ``WindowStore``."""
         windows = [number for rate in rates for number in (str(rate.limit), repr(rate.seconds))]
-        return self._run(key, "acquire", str(token), repr(hold), *windows)
+        return int(str(self._run(key, caller, "acquire", str(token), repr(hold), *windows))) / 1e6
 
-    def release(self, key: str, token: int, clock: Clock) -> None:  # noqa: ARG002
+    def release(self, key: str, token: int, caller: Caller) -> None:
         """See ``WindowStore``."""
-        self._run(key, "release", str(token))
+        self._run(key, caller, "release", str(token))
 
-    def pause(self, key: str, seconds: float, clock: Clock) -> None:  # noqa: ARG002
+    def pause(self, key: str, seconds: float, why: str, caller: Caller) -> None:
         """See ``WindowStore``."""
-        self._run(key, "pause", repr(seconds))
+        self._run(key, caller, "pause", repr(seconds), why)
 
-    def _run(self, key: str, *arguments: str) -> float:
+    def pause_of(self, key: str, caller: Caller) -> Pause:
+        """See ``WindowStore``."""
+        micros, why = cast("tuple[int, bytes | str]", self._run(key, caller, "pause_of"))
+        return Pause(int(micros) / 1e6, why if isinstance(why, str) else why.decode("ascii", "replace"))
+
+    def way_out(self, key: str) -> str:
+        """See ``WindowStore``."""
+        return f"delete the key {self._name(key)}:notes in Redis ({self._where})"
+
+    def _name(self, key: str) -> str:
+        # The braces keep both keys on one node of a cluster.
+        return f"{self._prefix}:{{{key}}}"
+
+    def _run(self, key: str, caller: Caller, *arguments: str) -> object:
         # Here, since only who shares limits through Redis has it installed.
         from redis.exceptions import RedisError
 
-        # The braces keep both keys on one node of a cluster.
-        name = f"{self._prefix}:{{{key}}}"
+        name, seconds = self._name(key), max(caller.seconds_left, _LEAST)
         try:
-            return int(str(self._script(keys=[f"{name}:places", f"{name}:notes"], args=arguments))) / 1e6
-        except (RedisError, OSError) as error:
-            msg = (
-                f"The rate-limit windows in Redis cannot be kept ({type(error).__name__}: {error}), "
-                "so nothing is sent. Check the connection that rate_limit_conn_id names; "
-                "without one, the processes of this host share the limits."
+            return call_bounded(
+                lambda: self._script(keys=[f"{name}:places", f"{name}:notes"], args=arguments),
+                seconds=seconds,
+                stop=caller.stop,
+                name="klaviyo-rate-limit",
             )
-            raise RateLimitStoreError(msg) from error
+        except ToldToStop:
+            msg = f"Told to stop while waiting for Redis ({self._where})."
+            raise WaitStopped(msg) from None
+        except OutOfTime:
+            raise StoreUnreachable(self._said(f"no answer within {seconds:.0f} s")) from None
+        except (RedisError, OSError) as error:
+            kind = StoreUnreachable if _may_pass(error) else RateLimitStoreError
+            raise kind(self._said(f"{type(error).__name__}: {error}")) from error
+
+    def _said(self, problem: str) -> str:
+        return (
+            f"The rate-limit windows in Redis ({self._where}) cannot be kept ({problem}), so nothing is sent. "
+            "Check that Redis, and the connection that rate_limit_conn_id names; "
+            "without one, the processes of this host share the limits."
+        )
+
+
+def _may_pass(error: Exception) -> bool:
+    """Whether Redis may answer when it is asked again: it is not there, or is just starting."""
+    from redis import exceptions as redis
+
+    refused = (redis.AuthenticationError, redis.AuthorizationError)
+    passing = (OSError, redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError)
+    return isinstance(error, passing) and not isinstance(error, refused)

@@ -231,7 +231,7 @@ class KlaviyoHook(BaseHook):
 
     def _windows(self) -> WindowStore:
         from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
-        from airflow_provider_klaviyo.client.rate_limit_redis import RedisWindows
+        from airflow_provider_klaviyo.client.rate_limit_redis import RedisWindows, with_timeouts
 
         redis_conn_id = rate_limit_conn_id(self.connection)
         if not redis_conn_id:
@@ -240,7 +240,8 @@ class KlaviyoHook(BaseHook):
         if shared.conn_type != "redis":
             msg = f"The connection's rate_limit_conn_id {redis_conn_id!r} is of type {shared.conn_type!r}, not redis."
             raise KlaviyoConfigurationError(msg)
-        return RedisWindows(BaseHook.get_hook(redis_conn_id).get_conn())
+        where = f"connection {redis_conn_id}, {shared.host}:{shared.port or 6379}"
+        return RedisWindows(with_timeouts(BaseHook.get_hook(redis_conn_id).get_conn()), where=where)
 
 
 def _retirement_notice(config: KlaviyoConfig, clock: Clock) -> str:

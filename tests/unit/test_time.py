@@ -42,6 +42,7 @@ MAY_TELL_THE_TIME_OF_DAY = {
     "client.clock": "it is the clock",
     "client.account": "it remembers an account in a file, for an hour by the file's own time",
     "client.klaviyo": "Klaviyo's dates are compared with when an answer arrived",
+    "client.rate_limit": "people read until when a pause lasts",
     "client.rate_limit_files": "the files outlive a restart of the machine, and its monotonic clock does not",
     "client.server_clock": "until Klaviyo has told its time",
     "cli.state": "the log of a state has times, and its lock is compared with those of other hosts",

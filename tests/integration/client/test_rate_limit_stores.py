@@ -22,17 +22,15 @@ import pytest
 
 import airflow_provider_klaviyo
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
-from airflow_provider_klaviyo.client.rate_limit import (
-    MemoryWindows,
-    Rate,
-    RateLimitDeadline,
-    RateLimiter,
-    RateLimitStoreError,
-    WaitStopped,
-    WindowStore,
-)
+from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, Rate, RateLimiter, WindowStore
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
 from airflow_provider_klaviyo.client.rate_limit_redis import RedisWindows
+from airflow_provider_klaviyo.client.rate_limit_waits import (
+    Caller,
+    RateLimitDeadline,
+    RateLimitStoreError,
+    WaitStopped,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -142,8 +140,8 @@ def test_a_request_in_flight_keeps_its_place_however_long_it_takes(sharers: Shar
 def test_a_waiter_reckons_with_an_answer_any_moment(sharers: Sharers) -> None:
     """Else one request that may take an hour would turn away all who have less time than that."""
     store = sharers.store()
-    assert store.acquire("key", 1, ONE, 3_600.0, sharers.clock) == 0
-    assert 0 < store.acquire("key", 2, ONE, 3_600.0, sharers.clock) <= WINDOW
+    assert store.acquire("key", 1, ONE, 3_600.0, Caller(sharers.clock)) == 0
+    assert 0 < store.acquire("key", 2, ONE, 3_600.0, Caller(sharers.clock)) <= WINDOW
 
 
 def test_a_holder_that_died_frees_its_place_after_its_hold_and_the_window(sharers: Sharers) -> None:
@@ -224,9 +222,9 @@ def test_redis_that_does_not_answer_lets_nothing_through() -> None:
     limiter = RateLimiter(RedisWindows(redis.Redis(port=port, retry=once)), account="account")
     with (
         pytest.raises(
-            RateLimitStoreError, match=r"(?s)Redis cannot be kept.*nothing is sent.*rate_limit_conn_id"
+            RateLimitStoreError, match=r"(?s)Redis .* cannot be kept.*nothing is sent.*rate_limit_conn_id"
         ),
-        limiter.permit("e", ONE, hold=5.0),
+        limiter.permit("e", ONE, hold=5.0, deadline=SystemClock().monotonic() + 0.5),
     ):
         pass
 
@@ -264,8 +262,8 @@ def test_redis_whose_clock_was_set_back_moves_what_it_knows_with_it(redis_client
 def test_redis_takes_one_place_for_a_request_it_hears_twice(redis_client: Any, prefix: str) -> None:
     """A client that lost the answer to its question asks again."""
     windows, clock = RedisWindows(redis_client, prefix), SystemClock()
-    assert [windows.acquire("k", 7, (Rate(1, 60.0),), 5.0, clock) for _ in range(2)] == [0, 0]
-    assert windows.acquire("k", 8, (Rate(1, 60.0),), 5.0, clock) > 0
+    assert [windows.acquire("k", 7, (Rate(1, 60.0),), 5.0, Caller(clock)) for _ in range(2)] == [0, 0]
+    assert windows.acquire("k", 8, (Rate(1, 60.0),), 5.0, Caller(clock)) > 0
 
 
 # -----------------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import pytest
 
 from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, GET_LISTS
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimitDeadline, RateLimiter
+from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimiter
+from airflow_provider_klaviyo.client.rate_limit_waits import RateLimitDeadline
 from airflow_provider_klaviyo.client.responses import read_accepted
 from airflow_provider_klaviyo.exceptions import KlaviyoRateLimitError, KlaviyoTimeout
 from tests.clocks import JUMPS, JumpingClock

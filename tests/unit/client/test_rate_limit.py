@@ -17,13 +17,12 @@ from hypothesis import strategies as st
 from airflow_provider_klaviyo.client.rate_limit import (
     MemoryWindows,
     Rate,
-    RateLimitDeadline,
     RateLimiter,
-    WaitStopped,
     WindowStore,
     seconds_until_slot,
 )
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
+from airflow_provider_klaviyo.client.rate_limit_waits import RateLimitDeadline, WaitStopped
 
 BULK_IMPORT = (Rate(10, 1.0), Rate(150, 60.0))
 HOLD = 5.0

@@ -404,6 +404,7 @@ MESSAGES = {
         "… was blocked before it reached Klaviyo's API …",
         "The API revision of the connection is retired …",
         "The rate-limit windows … cannot be kept …",
+        "The rate-limit windows … are locked by …",
         "Which account a key belongs to is noted on this host, but …",
         "The time is up …",
         "Given up, since Klaviyo has not come to their end: …",
