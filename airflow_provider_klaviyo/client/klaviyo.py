@@ -161,7 +161,7 @@ class KlaviyoClient:
         started = self.clock.monotonic()
         retrying = tenacity.Retrying(
             retry=tenacity.retry_if_exception(lambda error: is_repeatable(endpoint, error)),
-            wait=lambda state: wait_before(_error(state), state.attempt_number),
+            wait=lambda state: wait_before(endpoint, _error(state), state.attempt_number),
             stop=lambda state: self._must_give_up(state, started),
             sleep=self.sleep,
             before_sleep=_log_wait,
@@ -201,7 +201,7 @@ class KlaviyoClient:
 
         :raises KlaviyoError: that error, when the request must not be repeated, or when it is time to give up.
         """
-        wait = wait_before(error, tries)
+        wait = wait_before(endpoint, error, tries)
         elapsed = self.clock.monotonic() + wait - started
         if (
             not is_repeatable(endpoint, error)
@@ -247,7 +247,8 @@ class KlaviyoClient:
         try:
             yield
         except KlaviyoTimeout as error:
-            raise KlaviyoTimeout(when_late(), endpoint=error.endpoint) from error
+            pause = error.__cause__.notice if isinstance(error.__cause__, RateLimitDeadline) else ""
+            raise KlaviyoTimeout(f"{when_late()} {pause}".rstrip(), endpoint=error.endpoint) from error
 
     def cancel(self) -> None:
         """End every wait and retry, in all threads: the run is over."""
@@ -274,11 +275,21 @@ class KlaviyoClient:
         try:
             return read(endpoint, response)
         except KlaviyoRateLimitError as error:
-            self._limiter.pause(endpoint.name, wait_before(error, 1))
+            self._pause(endpoint, error)
             raise
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
             msg = f"The answer of {endpoint} is not shaped as Klaviyo documents it ({type(error).__name__})."
             raise KlaviyoResponseError(msg, status=response.status, endpoint=endpoint.name) from None
+
+    def _pause(self, endpoint: Endpoint, error: KlaviyoRateLimitError) -> None:
+        """Let nobody send for as long as an answer asks for; of a long pause the error says how to end it."""
+        seconds = wait_before(endpoint, error, 1)
+        why = f"HTTP {error.status}, request {error.request_id or 'unknown'}"
+        notice = self._limiter.pause(endpoint.name, seconds, why)
+        if notice and error.retry_after and error.retry_after > seconds:
+            notice += f" It asked for {error.retry_after:,.0f} s, which is no time that Klaviyo asks for."
+        if notice:
+            error.args = (f"{error} {notice}",)
 
     @contextmanager
     def _slot(self, endpoint: Endpoint, hold: float = 0.0) -> Iterator[None]:
@@ -296,7 +307,7 @@ class KlaviyoClient:
                     self.seconds_waited += permit.waited
                 yield
         except RateLimitDeadline as error:
-            msg = f"The time is up before Klaviyo's rate limit allows {endpoint.name} again."
+            msg = f"The time is up before Klaviyo's rate limit allows {endpoint.name} again. {error.notice}".rstrip()
             raise KlaviyoTimeout(msg, endpoint=endpoint.name) from error
         except WaitStopped as error:
             msg = "The run was told to stop."

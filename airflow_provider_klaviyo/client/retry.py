@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 from airflow_provider_klaviyo.client.endpoints import Endpoint
+from airflow_provider_klaviyo.client.rate_limit import longest_window
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoConnectionError,
     KlaviyoError,
@@ -21,6 +22,12 @@ MIN_WAIT = 1.0
 
 MAX_WAIT = 60.0
 """Seconds: as long as Klaviyo's steady window, after which a throttled caller may go on."""
+
+MAX_ASKED = 120.0
+"""Seconds: more is believed of Klaviyo's own answer only, and of an endpoint with a longer window than that."""
+
+_THROTTLED = "throttled"
+"""The code of Klaviyo's own 429."""
 
 UNREACHED_PATIENCE = 45.0
 """Seconds to try a host that never answered this client: more likely a wrong host than an outage."""
@@ -60,13 +67,24 @@ def may_be_done(error: KlaviyoError) -> bool:
     return error.status not in (None, _PROXY_CREDENTIALS) and not error.errors
 
 
-def wait_before(error: BaseException, tries: int) -> float:
+def wait_before(endpoint: Endpoint, error: BaseException, tries: int) -> float:
     """Seconds to wait after the given number of tries: what Klaviyo asks for, else exponentially more, with jitter."""
     asked = error.retry_after if isinstance(error, KlaviyoRetryableError) else None
     if asked is not None:
-        return max(asked, MIN_WAIT) + random.uniform(0.0, 0.5)  # noqa: S311 - jitter, not a secret
+        believed = min(max(asked, MIN_WAIT), _longest_believed(endpoint, error))
+        return believed + random.uniform(0.0, 0.5)  # noqa: S311 - jitter, not a secret
     longest = min(MAX_WAIT, MIN_WAIT * 2.0 ** min(tries - 1, 10))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311
+
+
+def _longest_believed(endpoint: Endpoint, error: BaseException) -> float:
+    """Seconds that an answer may ask to wait.
+
+    Klaviyo itself throttles until a window is over, so for as long as the endpoint's longest one. Whatever else
+    answers, such as a proxy, would stop everybody who shares the limits, and knows nothing of them.
+    """
+    is_klaviyos = isinstance(error, KlaviyoRateLimitError) and error.code == _THROTTLED
+    return max(MAX_ASKED, longest_window(endpoint.rates)) if is_klaviyos else MAX_ASKED
 
 
 def is_hopeless(error: BaseException, *, tries: int, elapsed: float, was_reached: bool) -> bool:

@@ -175,6 +175,38 @@ def test_a_shorter_pause_does_not_end_a_longer_one(sharers: Sharers) -> None:
     assert sharers.clock.monotonic() - began >= 0.5
 
 
+def test_a_pause_is_known_to_all_sharers_with_its_reason(
+    sharers: Sharers, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = sharers.limiter().pause("e", 90.0, "HTTP 429, request req-7")
+    sharers.limiter().pause("e", 40.0, "HTTP 429, request req-8")
+    with (
+        pytest.raises(RateLimitDeadline) as caught,
+        sharers.limiter().permit("e", ONE, hold=5.0, deadline=sharers.clock.monotonic() + 30.0),
+    ):
+        pass
+    *_, way_out = told.partition("(HTTP 429, request req-7). To go on sooner, ")
+    assert way_out
+    assert f"(HTTP 429, request req-7). To go on sooner, {way_out}" in str(caught.value)
+
+
+def test_a_full_window_is_no_pause_for_anybody(sharers: Sharers) -> None:
+    sharers.send((Rate(1, 60.0),))
+    with (
+        pytest.raises(RateLimitDeadline) as caught,
+        sharers.limiter().permit("e", (Rate(1, 60.0),), hold=5.0, deadline=sharers.clock.monotonic() + 30.0),
+    ):
+        pass
+    assert caught.value.notice == ""
+
+
+def test_who_deletes_the_key_that_is_named_ends_the_pause(redis_client: Any, prefix: str) -> None:
+    sharers = Sharers(lambda: RedisWindows(redis_client, prefix), SystemClock())
+    told = sharers.limiter().pause("e", 90.0)
+    assert redis_client.delete(told.partition("delete the key ")[2].partition(" ")[0]) == 1
+    assert sharers.send() == 0
+
+
 def test_a_pause_of_one_endpoint_leaves_others_alone(sharers: Sharers) -> None:
     sharers.limiter().pause("e", 60.0)
     assert sharers.send(endpoint="other") == 0

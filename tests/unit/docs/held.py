@@ -404,6 +404,7 @@ MESSAGES = {
         "… was blocked before it reached Klaviyo's API …",
         "The API revision of the connection is retired …",
         "The rate-limit windows … cannot be kept …",
+        "Nobody who shares the rate limits sends …",
         "The rate-limit windows … are locked by …",
         "Which account a key belongs to is noted on this host, but …",
         "The time is up …",
