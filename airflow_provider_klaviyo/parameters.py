@@ -14,6 +14,8 @@ from airflow_provider_klaviyo.records.values.truth import FALSE, TRUE
 from airflow_provider_klaviyo.sync.source.query import BLANK
 
 _FOR_EVER = 100 * 366 * 86_400
+"""Seconds that are as good as endless, such as ``inf``."""
+
 _NOTHING = {"none", "null", ""}
 
 
@@ -246,11 +248,11 @@ def whole_number(name: str, value: object) -> int:
 
 
 def positive(name: str, value: object) -> float:
-    """Seconds, but for none at all.
+    """Seconds, but for none at all and for endless ones.
 
     :raises KlaviyoConfigurationError: for anything else.
     """
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0:
-        msg = f"{name} must be above 0 seconds, not {value!r}."
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < _FOR_EVER:
+        msg = f"{name} must be a number of seconds, above 0 and with an end, not {value!r}."
         raise KlaviyoConfigurationError(msg)
     return float(value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -102,8 +103,11 @@ class KlaviyoHook(BaseHook):
 
         :param timeout: seconds from now, after which nothing is tried any more; None for no bound.
         :param stop: asked at least each second while the client waits; True ends the wait.
-        :raises KlaviyoConfigurationError: when a field of the connection cannot work.
+        :raises KlaviyoConfigurationError: when a field of the connection cannot work, or the timeout never ends.
         """
+        if timeout is not None and not math.isfinite(timeout):
+            msg = f"timeout must be a number of seconds with an end, or None for no bound, not {timeout!r}."
+            raise KlaviyoConfigurationError(msg)
         config = config_of(self.connection)
         if notice := _retirement_notice(config, self.clock):
             log.warning("%s", notice)

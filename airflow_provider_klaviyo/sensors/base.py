@@ -10,7 +10,7 @@ from airflow_provider_klaviyo._compat import AirflowFailException, default_defer
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.failures import no_retry_in_vain
-from airflow_provider_klaviyo.parameters import flag
+from airflow_provider_klaviyo.parameters import flag, not_negative
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -29,6 +29,8 @@ class KlaviyoSensor(BaseSensorOperator):
     def __init__(
         self, *, klaviyo_conn_id: str = "klaviyo_default", deferrable: bool | None = None, **kwargs: Any
     ) -> None:
+        for name in kwargs.keys() & {"poke_interval", "timeout"}:
+            not_negative(name, kwargs[name])  # Airflow says no more of an endless one than OverflowError
         super().__init__(**kwargs)
         self.klaviyo_conn_id = klaviyo_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable

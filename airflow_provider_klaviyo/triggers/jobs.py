@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_klaviyo.parameters import not_negative
 from airflow_provider_klaviyo.triggers.base import LOOK_SECONDS, LookingTrigger
 
 if TYPE_CHECKING:
@@ -69,8 +70,8 @@ class KlaviyoImportJobTrigger(LookingTrigger):
         super().__init__()  # type: ignore[no-untyped-call]
         self.job_ids = list(job_ids)
         self.klaviyo_conn_id = klaviyo_conn_id
-        self.poll_interval = poll_interval
-        self.timeout = timeout
+        self.poll_interval = not_negative("poll_interval", poll_interval)
+        self.timeout = None if timeout is None else not_negative("timeout", timeout)
         self.kind = kind
         self._made = self.clock.monotonic()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_klaviyo.client.clock import moment_of
+from airflow_provider_klaviyo.parameters import not_negative
 from airflow_provider_klaviyo.triggers.base import LOOK_SECONDS, LookingTrigger
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class KlaviyoListTrigger(LookingTrigger):
         self.list_id = list_id
         self.min_profiles = min_profiles
         self.klaviyo_conn_id = klaviyo_conn_id
-        self.poll_interval = poll_interval
-        self.until = until
+        self.poll_interval = not_negative("poll_interval", poll_interval)
+        self.until = not_negative("until", until)
         self._end = moment_of(self.clock, until)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,11 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.operators.lists import KlaviyoCreateListOperator
+from airflow_provider_klaviyo.sensors.jobs import KlaviyoImportJobSensor
 from airflow_provider_klaviyo.sensors.lists import KlaviyoListSensor
+from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
 from airflow_provider_klaviyo.triggers.lists import KlaviyoListTrigger
 from tests.clocks import JUMPS, JumpingClock
 
@@ -157,6 +161,23 @@ def test_the_trigger_survives_being_made_again_and_keeps_its_end(klaviyo: Emulat
     assert again.serialize() == (path, arguments)
     (event,) = asyncio.run(events(again))
     assert event.payload["is_settled"] is False
+
+
+@pytest.mark.parametrize("endless", [math.inf, math.nan, 1e300])
+def test_a_wait_without_an_end_is_refused_by_name(endless: float) -> None:
+    for name in ("poke_interval", "timeout"):
+        with pytest.raises(KlaviyoConfigurationError, match=name):
+            KlaviyoListSensor(task_id="wait", list_name="VIPs", **{name: endless})
+        with pytest.raises(KlaviyoConfigurationError, match=name):
+            KlaviyoImportJobSensor(task_id="wait", job_ids="j", **{name: endless})
+    with pytest.raises(KlaviyoConfigurationError, match="poll_interval"):
+        KlaviyoListTrigger("VIPs", None, None, "klaviyo_default", endless, time.time())
+    with pytest.raises(KlaviyoConfigurationError, match="until"):
+        KlaviyoListTrigger("VIPs", None, None, "klaviyo_default", 1.0, endless)
+    with pytest.raises(KlaviyoConfigurationError, match="poll_interval"):
+        KlaviyoImportJobTrigger(["j"], "klaviyo_default", endless)
+    with pytest.raises(KlaviyoConfigurationError, match="timeout"):
+        KlaviyoImportJobTrigger(["j"], "klaviyo_default", 1.0, timeout=endless)
 
 
 @pytest.mark.parametrize("jump", JUMPS)

@@ -58,7 +58,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "parameters": {"records.values", "sync.source"},
     "sensors": {"_compat", "client", "failures", "hooks", "parameters", "triggers"},
     "storage": {"_compat", "state"},
-    "triggers": {"client", "hooks"},
+    "triggers": {"client", "hooks", "parameters"},
     # The emulator shares nothing with the package, so that it cannot share a mistake with it.
     "emulator": {"emulator.account", "emulator.core", "emulator.server"},
     "emulator.core": set(),

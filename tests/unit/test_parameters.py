@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -67,6 +68,7 @@ def test_what_a_template_renders_to_text_is_read_as_it_was_meant(
         ("max_rejected", True),
         ("max_rejected", "0.5"),
         ("timeout", 0),
+        *((name, endless) for name in ("timeout", "poll_interval") for endless in (inf, nan, 1e300)),
         ("poll_interval", "10"),
         ("sql", None),
     ],

@@ -214,3 +214,11 @@ def test_a_revision_that_ends_soon_is_told_of_in_the_log_and_by_the_test_button(
     told = "Klaviyo's API revision 2024-10-15 was to be retired on 2026-10-15."
     assert told in caplog.text
     assert told in hook.test_connection()[1]
+
+
+@pytest.mark.parametrize("endless", [float("inf"), float("nan")])
+def test_a_client_whose_time_never_ends_is_asked_for_by_none(klaviyo: Emulator, endless: float) -> None:
+    with pytest.raises(
+        KlaviyoConfigurationError, match="timeout must be a number of seconds with an end, or None"
+    ):
+        KlaviyoHook().get_client(timeout=endless)

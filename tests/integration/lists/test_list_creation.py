@@ -399,7 +399,7 @@ def test_the_create_operator_tells_a_storage_that_cannot_be_used(
 
 @pytest.mark.parametrize("timeout", ["abc", None, -1, 0])
 def test_a_timeout_that_is_none_is_told(klaviyo: Emulator, create_list: Sync, timeout: object) -> None:
-    assert "timeout must be above 0 seconds" in str(create_list(timeout=timeout).error)
+    assert "timeout must be a number of seconds, above 0" in str(create_list(timeout=timeout).error)
     assert klaviyo.requests() == []
 
 
