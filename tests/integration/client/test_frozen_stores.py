@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -20,6 +21,7 @@ import pytest
 import airflow_provider_klaviyo
 from airflow_provider_klaviyo.client import rate_limit
 from airflow_provider_klaviyo.client.clock import SystemClock
+from airflow_provider_klaviyo.client.endpoints import GET_LISTS
 from airflow_provider_klaviyo.client.rate_limit import Rate, RateLimiter
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
 from airflow_provider_klaviyo.client.rate_limit_redis import RedisWindows, with_timeouts
@@ -28,6 +30,8 @@ from airflow_provider_klaviyo.client.rate_limit_waits import (
     StoreUnreachable,
     WaitStopped,
 )
+from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from tests.conftest import absent
 
 pytestmark = pytest.mark.integration
@@ -241,6 +245,25 @@ def test_a_call_that_was_given_up_leaves_no_thread_behind_for_ever(redis_server:
     for call in calls:
         call.join(SOON)
         assert not call.is_alive()
+
+
+def test_the_hook_names_the_connection_and_the_host_and_no_secret(
+    redis_server: Any, klaviyo: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, port = redis_server
+    shared = {"conn_type": "redis", "host": "127.0.0.1", "port": port, "password": "hush-hush"}
+    monkeypatch.setenv("AIRFLOW_CONN_LIMITS", json.dumps(shared))
+    connection = json.loads(os.environ["AIRFLOW_CONN_KLAVIYO_DEFAULT"])
+    connection["extra"] = {"rate_limit_conn_id": "limits"}
+    monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
+    server.send_signal(signal.SIGSTOP)
+    with (
+        KlaviyoHook().get_client(timeout=1.5) as client,
+        pytest.raises(StoreUnreachable, match=f"connection limits, 127.0.0.1:{port}") as caught,
+    ):
+        client.get(GET_LISTS)
+    assert "hush-hush" not in str(caught.value)
+    assert klaviyo.requests() == []
 
 
 # --- files ----------------------------------------------------------------------------------------------------------
