@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +65,15 @@ def lines_of(summary: dict[str, Any]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in Path(path).read_text().splitlines()] if path else []
 
 
-def incidents_of(world: World) -> Iterator[str]:
-    """What was done to people's consent that must never be done."""
-    for incident in world.klaviyo.incidents():
-        if incident.kind is not IncidentKind.TURNED_TOO_OFTEN:
+def incidents_of(world: World, seen: int, may_return: Collection[str]) -> Iterator[str]:
+    """What was done to people's consent that must never be done.
+
+    :param seen: how many incidents there were before.
+    :param may_return: whose consent is newer than their objection, so that they may be subscribed again.
+    """
+    for incident in world.klaviyo.incidents()[seen:]:
+        is_permitted = incident.kind is IncidentKind.RESUBSCRIBED and incident.person in may_return
+        if not is_permitted:
             yield f"{incident.kind}: {incident.person} on {incident.channel}"
     for (person, _, _), messages in world.klaviyo.confirmations().items():
         if messages > 1:

@@ -22,6 +22,7 @@ _WRITES = {
     "tracked": ("bulk_import_profiles", "remove_profiles_from_list"),
     "strict": ("bulk_import_profiles", "remove_profiles_from_list"),
     "subscribe": ("bulk_subscribe_profiles",),
+    "newer": ("bulk_subscribe_profiles",),
     "ask": ("bulk_subscribe_profiles",),
     "unsubscribe": ("bulk_unsubscribe_profiles",),
     "globally": ("bulk_unsubscribe_profiles",),
@@ -31,25 +32,25 @@ _TELLS_LATER = ("profiles", "add", "tracked", "strict", "unsubscribe")
 
 def some_faults(rng: random.Random, sync: Sync) -> list[Fault]:
     """The faults of one run, none in a part of them."""
-    return [_fault(rng, sync) for _ in range(rng.choice((0, 1, 1, 2, 3)))]
+    return [_fault(rng, sync) for _ in range(rng.choice((0, 1, 2, 2, 3)))]
 
 
 def _fault(rng: random.Random, sync: Sync) -> Fault:
     kinds = [FaultKind.STATUS, FaultKind.STATUS_AFTER, FaultKind.RESET_BEFORE, FaultKind.RESET_AFTER]
-    kinds += [FaultKind.NOT_JSON, FaultKind.REFUSE_RECORDS, FaultKind.POINTERS_ONE, FaultKind.POINTERS_NONE]
+    kinds += [FaultKind.NOT_JSON, FaultKind.REFUSE_RECORDS]
     if sync.kind in _TELLS_LATER:
-        kinds += [FaultKind.JOB_STUCK, FaultKind.JOB_CANCELLED]
+        kinds += [FaultKind.JOB_STUCK, FaultKind.JOB_CANCELLED, FaultKind.JOB_CANCELLED]
     if sync.has_jobs:
         kinds += [FaultKind.JOB_FAILS]
     kind = rng.choice(kinds)
     writes = _WRITES[sync.kind]
-    operation = rng.choice((None, rng.choice(writes)))
+    operation = rng.choice((None, *writes, *writes))
     often = rng.random() < 0.4
     return Fault(
         kind,
         operation=operation,
         count=None if often else rng.choice((1, 1, 2, 6)),
-        skip=rng.randrange(4),
+        skip=rng.choice((0, 0, 1, 2, 3)),
         probability=rng.choice((0.1, 0.3)) if often else 1.0,
         seed=rng.randrange(1_000),
         status=rng.choice((429, 429, 500, 502, 503, 504) if kind is FaultKind.STATUS else (500, 502, 503)),

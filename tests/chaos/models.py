@@ -147,7 +147,7 @@ class ListModel:
         for settled in (self._settled, self._perhaps_settled):
             for number in [*settled]:
                 row = rows.get(number)
-                if row is None or row.email != settled[number]:
+                if row and row.is_valid and row.email != settled[number]:
                     del settled[number]
 
     def _settle(self, row: Row, before: set[bool]) -> None:
@@ -223,6 +223,33 @@ class SubscribeModel(_Objections):
     def faults(self, world: World) -> Iterable[str]:
         yield from self._consents.compare("consent", _consents(world, self._consents), None)
         yield from self._members.compare("being a member", dict.fromkeys(world.members(), True), False)
+
+
+class NewerModel(SubscribeModel):
+    """The same, where consent that is newer than somebody's objection counts more."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._latest = 0.0
+        self._since: dict[tuple[str, str], float] = {}
+
+    def night(self, rows: Mapping[int, Row], *, is_quiet: bool) -> None:
+        self._latest = max([self._latest, *(row.at for row in rows.values())])
+        super().night(rows, is_quiet=is_quiet)
+
+    def free(self, rows: Mapping[int, Row]) -> set[str]:
+        return {
+            email
+            for email, row in _valid(rows).items()
+            if all(row.at > since for (who, _), since in self._since.items() if who == email)
+        }
+
+    def act(self, name: str, email: str) -> None:
+        super().act(name, email)
+        if name in ("opt_out", "suppress"):
+            self._since[email, name] = self._latest
+        elif name == "opt_in":
+            self._since.pop((email, "opt_out"), None)
 
 
 class AskModel(_Objections):
@@ -307,6 +334,8 @@ def model_of(kind: str, *, only_changes: bool, seeded: Collection[str]) -> Model
             return EventsModel()
         case "subscribe":
             return SubscribeModel()
+        case "newer":
+            return NewerModel()
         case "ask":
             return AskModel()
         case "unsubscribe":

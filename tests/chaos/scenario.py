@@ -17,9 +17,9 @@ from typing import Any
 from tests.chaos import checks
 from tests.chaos.clock import START
 from tests.chaos.faults import some_faults
-from tests.chaos.models import AskModel, Model, model_of
+from tests.chaos.models import AskModel, Model, NewerModel, SubscribeModel, model_of
 from tests.chaos.runs import UNDISTURBED, Result, Strike
-from tests.chaos.shop import Shop
+from tests.chaos.shop import EARLIER, Shop
 from tests.chaos.syncs import KINDS, Sync
 from tests.chaos.world import World
 
@@ -39,6 +39,7 @@ _ACTS = {
     "remove": ("join",),
     "tracked": ("leave", "stranger"),
     "strict": ("leave", "stranger"),
+    "newer": ("opt_out", "opt_out", "opt_out", "suppress", "opt_in"),
     "subscribe": ("opt_out", "opt_out", "suppress", "opt_in"),
     "ask": ("opt_out", "suppress", "confirm", "confirm"),
     "unsubscribe": ("join",),
@@ -91,18 +92,22 @@ class Scenario:
             folder / "shop.sqlite",
             rng,
             size=rng.randrange(8, 20),
-            moves=kind not in ("events",),
+            moves=kind not in ("events", "newer"),
+            renews=kind == "newer",
             shares=rng.choice((0, 7)) if kind == "events" else 0,
         )
         self._twin = World(folder / "twin", self._shop.path, sync, settings)
         self._world = World(folder / "chaos", self._shop.path, sync, settings)
         self._models: dict[World, Model] = {}
         self._due = START
+        self._jumps = rng.random() < 0.25
         self._nights = rng.randrange(3, 6)
         self._strangers = 0
         self._last = Result()
         self._seen_requests = 0
         self._lost: set[str] = set()
+        self._asked_at: dict[str, float] = {}
+        self._seen_incidents = 0
         self._strikes = 0
 
     def run(self) -> None:
@@ -124,7 +129,7 @@ class Scenario:
         """What the account has before the first night."""
         rng, sync = self._rng, self._sync
         process = "double_opt_in" if sync.kind == "ask" else "single_opt_in"
-        is_there = sync.kind in ("remove", "subscribe", "ask", "unsubscribe") or rng.random() < 0.5
+        is_there = sync.kind in ("remove", "subscribe", "newer", "ask", "unsubscribe") or rng.random() < 0.5
         self._shop.begin(self._due)
         emails = [str(row.email) for row in self._shop.rows.values() if row.is_valid]
         seeded = (
@@ -173,7 +178,7 @@ class Scenario:
     def _begin_night(self) -> None:
         self._due += NIGHT
         for world in (self._twin, self._world):
-            self._due = max(self._due, world.clock.now())
+            self._due = max(self._due, world.clock.now() + 3 * EARLIER)
         for world in (self._twin, self._world):
             world.clock.advance_to(self._due)
 
@@ -184,6 +189,8 @@ class Scenario:
         for fault in faults:
             world.klaviyo.inject(fault)
         strike, is_apart = self._strike()
+        if self._jumps:
+            world.clock.set_ahead(rng.choice((0.0, 3_600.0, -3_600.0)))
         defers = self._sync.has_jobs and rng.random() < 0.4
         result = world.run(
             number, self._due, full_refresh=full_refresh, defers=defers, strike=strike, is_apart=is_apart
@@ -221,6 +228,7 @@ class Scenario:
         world = self._world
         world.klaviyo.clear_faults()
         world.free_jobs()
+        world.clock.set_ahead(0.0)
         result = Result()
         for _ in range(3):
             world.clock.advance(NIGHT)
@@ -271,6 +279,14 @@ class Scenario:
             # skipped when it was recorded before it changed, and with luck it was not.
             told["unchanged"] += told.pop("skipped")
             told = {name: what for name, what in told.items() if what != "skipped"}
+        model = self._models[self._world]
+        if isinstance(model, SubscribeModel) and self._sync.only_changes:
+            # Who objects was subscribed before, and is not looked at again; or was not, and is looked at each time.
+            free = model.free(self._shop.rows)
+            for line in checks.lines_of(result.summary):
+                if line["outcome"] == "skipped" and line["row"]["email"] not in free:
+                    del told[f"row {line['key']}"]
+                    told["unchanged"], told["skipped"] = told["unchanged"] + 1, told["skipped"] - 1
         return told
 
     # --- people ---------------------------------------------------------------------------------------------
@@ -282,6 +298,7 @@ class Scenario:
             world.clock.advance(
                 _WORKED_OFF
             )  # what is on its way may lift an objection, which nobody can help
+        self._hold_incidents()
         for name in _ACTS.get(self._sync.kind, ()):
             if rng.random() < 0.5 or not (is_quiet or name in _AT_ANY_TIME):
                 continue
@@ -308,6 +325,7 @@ class Scenario:
         name = "join" if name == "stranger" else name
         self.story.counts[f"by hand: {name}"] += 1
         self.story.tell(f"  by hand: {name} {email}")
+        self._asked_at.pop(email, None)
         for world in (self._twin, self._world):
             getattr(world, name)(email)
             self._models[world].act(name, email)
@@ -325,7 +343,7 @@ class Scenario:
             self._hold(f"the {who}: {fault}" for fault in model.faults(world))
 
     def _look(self, result: Result, what: str, faults: list[object], strike: Strike) -> None:
-        counts, world = self.story.counts, self._world
+        counts = self.story.counts
         counts["runs"] += 1
         how = "came through"
         if result.was_killed:
@@ -349,10 +367,17 @@ class Scenario:
         self._strikes += result.was_killed or result.was_struck
         self._note_requests()
         self._hold(checks.faults_of(result))
-        self._hold(checks.incidents_of(world))
+        self._hold_incidents()
+
+    def _hold_incidents(self) -> None:
+        world, model = self._world, self._models[self._world]
+        may_return = model.free(self._shop.rows) if isinstance(model, NewerModel) else set()
+        self._hold(checks.incidents_of(world, self._seen_incidents, may_return))
+        self._seen_incidents = len(world.klaviyo.incidents())
 
     def _note_requests(self) -> None:
         world = self._world
+        asked: set[str] = set()
         new = world.klaviyo._log.entries(after=self._seen_requests)
         for request in new:
             self._seen_requests = request.number
@@ -361,6 +386,20 @@ class Scenario:
                 self.story.counts[f"fault: {fault}"] += 1
             if request.operation in _CONSENT and not 200 <= request.status < 500:
                 self._lost |= _people_of(request.body)
+            if (
+                self._sync.kind == "unsubscribe"
+                and request.operation in _CONSENT
+                and _may_be_done(request.status)
+            ):
+                again = _people_of(request.body) & (asked | self._asked_lately())
+                self._hold(f"{email} was asked to be unsubscribed twice within a day" for email in again)
+                asked |= _people_of(request.body)
+        self._asked_at |= dict.fromkeys(asked, world.clock.now())
+
+    def _asked_lately(self) -> set[str]:
+        """Whom Klaviyo was asked to unsubscribe, and who was not put on the list again since."""
+        since = self._world.clock.now() - 86_400.0
+        return {email for email, at in self._asked_at.items() if at > since}
 
     def _perhaps_asked(self, model: AskModel) -> Iterator[str]:
         """Whom the last run counts as asked without knowing it: for each of them there must have been a reason."""
@@ -375,6 +414,11 @@ class Scenario:
     def _hold(self, faults: Iterator[str]) -> None:
         if found := list(faults):
             raise Failure("\n".join(found))
+
+
+def _may_be_done(status: int) -> bool:
+    """Whether somebody who got this answer, or none, must not send the request again."""
+    return status < 400 or status >= 500
 
 
 def _people_of(body: bytes | None) -> set[str]:

@@ -15,6 +15,9 @@ DOMAIN = "shop.io"
 NAME = "Quillon"
 """How every first name begins, for the same reason."""
 
+EARLIER = 3_600.0
+"""Seconds that what a night's new rows tell of is older than the night."""
+
 _INVALID = ("not an address", "@", "", None)
 
 
@@ -36,14 +39,19 @@ class Row:
 class Shop:
     """A SQLite table ``rows``.
 
-    :param people: how many addresses there are; rows beyond share them where ``shares`` is set.
+    :param size: how many rows there are at first.
     :param moves: whether somebody's address may become another one.
+    :param renews: whether something may happen anew, so that its moment is a later one.
+    :param shares: how many people do what the rows tell of; 0 is one for each row.
     """
 
-    def __init__(self, path: Path, rng: random.Random, *, size: int, moves: bool, shares: int = 0) -> None:
+    def __init__(
+        self, path: Path, rng: random.Random, *, size: int, moves: bool, renews: bool, shares: int = 0
+    ) -> None:
         self.path = path
         self._rng = rng
         self._moves = moves
+        self._renews = renews
         self._shares = shares
         self._versions: dict[int, int] = {}
         self._next = 1
@@ -59,7 +67,7 @@ class Shop:
             self._add(self._size, moment)
         else:
             for row in list(self.rows.values()):
-                self._change(row)
+                self._change(row, moment)
             self._add(self._rng.randrange(self._size // 3 + 1), moment)
         self._write()
         self.nights.append(dict(self.rows))
@@ -72,10 +80,10 @@ class Shop:
         for _ in range(count):
             number, self._next = self._next, self._next + 1
             self.rows[number] = Row(
-                number, self._email(number), f"{NAME}{number}", f"t{len(self.nights)}", moment - 3_600
+                number, self._email(number), f"{NAME}{number}", f"t{len(self.nights)}", moment - EARLIER
             )
 
-    def _change(self, row: Row) -> None:
+    def _change(self, row: Row, moment: float) -> None:
         dice = self._rng.random()
         tonight = len(self.nights)
         if not row.is_valid:
@@ -88,6 +96,8 @@ class Shop:
         elif dice < 0.42:
             # Some change back to what they were, which must not be mistaken for unchanged.
             self.rows[row.id] = replace(row, tier=f"t{self._rng.choice((0, tonight))}")
+        elif dice < 0.62 and self._renews:
+            self.rows[row.id] = replace(row, at=moment - EARLIER)
         elif dice < 0.52 and self._moves:
             self._versions[row.id] = self._versions.get(row.id, 0) + 1
             self.rows[row.id] = replace(row, email=self._email(row.id))

@@ -20,6 +20,7 @@ from airflow_provider_klaviyo.sync.lists.target import ListTarget
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 from airflow_provider_klaviyo.sync.storage import Storage
+from airflow_provider_klaviyo.sync.subscriptions.standing import Resubscribe
 from airflow_provider_klaviyo.sync.subscriptions.sync_type import SubscriptionsSync
 from airflow_provider_klaviyo.sync.subscriptions.terms import Terms
 
@@ -32,6 +33,7 @@ KINDS = (
     "tracked",
     "strict",
     "subscribe",
+    "newer",
     "ask",
     "unsubscribe",
     "globally",
@@ -82,7 +84,14 @@ class Sync:
 
     @property
     def keeps_state(self) -> bool:
-        return self.only_changes or self.kind in ("tracked", "strict", "subscribe", "ask", "unsubscribe")
+        return self.only_changes or self.kind in (
+            "tracked",
+            "strict",
+            "subscribe",
+            "newer",
+            "ask",
+            "unsubscribe",
+        )
 
     @property
     def has_jobs(self) -> bool:
@@ -140,7 +149,8 @@ class Sync:
         if self.kind == "globally":
             return Terms("unsubscribe", ("email",), globally=True)
         mode = "unsubscribe" if self.kind == "unsubscribe" else "subscribe"
-        return Terms(mode, ("email",), list_name=LIST)
+        word = Resubscribe.NEWER_CONSENT if self.kind == "newer" else Resubscribe.NEVER
+        return Terms(mode, ("email",), list_name=LIST, resubscribe=word)
 
     @property
     def _mapping(self) -> dict[str, str]:
@@ -153,4 +163,4 @@ class Sync:
                 "properties.Order": "id",
                 "properties.Tier": "tier",
             }
-        return {"email": "email"}
+        return {"email": "email"} | ({"consented_at": "at"} if self.kind == "newer" else {})
