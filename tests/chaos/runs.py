@@ -93,6 +93,15 @@ class Result:
     log: str = ""
     lines: int = 0
 
+    @property
+    def how(self) -> str:
+        """How it ended, in a word."""
+        if self.was_killed or self.was_struck:
+            return "killed" if self.was_killed else "struck"
+        if self.is_deferred:
+            return "deferred"
+        return f"failed: {self.error.split(':')[0]}" if self.error else "came through"
+
 
 class _Access:
     """As much of a ``KlaviyoHook`` as a run needs."""

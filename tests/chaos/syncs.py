@@ -65,7 +65,7 @@ class _Mirror(MirrorList):
 
 
 class _Subscriptions(SubscriptionsSync):
-    limits: ClassVar = _BATCH  # type: ignore[assignment]
+    limits: ClassVar = _BATCH
 
 
 @dataclass(frozen=True)
@@ -83,15 +83,9 @@ class Sync:
         return self.kind not in ("profiles", "events", "globally")
 
     @property
-    def keeps_state(self) -> bool:
-        return self.only_changes or self.kind in (
-            "tracked",
-            "strict",
-            "subscribe",
-            "newer",
-            "ask",
-            "unsubscribe",
-        )
+    def has_objections(self) -> bool:
+        """Whether rows are left alone for what people have said, until the state knows them as subscribed."""
+        return self.only_changes and self.kind in ("subscribe", "newer")
 
     @property
     def has_jobs(self) -> bool:
