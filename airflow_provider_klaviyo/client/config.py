@@ -31,7 +31,7 @@ class KlaviyoConfig:
     :param base_url: where Klaviyo, a proxy or the emulator answers.
     :param revision: API revision, ``YYYY-MM-DD``.
     :param account_id: the account that the key must belong to, if given.
-    :param timeout: seconds that one request may take.
+    :param timeout: seconds that one request may take, from connecting to the last byte of its answer.
     :param rate_limit_share: part of the account's quota to use, above 0 and up to 1.
     :raises KlaviyoConfigurationError: for a value that cannot work; the message names the field.
     """
