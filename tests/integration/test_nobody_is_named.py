@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import logging
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
-from tests.integration.conftest import MAPPING, Run, Shop, StartEmulator, Sync
+from airflow_provider_klaviyo.operators.events import KlaviyoSyncEventsOperator
+from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
+from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
+from tests.integration.conftest import MAPPING, Run, Shop, StartEmulator, Sync, run_operator
 
 pytestmark = pytest.mark.integration
 
@@ -81,6 +85,39 @@ def test_whatever_klaviyo_repeats(
     run = sync(on_invalid=on_invalid, mapping={**MAPPING, "last_name": "first_name"})
     assert_nobody_is_named(run, caplog.text)
     assert len(run.report["reasons"]) <= 3, run.report["reasons"]
+
+
+OTHERS = {
+    "events": partial(KlaviyoSyncEventsOperator, metric="Order", primary_key="id"),
+    "list": partial(KlaviyoSyncListOperator, list_name="VIPs", mode="add", match_by="email"),
+    "subscribe": partial(
+        KlaviyoSyncSubscriptionsOperator, mode="subscribe", list_name="VIPs", match_by="email"
+    ),
+}
+
+
+@pytest.mark.parametrize("match", ["1@shop.io", "@"])
+@pytest.mark.parametrize("name", OTHERS)
+def test_whatever_klaviyo_repeats_to_other_syncs(
+    start_emulator: StartEmulator,
+    people: Shop,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    match: str,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
+    klaviyo = start_emulator(repeats_values=True)
+    klaviyo.add_list("VIPs")
+    klaviyo.inject(Fault("refuse_records", match=match, count=None))
+    sql = "SELECT id, email, first_name FROM customers ORDER BY id"
+    run = run_operator(
+        OTHERS[name](task_id="sync", sql=sql, sql_conn_id="shop", poll_interval=0.2, timeout=60)
+    )
+    assert run.summary["accepted"] < 40
+    assert_nobody_is_named(run, caplog.text)
 
 
 @pytest.mark.parametrize(
