@@ -171,7 +171,8 @@ def mask_quotes(text: str, names: Collection[str] = ()) -> str:
             return quoted[0]
         return f"{quoted[0][0]}{HIDDEN}{quoted[0][-1]}"
 
-    told = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
+    # No word is cut in half: half an address looks like none.
+    told = text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(' ')[0]} …"
     return _LEFT_OPEN.sub(HIDDEN, _QUOTED.sub(without, mask(told)))
 
 
@@ -180,7 +181,6 @@ def mask_row(text: str, row: Iterable[object], names: Collection[str] = ()) -> s
 
     Of rows with one fault the words become equal.
     """
-    text = text[: _LONGEST + 1]
     folded = text.casefold()
     shown = _WORDS.union(name.casefold() for name in names)
     found = {value for value in _texts(row) if (plain := value.casefold()) in folded and plain not in shown}
