@@ -18,10 +18,9 @@ from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
 from airflow_provider_klaviyo.state.replica import Replica, Snapshot, table_in
 from airflow_provider_klaviyo.state.target import differing_parts, of_another_target
 
-_MAX_ENTRIES = 300
 _MAX_BYTES = 16_000_000
 _MAX_OF_SNAPSHOT = 0.2
-"""A log is compacted beyond so many entries, or so many bytes of payload, or that share of the snapshot before them."""
+"""A log is compacted beyond so many bytes of payload, or that share of the snapshot before them."""
 
 _ASKED_APART = 3
 """The first format of the log in which who was asked is not written as rows."""
@@ -132,7 +131,7 @@ class Journal:
         :raises StateConflict: when another run wrote to the log meanwhile.
         """
         most = max(_MAX_BYTES, _MAX_OF_SNAPSHOT * self._snapshot_bytes)
-        has_grown = self._entries > _MAX_ENTRIES or self._bytes > most
+        has_grown = self._entries > self._log.entries_to_read or self._bytes > most
         if has_grown and not self.replica.jobs:
             self.compact()
 

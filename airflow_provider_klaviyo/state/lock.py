@@ -14,7 +14,7 @@ import msgspec
 
 from airflow_provider_klaviyo.state.errors import StateLocked
 from airflow_provider_klaviyo.state.holder import Holder, Whereabouts, nobody_knows
-from airflow_provider_klaviyo.state.stores import Store, blocks_of
+from airflow_provider_klaviyo.state.stores import Store
 
 log = logging.getLogger(__name__)
 
@@ -171,7 +171,7 @@ class StateLock:
         :raises OSError: when it cannot be read, or what else the store raises.
         """
         try:
-            return msgspec.json.decode(b"".join(blocks_of(self._store, LOCK)), type=_Note)
+            return msgspec.json.decode(self._store.read(LOCK), type=_Note)
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:

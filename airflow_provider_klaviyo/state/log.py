@@ -41,12 +41,21 @@ class StateLog:
     :param store: has the entries and nothing else of this kind.
     :param writer: who writes, for those who must find out.
     :param now: seconds since the epoch.
+    :param scratch: a private folder of this run: what is there of long payloads is read from the store only once.
     :param anew: look at nothing that is there; ``begin`` then starts a chain behind it.
     :raises StateDamaged: when an entry that counts is missing or torn.
     :raises StateUnreadable: when an entry is of another release's format.
     """
 
-    def __init__(self, store: Store, *, writer: str, now: Callable[[], float], anew: bool = False) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        writer: str,
+        now: Callable[[], float],
+        scratch: Path | None = None,
+        anew: bool = False,
+    ) -> None:
         self._store = store
         self._writer = writer
         self._now = now
@@ -54,8 +63,13 @@ class StateLog:
         self._conflict: str = ""
         names = names_in(store)
         self._next = max(names, default=0) + 1
-        self.entries: list[Stored] = [] if anew else chain_in(store, names)
+        self.entries: list[Stored] = [] if anew else chain_in(store, names, scratch)
         self._base = self.entries[0].number if self.entries else 0
+
+    @property
+    def entries_to_read(self) -> int:
+        """How many entries may be read at the beginning of a run, before a snapshot is worth while."""
+        return self._store.entries_to_read
 
     def payload(self, entry: Stored) -> bytes:
         """What an entry holds beside its facts.
@@ -65,11 +79,14 @@ class StateLog:
         return b"".join(payload_of(self._store, entry))
 
     def copy_payload(self, entry: Stored, path: Path) -> None:
-        """The same into a file, in bounded memory.
+        """The same into a file of the same disk as ``scratch``, in bounded memory.
 
         :param path: the file, on this machine.
         :raises StateDamaged: when it is not what was written.
         """
+        if isinstance(entry.payload, Path) and entry.payload.exists():
+            entry.payload.replace(path)
+            return
         with path.open("wb") as target:
             for block in payload_of(self._store, entry):
                 target.write(block)

@@ -17,7 +17,7 @@ import msgspec
 
 from airflow_provider_klaviyo.state.errors import StateUnreadable
 from airflow_provider_klaviyo.state.storage import usable
-from airflow_provider_klaviyo.state.stores import Store, blocks_of, folders_in, store_of
+from airflow_provider_klaviyo.state.stores import Store, folders_in, store_of
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ class NoteFolder:
         :raises StateUnreadable: when it was written by a release whose notes this one does not know.
         """
         try:
-            content = b"".join(blocks_of(self._store, name))
+            content = self._store.read(name)
         except FileNotFoundError:
             return None
         written_in = content.partition(b" ")[0]

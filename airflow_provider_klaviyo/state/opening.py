@@ -47,7 +47,7 @@ def open_ledger(
     :raises StateUnreadable: when it was written by a release that this one does not know.
     """
     try:
-        chain = StateLog(store, writer=writer, now=now)
+        chain = StateLog(store, writer=writer, now=now, scratch=scratch)
         journal = Journal(chain, scratch, target, is_read_only=is_read_only)
         with ExitStack() as unless_ours:
             unless_ours.callback(journal.close)

@@ -11,11 +11,15 @@ import errno
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 _WITHOUT_FOLDERS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oci", "oss", "r2"})
 """Protocols whose folders are parts of names: to make one is to make a bucket."""
+
+_LONG = 8 << 20
+"""Files of so many bytes are read and written in pieces; others, where a listing told their size, by one request."""
 
 _AGE = ("LastModified", "last_modified", "mtime", "updated", "modified")
 """What the listings of the filesystems call the time of a file's last change."""
@@ -79,13 +83,13 @@ class RemotePath:
         return (self._details or {}).get("type") == "directory"
 
     def iterdir(self) -> Iterator[Self]:
-        """What is in the folder now; nothing where there is no folder."""
+        """What is in the folder now.
+
+        :raises FileNotFoundError: when there is no folder; stores that have no folders may find an empty one.
+        """
         with self._spoken():
             self._fs.invalidate_cache()
-            try:
-                found = self._fs.ls(self._key, detail=True)
-            except FileNotFoundError:
-                return
+            found = self._fs.ls(self._key, detail=True)
         for details in found:
             key = str(details["name"]).rstrip("/")
             if key.strip("/") != self._key.strip("/"):  # some stores list a folder as its own first entry
@@ -107,7 +111,9 @@ class RemotePath:
         Better than to write by this is ``write_bytes``, which never leaves a part.
         """
         with self._spoken():
-            file: BinaryIO = self._fs.open(self._key, mode)
+            if mode == "rb" and (self.size or _LONG) < _LONG:
+                return BytesIO(self._fs.cat_file(self._key))
+            file: BinaryIO = self._fs.open(self._key, mode, block_size=_LONG)
             return file
 
     def read_bytes(self) -> bytes:
@@ -194,6 +200,17 @@ class RemotePath:
             raise NotImplementedError(str(error)) from error
         except Exception as error:  # such as the errors of Google's, Azure's and Paramiko's clients
             raise OSError(errno.EIO, f"{type(error).__name__}: {error}", str(self)) from error
+
+
+def listed(folder: Any) -> list[Any]:
+    """What is in a folder now; nothing where it is not there.
+
+    :param folder: a ``pathlib.Path``, or a ``RemotePath``.
+    """
+    try:
+        return list(folder.iterdir())
+    except FileNotFoundError:
+        return []
 
 
 def modified(path: Path | RemotePath) -> float | None:

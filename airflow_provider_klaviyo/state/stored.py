@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from airflow_provider_klaviyo.state.errors import StateDamaged, StateUnreadable
-from airflow_provider_klaviyo.state.stores import Store, blocks_of, measured
+from airflow_provider_klaviyo.state.stores import DiskStore, Store, blocks_of, measured
 
 FORMAT = 4
 """Of what is written.
@@ -25,6 +26,8 @@ WHAT_TO_DO = (
 )
 _SUFFIX = ".entry"
 _BLOCK = 1 << 20
+_SHORT = 1 << 14
+"""Payloads of so many bytes are kept in memory: those of a log that is not compacted yet are a few megabytes."""
 
 
 class Parent(msgspec.Struct, frozen=True):
@@ -63,12 +66,15 @@ class Stored(msgspec.Struct, frozen=True):
     :param name: of its file.
     :param format: in which it is written.
     :param sha256: the checksum of its first line, which holds that of the payload.
+    :param payload: what was seen of it when it was read, or a file of this machine that has it; None where it was not
+        kept.
     """
 
     name: str
     format: int
     sha256: str
     header: Header
+    payload: bytes | Path | None = None
 
     @property
     def number(self) -> int:
@@ -109,21 +115,23 @@ def names_in(store: Store) -> dict[int, str]:
     }
 
 
-def stored(header: Header, line: bytes, name: str) -> Stored:
+def stored(header: Header, line: bytes, name: str, payload: bytes | Path | None = None) -> Stored:
     """An entry whose first line is known.
 
     :param header: what the line says.
     :param line: the first line, with its end.
     :param name: of the file.
+    :param payload: as ``Stored`` has it.
     """
-    return Stored(name, int(line.partition(b" ")[0]), hashlib.sha256(line).hexdigest(), header)
+    return Stored(name, int(line.partition(b" ")[0]), hashlib.sha256(line).hexdigest(), header, payload)
 
 
-def read(store: Store, number: int, name: str) -> Stored:
+def read(store: Store, number: int, name: str, scratch: Path | None = None) -> Stored:
     """The entry in a file.
 
     :param number: that it must have.
     :param name: of the file.
+    :param scratch: a private folder of this run, where a long payload is kept; without one it is not.
     :raises Torn: when not every byte of it is there.
     :raises StateUnreadable: when it is in a format of another release.
     """
@@ -141,13 +149,27 @@ def read(store: Store, number: int, name: str) -> Stored:
         except msgspec.DecodeError as error:
             msg = "does not begin with a whole header"
             raise Torn(msg) from error
-        if header.number != number or measured(iter(lambda: content.read(_BLOCK), b"")) != (
-            header.payload_bytes,
-            header.payload_sha256,
-        ):
+        blocks = iter(lambda: content.read(_BLOCK), b"")
+        payload: bytes | Path | None = None
+        if header.payload_bytes <= _SHORT:
+            payload = b"".join(blocks)
+            found = measured((payload,))
+        elif scratch:
+            payload = scratch / name
+            found = measured(_copied(blocks, payload))
+        else:
+            found = measured(blocks)
+        if header.number != number or found != (header.payload_bytes, header.payload_sha256):
             msg = "is not what was written (its checksum differs)"
             raise Torn(msg)
-    return stored(header, line, name)
+    return stored(header, line, name, payload)
+
+
+def _copied(blocks: Iterator[bytes], path: Path) -> Iterator[bytes]:
+    with path.open("wb") as file:
+        for block in blocks:
+            file.write(block)
+            yield block
 
 
 def payload_of(store: Store, entry: Stored) -> Iterator[bytes]:
@@ -155,6 +177,12 @@ def payload_of(store: Store, entry: Stored) -> Iterator[bytes]:
 
     :raises StateDamaged: at its end, when it is not what was written.
     """
+    if isinstance(entry.payload, bytes):
+        yield entry.payload
+        return
+    if entry.payload and entry.payload.exists():
+        yield from blocks_of(DiskStore(entry.payload.parent), entry.payload.name)
+        return
     digest, size = hashlib.sha256(), 0
     with closing(blocks_of(store, entry.name, after_line=True)) as blocks:
         for block in blocks:

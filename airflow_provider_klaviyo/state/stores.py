@@ -6,14 +6,14 @@ import errno
 import hashlib
 import os
 import uuid
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.state.remote import RemotePath
+from airflow_provider_klaviyo.state.remote import RemotePath, listed
 
 _BLOCK = 1 << 20
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -26,7 +26,12 @@ class Store(Protocol):
     """The files of one folder, by their names. The folder comes into being with its first file.
 
     What a storage refuses is raised as it comes, mostly as an ``OSError``. As text, a store is where it is.
+
+    ``entries_to_read`` is how many files of a log may be read at the beginning of a run, before it is worth while to
+    have fewer.
     """
+
+    entries_to_read: int
 
     def names(self) -> list[str]:
         """The files that are there now, in no order; none where there is no folder."""
@@ -36,6 +41,12 @@ class Store(Protocol):
 
     def open(self, name: str) -> BinaryIO:
         """A file to be read from its beginning, and closed.
+
+        :raises FileNotFoundError: when it is not there.
+        """
+
+    def read(self, name: str) -> bytes:
+        """The whole content of a small file.
 
         :raises FileNotFoundError: when it is not there.
         """
@@ -74,9 +85,7 @@ def store_of(folder: Path | RemotePath) -> Store:
 
 def folders_in(folder: Path | RemotePath) -> list[Any]:
     """The folders in a folder; none where it is not there."""
-    if isinstance(folder, Path) and not folder.exists():
-        return []
-    return [path for path in folder.iterdir() if path.is_dir()]
+    return [path for path in listed(folder) if path.is_dir()]
 
 
 def blocks_of(store: Store, name: str, *, after_line: bool = False) -> Generator[bytes]:
@@ -98,6 +107,8 @@ class DiskStore:
     :param folder: a path on this machine.
     """
 
+    entries_to_read = 300
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
@@ -105,13 +116,16 @@ class DiskStore:
         return str(self._folder)
 
     def names(self) -> list[str]:
-        return [file.name for file in self._folder.iterdir()] if self._folder.exists() else []
+        return [file.name for file in listed(self._folder)]
 
     def holds(self, name: str) -> bool:
         return (self._folder / name).exists()
 
     def open(self, name: str) -> BinaryIO:
         return (self._folder / name).open("rb")
+
+    def read(self, name: str) -> bytes:
+        return (self._folder / name).read_bytes()
 
     def create(self, name: str, line: bytes, payload: Payload) -> bool:
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -171,20 +185,27 @@ class DiskStore:
 class RemoteStore:
     """A folder of an object store or a file server."""
 
+    entries_to_read = 3
+
     def __init__(self, folder: RemotePath) -> None:
         self._folder = folder
+        self._listed: Mapping[str, RemotePath] = {}
 
     def __str__(self) -> str:
         return str(self._folder)
 
     def names(self) -> list[str]:
-        return [file.name for file in self._folder.iterdir()]
+        self._listed = {file.name: file for file in listed(self._folder)}
+        return list(self._listed)
 
     def holds(self, name: str) -> bool:
         return (self._folder / name).exists()
 
     def open(self, name: str) -> BinaryIO:
-        return (self._folder / name).open("rb")
+        return self._listed.get(name, self._folder / name).open("rb")
+
+    def read(self, name: str) -> bytes:
+        return (self._folder / name).read_bytes()
 
     def create(self, name: str, line: bytes, payload: Payload) -> bool:
         self._folder.mkdir()

@@ -21,6 +21,7 @@ from airflow_provider_klaviyo.state.tracked import TrackedPeople
 
 _VERSION = 2
 _CACHE_KIB = 16_384
+_PAGE, _SMALL_PAGE, _FEW_PAGES = 4_096, 1_024, 256
 _STATUSES = {status.value: status for status in Status}
 _NAMED = {status.name.lower(): status.value for status in Status}
 """The statuses as statements name them: ``:acknowledged``, ``:in_doubt`` and so on."""
@@ -245,12 +246,18 @@ class StateTable:
         """
         with self._lock:
             self._database.execute("COMMIT")
+            self._database.execute(f"PRAGMA page_size = {self._page_size()}")
             self._database.execute("VACUUM main INTO ?", (str(path),))
             self._database.execute("BEGIN")
 
     def close(self) -> None:
         """Give the file back; nothing can be asked from then on."""
         self._database.close()
+
+    def _page_size(self) -> int:
+        """Bytes of a page of a copy: each of a dozen tables and indexes takes one, which is much of a small file."""
+        ((pages,),) = self._database.execute("PRAGMA page_count")
+        return _SMALL_PAGE if pages < _FEW_PAGES else _PAGE
 
     def _prepare(self) -> None:
         (version,) = self._database.execute("PRAGMA user_version").fetchone()

@@ -156,21 +156,22 @@ class Deferral:
             file.write(content)
 
 
-def delete_abandoned(files: RunFiles, whereabouts: Callable[[Holder], Whereabouts]) -> None:
+def delete_abandoned(deferred: Iterable[RunFiles], whereabouts: Callable[[Holder], Whereabouts]) -> None:
     """Delete what other runs of a task left when they were deferred, where they do not come back for it.
 
-    :param files: those of the run that finds it.
+    :param deferred: the files of these runs.
     :param whereabouts: what Airflow knows of a task instance; what it cannot say of is left alone.
     """
-    try:
-        for other in files.others_deferred():
-            holder = _holder_of(other)
+    for files in deferred:
+        try:
+            holder = _holder_of(files)
             where = whereabouts(holder) if holder else Whereabouts.UNKNOWN
-            if where in (Whereabouts.ENDED, Whereabouts.NO_SUCH_RUN):
-                log.warning("What %s left when it was deferred is deleted: it %s.", holder, where.value)
-                Deferral(other).delete()
-    except Exception as error:
-        log.warning("What was deferred before could not be looked for in %s: %s", files.folder, error)
+        except Exception as error:
+            log.warning("Whether %s is still deferred could not be found out: %s", files.stem, error)
+            continue
+        if where in (Whereabouts.ENDED, Whereabouts.NO_SUCH_RUN):
+            log.warning("What %s left when it was deferred is deleted: it %s.", holder, where.value)
+            Deferral(files).delete()
 
 
 def _holder_of(files: RunFiles) -> Holder | None:

@@ -73,9 +73,10 @@ def opened_state(
     store = store_of(folder)
     lock = None if options.is_preview else StateLock(store, holder, now=now, whereabouts=whereabouts)
     with usable(folder, "The state cannot be kept in", "the state_key"):
-        folder.exists()  # a preview takes no lock that would tell
         if lock:
             lock.acquire()
+        else:
+            folder.exists()  # nothing else tells a preview that it is of no use
     try:
         ledger = open_ledger(
             store,

@@ -152,8 +152,8 @@ class SyncRun:
         """
         options, report, environment = self._options, self._report, self._environment
         claim = self._claim()
-        self._files.prune(environment.clock.now() - environment.keep_seconds)
-        delete_abandoned(self._files, environment.whereabouts)
+        deferred = self._files.prune(environment.clock.now() - environment.keep_seconds)
+        delete_abandoned(deferred, environment.whereabouts)
         query = Query(options.sql, options.parameters, options.reads_only, options.timezone)
         source = environment.open_source(options.sql_hook_params)
         if environment.notice:

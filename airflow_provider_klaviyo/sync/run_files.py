@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 
-from airflow_provider_klaviyo.state.remote import modified
+from airflow_provider_klaviyo.state.remote import listed, modified
 from airflow_provider_klaviyo.state.storage import usable
 
 log = logging.getLogger(__name__)
@@ -54,12 +54,6 @@ class RunFiles:
         files = [file for file in self._there() if _DEFERRED.sub("", file.name) == self.stem]
         return sorted(files, key=lambda file: file.name != self.deferred().name)
 
-    def others_deferred(self) -> list[RunFiles]:
-        """The files of other tries that were deferred and have left a note."""
-        end = ".deferred.json"
-        stems = [file.name.removesuffix(end) for file in self._there() if file.name.endswith(end)]
-        return [replace(self, stem=stem) for stem in stems if stem != self.stem]
-
     def write_report(self, details: dict[str, object]) -> str:
         """Write the report; returns its path.
 
@@ -73,28 +67,37 @@ class RunFiles:
             self.report.write_bytes(content)
         return str(self.report)
 
-    def prune(self, oldest: float) -> None:
+    def prune(self, oldest: float) -> list[RunFiles]:
         """Delete this task's files of before then, and what its earlier tries left when deferred.
 
         A new try means that nobody comes back to settle those. A failure to delete is only logged.
 
         :param oldest: seconds since the epoch.
+        :returns: the files of other tries that were deferred, and have left a note.
         """
         try:
-            for file in self._outdated(oldest):
+            there = self._there()
+            outdated = list(self._outdated(there, oldest))
+            for file in outdated:
                 file.unlink()
         except Exception as error:
             log.warning("Old reports in %s could not be deleted: %s", self.folder, error)
+            return []
+        gone, end = {file.name for file in outdated}, ".deferred.json"
+        stems = [
+            name.removesuffix(end) for file in there if (name := file.name).endswith(end) and name not in gone
+        ]
+        return [replace(self, stem=stem) for stem in stems if stem != self.stem]
 
-    def _outdated(self, oldest: float) -> Iterator[Any]:
+    def _outdated(self, files: Iterable[Any], oldest: float) -> Iterator[Any]:
         earlier = re.compile(rf"{re.escape(self.stem.rpartition('.try')[0])}\.try\d+{_DEFERRED.pattern}")
-        for file in self._there():
+        for file in files:
             is_ours = file.name.endswith((".json", ".jsonl"))
             if is_ours and (earlier.fullmatch(file.name) or _is_older(file, oldest)):
                 yield file
 
     def _there(self) -> list[Any]:
-        return list(self.folder.iterdir()) if self.folder.exists() else []
+        return listed(self.folder)
 
 
 def _is_older(file: Any, oldest: float) -> bool:

@@ -6,7 +6,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -123,8 +123,7 @@ class ListCreation:
         """Whether its time is not up, by the time of day, nor by how long it was met: another's clock may be wrong."""
         now = self._client.clock.monotonic()
         try:
-            with closing(self._store.open(claim)) as content:
-                is_over = msgspec.json.decode(content.readline(), type=_Claim).until <= self._now()
+            is_over = msgspec.json.decode(self._store.read(claim), type=_Claim).until <= self._now()
         except (OSError, msgspec.DecodeError):  # just deleted, or half written by one who died
             return False
         return not is_over and now < self._met.setdefault(claim, now) + self._lifetime
@@ -176,8 +175,7 @@ def _notes(store: Store) -> list[str]:
 def _read(store: Store, name: str, now: float) -> _Created | None:
     """What is noted of a creation; None where there is no note that still counts."""
     try:
-        with closing(store.open(name)) as content:
-            created = msgspec.json.decode(content.read(), type=_Created)
+        created = msgspec.json.decode(store.read(name), type=_Created)
     except (OSError, msgspec.DecodeError):
         return None
     return created if now < created.at + _REMEMBERED else None
