@@ -49,7 +49,7 @@ class KlaviyoSyncOperator(BaseOperator):
         name its shard, such as ``"vip-{{ region }}"`` (templated).
     :param phone_region: ISO country of phone numbers without a country code; a column mapped to ``phone_region``
         gives it for each row (templated).
-    :param timezone: zone of timestamps without an offset, such as ``Europe/Berlin`` (templated).
+    :param timezone: zone of timestamps without an offset, such as ``Europe/Berlin`` (templated); None is UTC.
     :param on_invalid: ``drop_field`` sends a row without the value that Klaviyo would refuse, ``reject`` rejects the
         row (templated).
     :param max_rejected: share (float) or number (int) of rows that may be rejected before the task fails. It fails
@@ -104,7 +104,7 @@ class KlaviyoSyncOperator(BaseOperator):
         allow_older_run: bool | str = False,
         state_key: str | None = None,
         phone_region: str | None = None,
-        timezone: str = "UTC",
+        timezone: str | None = None,
         on_invalid: str = "drop_field",
         max_rejected: float = 0.01,
         preview: bool | str = False,

@@ -25,7 +25,7 @@ class SyncParameters(Protocol):
     allow_older_run: bool | str
     state_key: str | None
     phone_region: str | None
-    timezone: str
+    timezone: str | None
     on_invalid: str
     max_rejected: float
     preview: bool | str
@@ -56,6 +56,7 @@ def read_options(operator: SyncParameters, context: Mapping[str, Any] | None = N
         state_key=text("state_key", operator.state_key),
         phone_region=text("phone_region", operator.phone_region),
         timezone=parameters.zone(text("timezone", operator.timezone) or "UTC"),
+        names_timezone=text("timezone", operator.timezone) is not None,
         drops_invalid=on_invalid == "drop_field",
         max_rejected=parameters.max_rejected(operator.max_rejected),
         is_preview=flag("preview", operator.preview),

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
@@ -60,6 +60,15 @@ class Mapper(Protocol):
 
         :param first: the number of the first one in the query's result, from 1.
         """
+
+
+@runtime_checkable
+class Dated(Protocol):
+    """A mapper of what happened at a time."""
+
+    @property
+    def time_columns(self) -> Sequence[int]:
+        """The columns that say when."""
 
 
 class Delivery(Protocol):

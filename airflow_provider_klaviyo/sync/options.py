@@ -33,6 +33,7 @@ class SyncOptions:
     state_key: str | None = None
     phone_region: str | None = None
     timezone: tzinfo = _UTC
+    names_timezone: bool = False
     drops_invalid: bool = True
     max_rejected: float = 0.01
     is_preview: bool = False

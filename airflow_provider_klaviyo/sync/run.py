@@ -32,6 +32,7 @@ from airflow_provider_klaviyo.state.owner import Claim
 from airflow_provider_klaviyo.sync.age import check_age, progress_after
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.contracts import (
+    Dated,
     Delivery,
     Mapper,
     Session,
@@ -326,6 +327,7 @@ class SyncRun:
         key = find_all(Columns(columns), self._options.primary_key, "primary_key")
         mapper = session.mapper(columns)
         self._report.rejects.describe(columns, key or mapper.key_columns)
+        self._tell_of_zones(rows, mapper)
         session.changes.describe(key, mapper.identifier)
         if session.changes.compares:
             mapper.keep_meanings()
@@ -345,6 +347,25 @@ class SyncRun:
             )
             raise KlaviyoConfigurationError(msg)
         self._notice(f"Rows may be missing: {reason}.")
+
+    def _tell_of_zones(self, rows: RowStream, mapper: Mapper) -> None:
+        """Say which timestamps may be read in a zone that is not theirs, unless the user has said in which.
+
+        :raises KlaviyoConfigurationError: when one of them says when something happened.
+        """
+        if not rows.unzoned or self._options.names_timezone:
+            return
+        names = ", ".join(map(repr, rows.unzoned))
+        told = (
+            f"The SQL driver hands out timestamps without their zone ({names}), and does not say whether they have "
+            "one. Those that have one may be hours off: convert them in SQL to UTC, or to text with an offset, and set "
+            "timezone to the zone of the others, UTC if there are none."
+        )
+        if isinstance(mapper, Dated) and {rows.columns[index] for index in mapper.time_columns} & set(
+            rows.unzoned
+        ):
+            raise KlaviyoConfigurationError(told)
+        self._notice(told)
 
     def _delivery(self, session: Session, context: SyncContext) -> Delivery:
         if self._options.is_preview:

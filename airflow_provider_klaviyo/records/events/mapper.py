@@ -123,6 +123,11 @@ class EventMapper:
         return self._profiles.identifier
 
     @property
+    def time_columns(self) -> Sequence[int]:
+        """The column of the events' time."""
+        return (self._fields["time"],) if "time" in self._fields else ()
+
+    @property
     def key_columns(self) -> Sequence[int]:
         """The column that names a row where no primary key is given."""
         return (self._fields["unique_id"],) if "unique_id" in self._fields else self._profiles.key_columns

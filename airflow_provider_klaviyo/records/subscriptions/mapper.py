@@ -95,6 +95,11 @@ class SubscriptionMapper:
         self._keeps_meanings = False
 
     @property
+    def time_columns(self) -> Sequence[int]:
+        """The column of when people consented, where one is mapped."""
+        return (self._fields[CONSENTED_AT],) if CONSENTED_AT in self._fields else ()
+
+    @property
     def key_columns(self) -> Sequence[int]:
         """The column that names a row where no primary key is given: the identifier's."""
         return (self._fields[self.identifier],)

@@ -50,7 +50,8 @@ class RowStream:
 
     ``columns`` is known on entry, and so is ``total`` where the driver counts ahead (else it is None: a
     streaming cursor cannot know). ``rows_read`` counts the rows handed out. Iteration goes once through the
-    result. ``distrust`` says why the driver may hand out fewer rows than there are, if it may.
+    result. ``distrust`` says why the driver may hand out fewer rows than there are, if it may, and
+    ``unzoned`` names columns whose timestamps may be of another zone than they are read in.
 
     :param hook: an Airflow ``DbApiHook`` or anything shaped like it.
     :param chunk_size: rows per chunk; only the last one is smaller (Redshift never gives more than 1,000).
@@ -61,6 +62,7 @@ class RowStream:
     columns: tuple[str, ...]
     total: int | None
     distrust: str = ""
+    unzoned: tuple[str, ...] = ()
 
     def __init__(self, hook: SqlHook, query: Query, *, chunk_size: int = CHUNK_SIZE) -> None:
         if chunk_size < 1:
@@ -132,6 +134,7 @@ class RowStream:
         )  # gone after the last fetch in some drivers
         first = result.fetch()
         self.columns = known or result.columns()
+        self.unzoned = result.unzoned
         self.total = _believable(result.total, len(first))
         self._chunks = self._read(first, result.fetch)
 

@@ -37,6 +37,7 @@ USER_PAGES = (
     "events",
     "lists",
     "subscriptions",
+    "sources",
     "state",
     "errors",
     "limits",

@@ -17,9 +17,11 @@ from airflow_provider_klaviyo.sync.source.drivers.mysql import (
     open_pymysql,
 )
 from airflow_provider_klaviyo.sync.source.drivers.odbc import open_odbc, reconnected
+from airflow_provider_klaviyo.sync.source.drivers.oracle import open_oracle
 from airflow_provider_klaviyo.sync.source.drivers.plain import as_it_is, close_politely, open_plain
 from airflow_provider_klaviyo.sync.source.drivers.postgres import open_psycopg, open_psycopg2, open_redshift
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result
+from airflow_provider_klaviyo.sync.source.drivers.snowflake import open_snowflake
 from airflow_provider_klaviyo.sync.source.drivers.sqlite import open_sqlite
 from airflow_provider_klaviyo.sync.source.drivers.trino import open_trino
 from airflow_provider_klaviyo.sync.source.query import Query, SqlHook
@@ -53,7 +55,9 @@ _DRIVERS: Mapping[str, Driver] = {
     "jaydebeapi": Driver(open_jdbc),
     "adbc_driver_manager": Driver(open_adbc),
     "pyodbc": Driver(open_odbc, reconnect=reconnected),
+    "oracledb": Driver(open_oracle),
     "pydruid": Driver(open_druid, distrust=LOSES_ROWS),
+    "snowflake": Driver(open_snowflake),
     "trino": Driver(open_trino),
     "airflow.providers.google.cloud.hooks.bigquery": Driver(open_bigquery),
 }

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_klaviyo.sync.source.drivers.columns import Mend, mended
 from airflow_provider_klaviyo.sync.source.drivers.lenience import Lenience
 from airflow_provider_klaviyo.sync.source.drivers.result import Result
-
-log = logging.getLogger(__name__)
 
 # Field types and the character set of what is no text, in the protocol; all drivers hand them on.
 _TIMESTAMP, _BIT = 7, 16
@@ -29,12 +27,8 @@ def typed(result: Result, *, is_utc: bool) -> Result:
     timestamps: Mapping[int, Mend] = {
         n: _in_utc for n, column in enumerate(columns) if column[1] == _TIMESTAMP
     }
-    if timestamps and not is_utc:
-        log.warning(
-            "The server refuses SET SESSION time_zone = '+00:00', so its TIMESTAMPs come in the time zone of its "
-            "session and are read in that of the parameter timezone, like DATETIMEs: set timezone to the session's."
-        )
-        timestamps = {}
+    if not is_utc:
+        return mended(replace(result, unzoned=tuple(str(columns[n][0]) for n in timestamps)), mends)
     return mended(result, {**mends, **timestamps})
 
 

@@ -7,8 +7,10 @@ result at once, unless the driver is asked for something else when it connects.
 from __future__ import annotations
 
 import datetime as dt
+import logging
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib import import_module
 from uuid import UUID
 
@@ -18,8 +20,13 @@ from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Resu
 from airflow_provider_klaviyo.sync.source.drivers.statements import refuse_several_statements, refuse_writing
 from airflow_provider_klaviyo.sync.source.query import Query, SqlHook
 
+log = logging.getLogger(__name__)
+
 _DBMS_NAME, _DRIVER_NAME = 17, 6  # SQLGetInfo
 _GUID, _TIME, _SS_TIMESTAMPOFFSET = -11, 92, -155  # SQL types
+
+_WITHOUT_MOMENTS = ("microsoft sql server", "sqlite")
+"""Databases whose moments have a SQL type of their own, or that have none."""
 
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
     "psqlodbc": {"BoolsAsChar": "0", "UseDeclareFetch": "1", "Fetch": "2000"},
@@ -50,28 +57,45 @@ def open_odbc(connection: Connection, query: Query, size: int) -> Result:
     lenience = Lenience()
     for kind, read in ((_GUID, _guid), (_SS_TIMESTAMPOFFSET, _offset_timestamp)):
         connection.add_output_converter(kind, read)
+    is_zone_known = database.startswith(_WITHOUT_MOMENTS)
     if database.startswith("postgresql"):
-        _prepare(
+        is_zone_known = _prepare(
             connection, query, "postgres", f"SET TIME ZONE '{query.zone_name}'", "SET TRANSACTION READ ONLY"
         )
     elif database.startswith(("mysql", "mariadb")):
         connection.add_output_converter(_TIME, lambda data: _time_of_mysql(data, lenience))
         zone = "+00:00" if query.zone_name == "UTC" else query.zone_name
-        _prepare(connection, query, "mysql", f"SET time_zone = '{zone}'", "START TRANSACTION READ ONLY")
+        is_zone_known = _prepare(
+            connection, query, "mysql", f"SET time_zone = '{zone}'", "START TRANSACTION READ ONLY"
+        )
     elif query.read_only:
         refuse_writing(query.sql, "any")
-    return lenience.naming(execute_plain(connection.cursor(), query, size))
+    result = lenience.naming(execute_plain(connection.cursor(), query, size))
+    if is_zone_known:
+        return result
+    dated = (column[0] for column in result.cursor.description if column[1] is dt.datetime)
+    return replace(result, unzoned=tuple(dated))
 
 
-def _prepare(connection: Connection, query: Query, dialect: str, set_zone: str, set_read_only: str) -> None:
-    """Have moments, which come without their zone, in that of timestamps that have none: both are read in it."""
+def _prepare(connection: Connection, query: Query, dialect: str, set_zone: str, set_read_only: str) -> bool:
+    """Have moments, which come without their zone, in that of timestamps that have none: both are read in it.
+
+    :returns: whether the session is in that zone; MySQL's servers know names of zones only when they are told them.
+    """
     refuse_several_statements(query.sql, dialect)
-    run_if_possible(connection, set_zone)
+    is_set = run_if_possible(connection, set_zone)
     connection.commit()
+    if not is_set:
+        log.warning(
+            "The server refuses %s, so moments come in the zone of its session, and are read in that of timezone: "
+            "load its time zone tables, or convert moments to UTC in SQL.",
+            set_zone,
+        )
     if query.read_only:
         refuse_writing(query.sql, dialect)
         if not run_if_possible(connection, set_read_only):
             connection.rollback()
+    return is_set
 
 
 def _guid(data: bytes | None) -> object:

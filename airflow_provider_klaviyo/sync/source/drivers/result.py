@@ -21,13 +21,15 @@ Fetch = Callable[[], Sequence[Any]]
 class Result:
     """An executed query: its cursor, how the next rows are got, and how many there are if that is known.
 
-    ``read_name`` makes a column's name of what the driver takes for it.
+    ``read_name`` makes a column's name of what the driver takes for it. ``unzoned`` names columns whose timestamps may
+    be moments that the driver hands out without their zone, in one that is not known here.
     """
 
     cursor: Cursor
     fetch: Fetch
     total: int | None = None
     read_name: Callable[[str], str] = str
+    unzoned: tuple[str, ...] = ()
 
     def columns(self) -> tuple[str, ...]:
         """The names of the columns; some drivers know them after the first fetch only.

@@ -112,9 +112,14 @@ def _psycopg2(request: pytest.FixtureRequest) -> Any:
 
 
 def _adbc(request: pytest.FixtureRequest) -> Any:
-    uri = request.getfixturevalue("postgres_uri")
-    adbc = needed("adbc_driver_postgresql.dbapi", "dependency group sources")
-    return DriverHook(lambda: adbc.connect(uri))
+    needed("adbc_driver_postgresql", "dependency group sources")
+    hooks = needed("airflow.providers.apache.arrow.hooks.adbc", "dependency group sources")
+    extra = {
+        "driver": "adbc_driver_postgresql",
+        "db_kwargs": {"uri": request.getfixturevalue("postgres_uri")},
+    }
+    connection(request, conn_type="adbc", extra=extra)
+    return hooks.AdbcHook(adbc_conn_id="source")
 
 
 # --- ODBC ---------------------------------------------------------------------------------------------------------
@@ -294,8 +299,9 @@ _DUCKDB = {
 
 
 def _duckdb(request: pytest.FixtureRequest) -> Any:
-    duckdb = needed("duckdb", "dependency group sources")
-    return DriverHook(lambda: duckdb.connect())
+    hooks = needed("airflow.providers.duckdb.hooks.duckdb", "dependency group sources")
+    connection(request, conn_type="duckdb")
+    return hooks.DuckDBHook(duckdb_conn_id="source")
 
 
 # --- JDBC ---------------------------------------------------------------------------------------------------------
