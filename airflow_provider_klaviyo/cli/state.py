@@ -6,32 +6,25 @@ Works on ``[klaviyo] storage_path`` of the Airflow that it runs in, so run it wh
 from __future__ import annotations
 
 import argparse
-import os
-import socket
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from airflow_provider_klaviyo.cli.forget import Person, forget_in_files
+from airflow_provider_klaviyo.cli.forget import Forgotten, forget
+from airflow_provider_klaviyo.cli.person import Person
+from airflow_provider_klaviyo.cli.states import folder_of, key_in, lock_of, locked, opened, state_folders
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.client.job_kinds import job_kind
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoError
-from airflow_provider_klaviyo.state.holder import Holder
-from airflow_provider_klaviyo.state.keys import key_hashes
-from airflow_provider_klaviyo.state.ledger import Ledger
-from airflow_provider_klaviyo.state.lock import LOCK, StateLock
-from airflow_provider_klaviyo.state.log import StateLog
-from airflow_provider_klaviyo.state.notes import forget_in_notes
-from airflow_provider_klaviyo.state.opening import open_ledger
+from airflow_provider_klaviyo.state.holder import Whereabouts
+from airflow_provider_klaviyo.state.lock import LOCK
 from airflow_provider_klaviyo.state.owner import ANYBODY, BELONGS_TO
 from airflow_provider_klaviyo.state.rows import Status
-from airflow_provider_klaviyo.state.stores import folders_in, store_of
+from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import storage_path
 from airflow_provider_klaviyo.sync.age import shown_progress
+from airflow_provider_klaviyo.sync.deferral import Deferral
 from airflow_provider_klaviyo.sync.storage import Storage
 
 _NAMES = {
@@ -47,11 +40,12 @@ _NOBODY = (
     "know, phone numbers with their country code (+14155550101), or the primary key of the row (--key)."
 )
 
-_SURELY_OVER = 7 * 86_400.0
-"""Seconds after which a note no longer counts, however wrong this host's clock may be."""
+_UNREAD = (
+    "Mend or delete what is damaged. A state that is locked: wait for its run, or end that in Airflow. One that is "
+    "damaged: restore it, or delete its folder. Then give this command again."
+)
 
 Ask = Callable[[str], str]
-Now = Callable[[], float]
 
 
 def main(arguments: Sequence[str] | None = None, ask: Ask = input, clock: Clock | None = None) -> int:
@@ -71,18 +65,24 @@ def main(arguments: Sequence[str] | None = None, ask: Ask = input, clock: Clock 
 
 
 def _list(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one signature for all commands
-    keys = sorted(_state_keys(options.now))
-    for key in keys:
-        print(key)
-    if not keys:
+    damaged, folders = 0, state_folders()
+    for folder in folders:
+        try:
+            if state_key := key_in(folder, options.now):
+                print(state_key)
+        except (KlaviyoError, OSError) as error:
+            damaged += 1
+            print(f"{folder}: {error}", file=sys.stderr)
+    if not folders:
         print(f"No sync keeps state below {storage_path()}.")
-    return 0
+    return 1 if damaged else 0
 
 
 def _show(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one signature for all commands
-    with _opened(options.state_key, options.now) as ledger:
+    folder = folder_of(options.state_key)
+    with opened(folder, options.now) as ledger:
         counts, open_jobs = ledger.counts(), ledger.open_jobs
-        print(f"State {options.state_key} in {Storage(storage_path()).state(options.state_key)}")
+        print(f"State {options.state_key} in {folder}")
         for name, value in ledger.target.items():
             print(f"  {name}: {value}")
         if progress := shown_progress(ledger.runs):
@@ -107,15 +107,23 @@ def _noun(kind: str) -> str:
 
 
 def _reset(options: argparse.Namespace, ask: Ask) -> int:
-    folder = _folder(options.state_key)
-    with _locked(folder, options.now):
-        print(
-            f"This deletes the state {options.state_key} in {folder}. The next run sends every row again, and a"
-        )
-        print("mirror forgets whom it put on its list, so that nobody who has left is removed.")
-        if not options.yes and ask("Type the state key to go on: ").strip() != options.state_key:
-            print("Nothing was deleted.")
-            return 1
+    state_key, folder = options.state_key, folder_of(options.state_key)
+    print(
+        f"This deletes the state {state_key} in {folder}. The next run sends every row again and waits for no"
+    )
+    print(
+        "job of an earlier one, and a mirror forgets whom it put on its list, so that nobody who has left is removed."
+    )
+    if holder := lock_of(folder, options.now).deferred_holder:
+        print(f"{holder} was deferred. If it still waits in the triggerer, it fails when it comes back, and")
+        print("its retry sends every row: what it left for that is deleted too.")
+    if not options.yes and ask("Type the state key to go on: ").strip() != state_key:
+        print("Nothing was deleted.")
+        return 1
+    with locked(folder, options.now, whereabouts=lambda _: Whereabouts.NO_SUCH_RUN) as lock:
+        if lock.taken_from:
+            Deferral(Storage(storage_path()).files(lock.taken_from)).delete()
+            print(f"The rows that {lock.taken_from} left are deleted.")
         store = store_of(folder)
         for name in store.names():
             if name != LOCK:
@@ -125,10 +133,8 @@ def _reset(options: argparse.Namespace, ask: Ask) -> int:
 
 
 def _release(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one signature for all commands
-    with (
-        _locked(_folder(options.state_key), options.now),
-        _opened(options.state_key, options.now, is_read_only=False) as ledger,
-    ):
+    folder = folder_of(options.state_key)
+    with locked(folder, options.now), opened(folder, options.now, is_read_only=False) as ledger:
         ledger.become({**ledger.target, BELONGS_TO: ANYBODY})
     print(f"A sync that gives state_key={options.state_key!r} goes on with this state from now on.")
     return 0
@@ -142,90 +148,32 @@ def _forget(options: argparse.Namespace, ask: Ask) -> int:
             file=sys.stderr,
         )
         return 2
-    keys = [options.state_key] if options.state_key else sorted(_state_keys(options.now))
-    if (
-        not options.yes
-        and ask(f"Forget this person in {len(keys)} states and all files? [y/N] ").strip().lower() != "y"
-    ):
+    folders = [folder_of(options.state_key)] if options.state_key else state_folders()
+    question = f"Forget this person in {len(folders)} states and all files? [y/N] "
+    if not options.yes and ask(question).strip().lower() != "y":
         print("Nothing was deleted.")
         return 1
-    found = 0
-    for state_key in keys:
-        count = _forget_in_state(state_key, person, options.key, options.now)
+    forgotten = forget(storage_path(), folders, person, options.key, options.now)
+    _tell(forgotten)
+    return 1 if forgotten.unread else 0
+
+
+def _tell(forgotten: Forgotten) -> None:
+    for state_key, count in forgotten.rows.items():
         print(f"{count:,} rows forgotten in the state {state_key}")
-        found += count
-    lines, files = forget_in_files(storage_path(), person)
-    print(f"{lines:,} lines deleted in files of rejected rows, and {files:,} previews")
-    dead_before = options.now() - _SURELY_OVER
-    notes = forget_in_notes(Storage(storage_path()).in_flight, person.digests(), dead_before=dead_before)
-    print(f"forgotten in {notes:,} notes of unsubscriptions on their way")
-    if notes:
+    files = forgotten.files
+    print(f"{files['rejects']:,} lines deleted in files of rejected rows, and {files['previews']:,} previews")
+    print(f"{files['deferred']:,} rows of deferred tasks blanked, and {files['reports']:,} reports")
+    print(f"forgotten in {forgotten.notes:,} notes of unsubscriptions on their way")
+    if forgotten.notes:
         print("For a day, take this person off no list: nothing holds a list sync back from it any more.")
-    if not found + lines + files + notes:
+    if not forgotten.is_anything:
         print(_NOBODY)
-    return 0
-
-
-def _forget_in_state(state_key: str, person: Person, key: Sequence[str], now: Now) -> int:
-    """Forget a person; also one whom the state does not know any more, since older files of it still may."""
-    with _locked(_folder(state_key), now), _opened(state_key, now, is_read_only=False) as ledger:
-        profile = person.identifiers.get("klaviyo_id", "").strip()
-        digests = [*person.digests(), *ledger.people.ids.persons(profile)]
-        found = {row for digest in digests for row in ledger.keys_of_person(digest)}
-        on_list = list(ledger.people.identities(digests))  # also of rows that name somebody else by now
-        if key:
-            found.update(
-                digest for digest in key_hashes([tuple(key)]) if digest is not None and ledger.knows(digest)
-            )
-        shared = ledger.shared.known(digests)
-        ledger.forget(sorted(found), [*on_list, *shared])
-        return len(found) or len(on_list) or len(shared)
-
-
-# --- where states are -------------------------------------------------------------------------------------------
-
-
-def _state_keys(now: Now) -> Iterator[str]:
-    for folder in folders_in(Storage(storage_path()).states):
-        entries = StateLog(store_of(folder), writer=_writer(), now=now).entries
-        if entries:
-            yield str(entries[0].facts["target"]["state_key"])
-
-
-def _folder(state_key: str) -> Any:
-    folder = Storage(storage_path()).state(state_key)
-    if not folder.exists():
-        msg = f"No state {state_key!r} in {folder.parent}. The command `list` shows the states there are."
-        raise LookupError(msg)
-    return folder
-
-
-@contextmanager
-def _opened(state_key: str, now: Now, *, is_read_only: bool = True) -> Iterator[Ledger]:
-    folder = _folder(state_key)
-    with tempfile.TemporaryDirectory(prefix="klaviyo-") as scratch:
-        ledger = open_ledger(
-            store_of(folder), Path(scratch), None, writer=_writer(), now=now, is_read_only=is_read_only
-        )
-        try:
-            yield ledger
-        finally:
-            ledger.close()
-
-
-@contextmanager
-def _locked(folder: Any, now: Now) -> Iterator[None]:
-    holder = Holder("command line", "state", "by hand", -1, 0, socket.gethostname(), os.getpid())
-    lock = StateLock(store_of(folder), holder, now=now)
-    lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _writer() -> str:
-    return f"command line on {socket.gethostname()}"
+    if forgotten.unread:
+        print("\nNot searched, so the person may still be there:", file=sys.stderr)
+        for what, why in forgotten.unread:
+            print(f"  {what}: {why}", file=sys.stderr)
+        print(_UNREAD, file=sys.stderr)
 
 
 # --- how it looks -----------------------------------------------------------------------------------------------

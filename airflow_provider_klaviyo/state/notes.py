@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import math
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from itertools import count
 from typing import Any, NamedTuple
 
 import msgspec
 
+from airflow_provider_klaviyo.exceptions import KlaviyoError
 from airflow_provider_klaviyo.state.errors import StateUnreadable
 from airflow_provider_klaviyo.state.storage import usable
 from airflow_provider_klaviyo.state.stores import Store, folders_in, store_of
@@ -108,6 +109,14 @@ class NoteFolder:
             )
         return note
 
+    def holds(self, name: str) -> bool:
+        """Whether a note is there now."""
+        return self._store.holds(name)
+
+    def path(self, name: str) -> str:
+        """Where a note is, for people."""
+        return self._store.path(name)
+
     def delete(self, names: Iterable[str]) -> None:
         """Take notes away; what cannot be deleted only counts longer than it should."""
         for name in names:
@@ -117,31 +126,51 @@ class NoteFolder:
                 log.warning("A note could not be deleted: %s: %s", self._store.path(name), error)
 
 
-def forget_in_notes(root: Any, digests: Collection[int], *, dead_before: float) -> int:
+def forget_in_notes(
+    root: Any, digests: Collection[int], *, dead_before: float, unread: Callable[[object, object], None]
+) -> int:
     """Take a person out of the notes of all lists; returns out of how many.
 
     :param root: the folder that has a folder for each list, on any storage.
     :param digests: hashes of every identifier that is known of the person.
     :param dead_before: a moment; notes that stopped to count before it are deleted.
+    :param unread: told of what could not be searched, and why; the others are.
     """
-    folders = [NoteFolder(store_of(folder)) for folder in folders_in(root)]
-    return sum(_forget(folder, frozenset(digests), dead_before) for folder in folders)
+    try:
+        folders = [NoteFolder(store_of(folder)) for folder in folders_in(root)]
+        found = [(folder, each) for folder in folders for each in folder]
+    except OSError as error:
+        unread(root, error)
+        return 0
+    return sum(_forget(folder, each, frozenset(digests), dead_before, unread) for folder, each in found)
 
 
-def _forget(folder: NoteFolder, digests: frozenset[int], dead_before: float) -> int:
-    forgotten = 0
-    for name, _, until in folder:
-        if until < dead_before:
-            folder.delete([name])
-            continue
-        note = folder.read(name)
-        kept = [who for who in note.people if digests.isdisjoint(who)] if note else []
-        if note and len(kept) < len(note.people):
-            if kept:
-                folder.write(msgspec.structs.replace(note, people=kept))
-            folder.delete([name])
-            forgotten += 1
-    return forgotten
+def _forget(
+    folder: NoteFolder,
+    found: Found,
+    digests: frozenset[int],
+    dead_before: float,
+    unread: Callable[[object, object], None],
+) -> bool:
+    if found.until < dead_before:
+        folder.delete([found.name])
+        return False
+    try:
+        note = folder.read(found.name)
+    except (KlaviyoError, OSError) as error:
+        unread(folder.path(found.name), error)
+        return False
+    if note is None:
+        if folder.holds(found.name):
+            unread(folder.path(found.name), "it was not written to its end")
+        return False
+    kept = [who for who in note.people if digests.isdisjoint(who)]
+    if len(kept) == len(note.people):
+        return False
+    if kept:
+        folder.write(msgspec.structs.replace(note, people=kept))
+    folder.delete([found.name])
+    return True
 
 
 def _decoded(content: bytes) -> Note | None:

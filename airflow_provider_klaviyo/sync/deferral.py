@@ -17,6 +17,7 @@ import msgspec
 
 from airflow_provider_klaviyo.client.clock import time_of_day
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
+from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.holder import Holder, Whereabouts
 from airflow_provider_klaviyo.sync.outcomes import HandedOver
@@ -25,6 +26,13 @@ from airflow_provider_klaviyo.sync.report import SyncReport
 from airflow_provider_klaviyo.sync.run_files import RunFiles
 
 log = logging.getLogger(__name__)
+
+
+_LOST = (
+    "What this task left behind when it was deferred cannot be read from {path} ({error}): its rows have "
+    "no verdict. A retry sends them again; with only_changes it sends only what is not acknowledged. "
+    "On workers that do not share a disk, set [klaviyo] storage_path to a place that all of them reach."
+)
 
 
 class Note(msgspec.Struct):
@@ -77,6 +85,33 @@ class _Handed(msgspec.Struct, array_like=True):
             fingerprint=self.fingerprint,
         )
 
+    @property
+    def people(self) -> list[object]:
+        """All that it says of whom it is about."""
+        body = json.loads(b64decode(self.body)) if self.body else None
+        return [*self.row, Identity.of(self.identity).value, body]
+
+    def forgotten(self) -> Self:
+        """What is left when the person is forgotten: the place in the job."""
+        blank = dict.fromkeys(("key", "person", "fingerprint"), 0)
+        return msgspec.structs.replace(self, identity="", row=(None,) * len(self.row), body="", **blank)
+
+
+def _read(content: bytes) -> list[_Handed]:
+    return msgspec.convert(json.loads(content), list[_Handed])  # half characters are JSON's to read
+
+
+def forgotten_rows(content: bytes, is_named_by: Callable[[object], bool]) -> tuple[bytes, int]:
+    """The file of a deferred job's rows without those of some people, and how many rows that were.
+
+    :param is_named_by: whether one of these people is named by a value, or one inside of it.
+    :raises ValueError: when the file is damaged.
+    """
+    handed = _read(content)
+    kept = [each.forgotten() if is_named_by(each.people) else each for each in handed]
+    count = sum(each is not before for each, before in zip(kept, handed, strict=True))
+    return encode_json([msgspec.structs.astuple(each) for each in kept]), count
+
 
 class Deferral:
     """The files of one deferral."""
@@ -127,20 +162,18 @@ class Deferral:
             with path.open("rb") as file:
                 return msgspec.json.decode(file.read(), type=Note)
         except (OSError, msgspec.DecodeError) as error:
-            msg = (
-                f"What this task left behind when it was deferred cannot be read from {path} ({error}): its rows have "
-                "no verdict. A retry sends them again; with only_changes it sends only what is not acknowledged. "
-                "On workers that do not share a disk, set [klaviyo] storage_path to a place that all of them reach."
-            )
-            raise KlaviyoRetryableError(msg) from error
+            raise KlaviyoRetryableError(_LOST.format(path=path, error=error)) from error
 
     def records(self, number: int) -> list[Record]:
-        """The records of a job."""
-        with self._files.deferred(number).open("rb") as file:
-            handed = msgspec.convert(
-                json.loads(file.read()), list[_Handed]
-            )  # half characters are JSON's to read
-        return [each.record() for each in handed]
+        """The records of a job; one without an identity was forgotten.
+
+        :raises KlaviyoRetryableError: when they are missing or damaged.
+        """
+        path = self._files.deferred(number)
+        try:
+            return [each.record() for each in _read(path.read_bytes())]
+        except (OSError, ValueError) as error:
+            raise KlaviyoRetryableError(_LOST.format(path=path, error=error)) from error
 
     def delete(self) -> None:
         """Delete everything, the note first; what cannot be deleted now is, when ``keep_days`` are over."""

@@ -18,6 +18,18 @@ log = logging.getLogger(__name__)
 _DEFERRED = re.compile(r"\.deferred(-\d+)?\.json$")
 """How the name of a file ends that a deferred task leaves behind."""
 
+_KINDS = {
+    "rejects": re.compile(r"\.try\d+\.rejects\.jsonl$"),
+    "previews": re.compile(r"\.try\d+\.preview-\d+\.json$"),
+    "deferred": re.compile(r"\.try\d+\.deferred-\d+\.json$"),
+    "reports": re.compile(r"\.try\d+\.report\.json$"),
+}
+
+
+def kind_of(name: str) -> str | None:
+    """What the file of a name holds that may be about people: ``rejects``, ``previews``, ``deferred``, ``reports``."""
+    return next((kind for kind, pattern in _KINDS.items() if pattern.search(name)), None)
+
 
 @dataclass(frozen=True, slots=True)
 class RunFiles:

@@ -111,17 +111,19 @@ def index_by_identity(records: Sequence[Record], identifier: str) -> IndexOf:
     """Finds people by the field and the value that identify their records.
 
     Of the fields that identify anybody in the job, the first that a person has is the one: somebody else may have
-    the same value in a later one.
+    the same value in a later one. Whom no record is about may be one who was forgotten meanwhile, where there is any.
 
-    :param records: those of a job, in its order.
+    :param records: those of a job, in its order; one that was forgotten has no identity.
     :param identifier: the field that an identity without one is a value of.
     """
-    people = {record.named(identifier): index for index, record in enumerate(records)}
+    people = {record.named(identifier): index for index, record in enumerate(records) if record.identity}
+    forgotten = [index for index, record in enumerate(records) if not record.identity]
+    stranger = (SOMEBODY_ELSE, *forgotten)[-1] if len(forgotten) < 2 else None
     used = {identity.field for identity in people}
 
     def index_of(identifiers: Mapping[str, str]) -> int | None:
         field = next((name for name in identifiers if name in used), None)
-        return people.get(Identity(field, identifiers[field]), SOMEBODY_ELSE) if field else None
+        return people.get(Identity(field, identifiers[field]), stranger) if field else None
 
     return index_of
 

@@ -41,9 +41,12 @@ class MendingDelivery(PooledDelivery[R]):
         raise NotImplementedError
 
     def _mend(self, record: R, objections: Sequence[Objection]) -> R | None:
-        """What is left of a record without what Klaviyo refuses; None where it cannot go without that."""
+        """What is left of a record without what Klaviyo refuses; None where it cannot go without that.
+
+        Of one that was forgotten while it waited for its job nothing is left.
+        """
         paths = [objection.path for objection in objections]
-        if not self._drops_invalid or not self._leave_out(record, paths):
+        if not self._drops_invalid or not record.body or not self._leave_out(record, paths):
             return None
         self._remark(record, [objection.problem for objection in objections])
         return record

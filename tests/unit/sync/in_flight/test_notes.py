@@ -275,7 +275,11 @@ def test_a_person_is_forgotten_in_the_notes_of_all_lists(tmp_path: Path) -> None
     one.write(note(ADA, BOB))
     two.write(note(ADA))
     two.write(msgspec.structs.replace(note(EVE), until=5.0))
-    assert forget_in_notes(tmp_path, [11], dead_before=6.0) == 2
+    assert forget_in_notes(tmp_path, [11], dead_before=6.0, unread=never) == 2
     assert [read.people for each in one if (read := one.read(each.name))] == [[BOB]]
     assert list(two) == [], "also what does not count any more"
-    assert forget_in_notes(tmp_path / "nowhere", [11], dead_before=0.0) == 0
+    assert forget_in_notes(tmp_path / "nowhere", [11], dead_before=0.0, unread=never) == 0
+
+
+def never(what: object, why: object) -> None:
+    pytest.fail(f"{what} was not read: {why}")
