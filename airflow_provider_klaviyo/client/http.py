@@ -98,7 +98,6 @@ class HttpTransport:
                     seconds=self._config.timeout,
                     stop=self._stop,
                     grace=STOP_GRACE,
-                    name="klaviyo-exchange",
                 )
         except ToldToStop:
             msg = f"The run was told to stop before {endpoint.name} was answered."

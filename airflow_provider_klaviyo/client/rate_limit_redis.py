@@ -148,7 +148,6 @@ class RedisWindows:
                 lambda: self._script(keys=[f"{name}:places", f"{name}:notes"], args=arguments),
                 seconds=seconds,
                 stop=caller.stop,
-                name="klaviyo-rate-limit",
             )
         except ToldToStop:
             msg = f"Told to stop while waiting for Redis ({self._where})."

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from airflow_provider_klaviyo.records.record import Record
@@ -26,27 +27,34 @@ class BatchLimits:
 class Batcher:
     """Collects records; nothing is lost, nothing is doubled, order is kept.
 
-    A record that alone is over ``max_bytes`` still gets a batch, of its own: it is Klaviyo's to refuse.
+    ``full`` are the batches to be sent; whoever has sent the first one takes it out. A record that alone is over
+    ``max_bytes`` still gets a batch, of its own: it is Klaviyo's to refuse.
     """
 
     def __init__(self, limits: BatchLimits) -> None:
         self._limits = limits
+        self.full: deque[list[Record]] = deque()
         self._records: list[Record] = []
         self._bytes = 0
 
-    def add(self, records: Iterable[Record]) -> Iterator[list[Record]]:
-        """Take records; yields each batch that the next record would have burst."""
+    def add(self, records: Iterable[Record]) -> None:
+        """Take records; a batch is full when the next record would burst it."""
         max_records, max_bytes = self._limits.max_records, self._limits.max_bytes
         for record in records:
             size = record.size + 1
             grown = self._bytes + size
             if self._records and (grown - 1 > max_bytes or len(self._records) >= max_records):
-                yield self.rest()
+                self.finish()
                 grown = size
             self._records.append(record)
             self._bytes = grown
 
-    def rest(self) -> list[Record]:
-        """The records of the unfinished batch, which is empty afterwards."""
-        records, self._records, self._bytes = self._records, [], 0
-        return records
+    def finish(self) -> None:
+        """Let the unfinished batch be full, if there is one."""
+        if self._records:
+            self.full.append(self._records)
+            self._records, self._bytes = [], 0
+
+    def rest(self) -> Iterator[Sequence[Record]]:
+        """All that was taken and not taken out; a batch may come twice when an exception broke in."""
+        return filter(None, (*self.full, self._records))

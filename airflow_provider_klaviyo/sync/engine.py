@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections import deque
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
@@ -103,7 +102,6 @@ class Sync:
         self._is_read = False
         self._reported_in_hand: set[int] = set()
         self._unchanged: tuple[int, set[int]] = (0, set())
-        self._outbox: deque[list[Record]] = deque()
         self._verdicts = Verdicts(report)
 
     def run(self) -> None:
@@ -136,9 +134,8 @@ class Sync:
         self._finish()
 
     def _finish(self) -> None:
-        if last := self._batcher.rest():
-            self._outbox.append(last)
-            self._send(())
+        self._batcher.finish()
+        self._send(())
         self._verdicts.add(self.delivery.finish())
 
     def _read_all(self) -> None:
@@ -157,7 +154,7 @@ class Sync:
         first = self._report.rows_read + 1
         self._in_hand, self._reported_in_hand = (first, chunk), set()
         self._unchanged = (self._report.unchanged_in_state, set())
-        self._report.rows_read += len(chunk)
+        self._report.rows_read = self._last_in_hand
         mapped = mapper.map(chunk, first)
         self._refuse(mapped.rejected, Outcome.REJECTED)
         self._refuse(mapped.skipped, Outcome.SKIPPED)
@@ -168,6 +165,11 @@ class Sync:
             if flaw.number not in self._reported_in_hand:
                 self._report.count(Verdict(flaw.number, flaw.row, Outcome.WARNING, flaw.problems))
         return records
+
+    @property
+    def _last_in_hand(self) -> int:
+        first, rows = self._in_hand
+        return first + len(rows) - 1
 
     def _new_keys(self, chunk: Sequence[Row], first: int, records: list[Record]) -> list[Record]:
         keyed = self._changes.keyed(chunk, first, records)
@@ -231,11 +233,11 @@ class Sync:
             self._send(judged.records)
 
     def _send(self, records: Sequence[Record]) -> None:
-        self._outbox.extend(self._batcher.add(records))
+        self._batcher.add(records)
         self._in_hand, self._released = (0, ()), ()
-        while self._outbox:
-            self._opened().send(self._outbox[0])
-            self._outbox.popleft()
+        while full := self._batcher.full:
+            self._opened().send(full[0])
+            full.popleft()
         self._verdicts.add(self.delivery.settled())
 
     def _opened(self) -> Delivery:
@@ -253,6 +255,7 @@ class Sync:
 
         The error may have come at any moment: Airflow's timeouts are raised in the midst of whatever is done.
         """
+        self._report.rows_read = max(self._report.rows_read, self._last_in_hand)
         self._count_unchanged()
         last = self._report.recover()
         if last and last.outcome in (Outcome.REJECTED, Outcome.SKIPPED):
@@ -268,8 +271,8 @@ class Sync:
     def _report_unsent(self, problem: Problem, reported: set[int]) -> None:
         first, rows = self._in_hand
         unsent = [*enumerate(rows, first), *((record.number, record.row) for record in self._released)]
-        for batch in (*self._outbox, self._batcher.rest()):
-            if batch and not self.delivery.knows(batch):
+        for batch in self._batcher.rest():
+            if not self.delivery.knows(batch):
                 unsent += [(each.number, each.row) for record in batch for each in record.originals]
         self._report_pending(dict(unsent), problem, reported)
         if self._hold:

@@ -118,8 +118,8 @@ class JobDelivery(MendingDelivery[Record]):
         :raises KlaviyoTimeout: when the client's deadline passes while jobs are open.
         """
         self._poll_pause, self._next_poll = _FIRST_POLL, 0.0
-        while self._tasks or (self._waits and self._jobs):
-            if self._tasks:
+        while self._workers.busy or (self._waits and self._jobs):
+            if self._workers.busy:
                 self._collect(timeout=self._poll_interval)
             else:
                 self._rest()
@@ -130,7 +130,7 @@ class JobDelivery(MendingDelivery[Record]):
     def abandon(self, reason: str) -> Iterator[Settled]:
         """What became of the records so far, and all others as pending, for ``reason``."""
         yield from super().abandon(reason)
-        for job in (*self._settling.values(), *self._jobs.values()):
+        for job in {**self._jobs, **self._settling}.values():
             yield all_pending(
                 self._spool.load(job.rows), f"{self._kind.noun} {job.id} had no result yet; {reason}"
             )
@@ -181,7 +181,8 @@ class JobDelivery(MendingDelivery[Record]):
             return
         self._poll_pause = min(self._poll_pause * 2, self._poll_interval)
         for job in self._terminal_jobs():
-            self._settling[job.id] = self._jobs.pop(job.id)
+            self._settling[job.id] = self._jobs[job.id]
+            del self._jobs[job.id]
             self._submit(self._settle, job)
         self._next_poll = self._client.clock.monotonic() + self._poll_pause
         self._log_open_jobs(now)

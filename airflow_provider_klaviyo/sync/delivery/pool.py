@@ -6,24 +6,27 @@ its subclasses to say.
 
 from __future__ import annotations
 
-import queue
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Generic
+from functools import partial
+from typing import Generic, NamedTuple
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.records.record import Problem, R, Record
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
 from airflow_provider_klaviyo.sync.delivery.refusals import Refuse
+from airflow_provider_klaviyo.sync.delivery.workers import Workers
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict, all_pending
 
 IN_FLIGHT = 4
 """Requests at once: a full body takes longer to send than the 0.4 s between two that Klaviyo allows."""
 
 _COLLECT_INTERVAL = 1.0
+_LAST_NOTES = 10.0
+"""Seconds that a thread may take, when the run stops, to note the answer to its last request."""
 
 
 @dataclass(slots=True)
@@ -38,8 +41,19 @@ class InFlightBatch:
             self.records.pop(record.number, None)
 
 
+class _Published(NamedTuple):
+    """A verdict, and the records that are no longer in doubt by it."""
+
+    settled: Settled
+    records: Sequence[Record]
+    unsettled: InFlightBatch | None
+
+
 class PooledDelivery(NoJobs, Generic[R]):
     """Hands batches to Klaviyo from a few threads and tells what became of each record.
+
+    An exception may break in anywhere in the thread that hands over: until a batch has all its verdicts it is noted as
+    unsettled, from before it is handed over, and ``abandon`` lets no request leave any more.
 
     :param state: is told before each request, after its answer, and of every verdict.
     """
@@ -47,9 +61,8 @@ class PooledDelivery(NoJobs, Generic[R]):
     def __init__(self, client: KlaviyoClient, state: Acknowledgements) -> None:
         self._client = client
         self._state = state
-        self._pool = ThreadPoolExecutor(IN_FLIGHT, thread_name_prefix="klaviyo-delivery")
-        self._tasks: set[Future[None]] = set()
-        self._settled: queue.SimpleQueue[Settled] = queue.SimpleQueue()
+        self._workers = Workers(IN_FLIGHT)
+        self._published: deque[_Published] = deque()
         self._unsettled: dict[int, InFlightBatch] = {}
         self._handed_over: set[int] = set()
         self._was_answered = False
@@ -62,23 +75,28 @@ class PooledDelivery(NoJobs, Generic[R]):
         unsettled = InFlightBatch({record.number: record for record in batch})
         self._unsettled[id(unsettled)] = unsettled
         self._handed_over.add(batch[0].number)
+        wanted = self._wanted(batch, unsettled)
         self._collect(timeout=0)
-        while len(self._tasks) >= (IN_FLIGHT if self._was_answered else 1):
+        while self._workers.busy >= (IN_FLIGHT if self._was_answered else 1):
             self._collect(timeout=_COLLECT_INTERVAL)
-        self._submit(self._deliver_batch, batch, unsettled)
+        self._submit(self._deliver_batch, wanted, unsettled)
 
     def knows(self, batch: Sequence[Record]) -> bool:
         """Whether a batch was handed over, be it by a ``send`` that raised."""
         return batch[0].number in self._handed_over
 
     def settled(self) -> Iterator[Settled]:
-        """The verdicts that came in since the last call; does not wait."""
-        while not self._settled.empty():
-            yield self._settled.get()
+        """The verdicts that came in and were not counted; does not wait.
+
+        One is forgotten when the next is asked for: it comes again where an exception broke into counting it.
+        """
+        while self._published:
+            yield self._published[0].settled
+            self._published.popleft()
 
     def finish(self) -> Iterator[Settled]:
         """Every verdict that is still to come."""
-        while self._tasks:
+        while self._workers.busy:
             self._collect(timeout=_COLLECT_INTERVAL)
             yield from self.settled()
         yield from self.settled()
@@ -86,15 +104,17 @@ class PooledDelivery(NoJobs, Generic[R]):
     def abandon(self, reason: str) -> Iterator[Settled]:
         """What became of the records so far, and all others as pending, for ``reason``."""
         self._client.cancel()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._workers.stop(self._client.longest_exchange + _LAST_NOTES)
+        for published in self._published:
+            _unsettle(published)
         yield from self.settled()
-        for unsettled in self._unsettled.values():
+        for unsettled in list(self._unsettled.values()):
             rows = [row for record in unsettled.records.values() for row in record.originals]
             yield all_pending(rows, reason)
 
     def close(self) -> None:
-        """Give the threads back."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Give the threads back, which are idle."""
+        self._workers.stop()
 
     # --- for subclasses ---------------------------------------------------------------------------------------
 
@@ -102,29 +122,31 @@ class PooledDelivery(NoJobs, Generic[R]):
         """Bring a batch to Klaviyo; runs in one of the threads."""
         raise NotImplementedError
 
+    def _wanted(self, batch: Sequence[R], unsettled: InFlightBatch) -> Sequence[R]:  # noqa: ARG002 - for subclasses
+        """What of a batch is to be delivered; whoever leaves some out tells of them."""
+        return batch
+
     def _publish_refused(self, record: R, problem: Problem, unsettled: InFlightBatch) -> None:
         verdict = Verdict(record.number, record.row, Outcome.REJECTED, (problem,))
         self._publish(Settled(verdicts=[verdict]), [record], unsettled)
 
     def _submit(self, work: Callable[..., None], *arguments: object) -> None:
-        self._tasks.add(self._pool.submit(work, *arguments))
+        self._workers.give(partial(work, *arguments))
 
     def _publish(
         self, settled: Settled, records: Sequence[Record] = (), unsettled: InFlightBatch | None = None
     ) -> None:
         """Pass a verdict on; the records that it is about are no longer in doubt."""
-        self._settled.put(settled)
-        if unsettled:
-            unsettled.remove(records)
+        published = _Published(settled, records, unsettled)
+        self._published.append(published)
+        _unsettle(published)
 
     def _collect(self, timeout: float) -> None:
         """Wait for a task to end, and raise what it raised.
 
         Until the first is answered there is only one, so that a wrong key costs one request.
         """
-        done, self._tasks = wait(self._tasks, timeout=timeout, return_when=FIRST_COMPLETED)
-        for task in done:
-            task.result()
+        if self._workers.collect(timeout):
             self._was_answered = True
 
     @contextmanager
@@ -143,8 +165,14 @@ class PooledDelivery(NoJobs, Generic[R]):
                 self._state.refuse(refused)
 
     def _deliver_batch(self, batch: Sequence[R], unsettled: InFlightBatch) -> None:
-        self._deliver(batch, unsettled)
+        if batch:
+            self._deliver(batch, unsettled)
         self._unsettled.pop(id(unsettled), None)
+
+
+def _unsettle(published: _Published) -> None:
+    if published.unsettled:
+        published.unsettled.remove(published.records)
 
 
 def in_parts(batch: Sequence[R], size: int) -> list[Sequence[R]]:

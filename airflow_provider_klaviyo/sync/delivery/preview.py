@@ -30,25 +30,26 @@ class PreviewDelivery(NoJobs):
     def __init__(self, path_of: PathOf, bodies_of: Bodies) -> None:
         self._path_of = path_of
         self._bodies_of = bodies_of
-        self._accepted = 0
+        self._sent: dict[int, Settled] = {}
+        self._told = 0
         self.written: list[str] = []
 
     def send(self, batch: Sequence[Record]) -> None:
         """Count a batch, and write down the first requests that it would take."""
-        self._accepted += len(batch)
         if len(self.written) < _REQUESTS:
             for body in self._bodies_of(batch)[: _REQUESTS - len(self.written)]:
                 self._write(body)
+        self._sent[batch[0].number] = Settled(accepted=len(batch))
 
-    def knows(self, batch: Sequence[Record]) -> bool:  # noqa: ARG002 - as the other deliveries
-        """Nothing is kept back."""
-        return True
+    def knows(self, batch: Sequence[Record]) -> bool:
+        """Whether a batch was counted."""
+        return batch[0].number in self._sent
 
     def settled(self) -> Iterator[Settled]:
-        """What was counted since the last call."""
-        if self._accepted:
-            accepted, self._accepted = self._accepted, 0
-            yield Settled(accepted=accepted)
+        """What was sent since the last call."""
+        for settled in list(self._sent.values())[self._told :]:
+            yield settled
+            self._told += 1
 
     def finish(self) -> Iterator[Settled]:
         """Nothing to wait for."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Protocol
 
 from airflow_provider_klaviyo.masking import words_of
-from airflow_provider_klaviyo.sync.outcomes import Settled, Verdict
+from airflow_provider_klaviyo.sync.outcomes import Settled
 from airflow_provider_klaviyo.sync.report import SyncReport
 
 
@@ -17,26 +17,43 @@ class _Delivery(Protocol):
     def close(self) -> None: ...
 
 
+@dataclass(slots=True)
+class _Taken:
+    """What was settled, the report's counts with it, and how many of its verdicts are counted."""
+
+    settled: Settled
+    accepted: int
+    unchanged: int
+    counted: int = 0
+
+
 class Verdicts:
-    """Counts verdicts; an exception that breaks in, as Airflow's timeouts do anywhere, loses none."""
+    """Counts verdicts; an exception that breaks in, as Airflow's timeouts do anywhere, loses none and doubles none."""
 
     def __init__(self, report: SyncReport) -> None:
         self._report = report
-        self._waiting: deque[Verdict] = deque()
+        self._taken = _Taken(Settled(), report.accepted, report.unchanged_in_klaviyo)
 
     def add(self, outcomes: Iterable[Settled]) -> None:
-        """Count what was settled."""
+        """Count what was settled; what comes again, as the first that follows an exception may, counts once."""
         for settled in outcomes:
-            self._report.accepted += settled.accepted
-            self._report.unchanged_in_klaviyo += settled.unchanged
-            self._waiting.extend(settled.verdicts)
+            if settled is not self._taken.settled:
+                self._taken = self._with(settled)
             self.count()
 
     def count(self) -> None:
-        """Count verdicts that were taken and are not counted yet."""
-        while self._waiting:
-            self._report.count(self._waiting[0])
-            self._waiting.popleft()
+        """Count what was taken and is not counted yet; doing it again changes nothing."""
+        report, taken = self._report, self._taken
+        report.accepted, report.unchanged_in_klaviyo = taken.accepted, taken.unchanged
+        while taken.counted < len(taken.settled.verdicts):
+            report.count(taken.settled.verdicts[taken.counted])
+            taken.counted += 1
+
+    def _with(self, settled: Settled) -> _Taken:
+        report = self._report
+        return _Taken(
+            settled, report.accepted + settled.accepted, report.unchanged_in_klaviyo + settled.unchanged
+        )
 
 
 def settle(delivery: _Delivery, report: SyncReport) -> None:

@@ -94,18 +94,11 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         self.sent = 0
 
     def send(self, batch: Sequence[Record]) -> None:
-        """Hand over a batch, without channels whose address another row of this run has taken.
+        """Hand over a batch; blocks while enough requests are in flight.
 
-        Two people of a query may share a number: nobody gets two messages for that.
+        :raises KlaviyoError: when an earlier batch met an error that ends the run; this batch is then in doubt too.
         """
-        people = all_of(SubscriptionRecord, batch)
-        repeated = self._repeated(people)
-        if not repeated:
-            super().send(people)
-            return
-        self._handed_over.add(batch[0].number)
-        if kept := [each for record in people if (each := self._without_repeated(record, repeated))]:
-            super().send(kept)
+        super().send(all_of(SubscriptionRecord, batch))
 
     def abandon(self, reason: str) -> Iterator[Settled]:
         """What became of the records so far, and all others as pending; each row once, in however many parts."""
@@ -117,7 +110,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
                     news.append(each)
                 if each.outcome is Outcome.PENDING:
                     pending.add(each.number)
-            yield replace(settled, verdicts=news)
+            yield settled if len(news) == len(settled.verdicts) else replace(settled, verdicts=news)
         rest = [row for row in self._shared.abandon(Problem("", reason)) if row.number not in pending]
         yield _settled(rest)
 
@@ -201,6 +194,18 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
     def _accept(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch | None) -> None:
         verdicts = [row for record in people for row in self._row_verdicts(record, Outcome.ACCEPTED)]
         self._publish(_settled(verdicts), people, unsettled)
+
+    def _wanted(
+        self, batch: Sequence[SubscriptionRecord], unsettled: InFlightBatch
+    ) -> Sequence[SubscriptionRecord]:
+        """The batch without channels whose address another row of this run has taken.
+
+        Two people of a query may share a number: nobody gets two messages for that.
+        """
+        if not (repeated := self._repeated(batch)):
+            return batch
+        wanted = [self._without_repeated(record, repeated, unsettled) for record in batch]
+        return [record for record in wanted if record]
 
     def _publish_refused(
         self, record: SubscriptionRecord, problem: Problem, unsettled: InFlightBatch
@@ -327,7 +332,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         return self._narrow(person, kept, problems, Outcome.REJECTED)
 
     def _without_repeated(
-        self, record: SubscriptionRecord, repeated: set[tuple[int, str]]
+        self, record: SubscriptionRecord, repeated: set[tuple[int, str]], unsettled: InFlightBatch
     ) -> SubscriptionRecord | None:
         lost = [channel for channel in record.channels if (record.number, channel) in repeated]
         if not lost:
@@ -342,7 +347,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         kept = [channel for channel in record.channels if channel not in lost]
         if kept:
             return self._narrow(record, kept, problems)
-        self._verdict(record, Outcome.SKIPPED, problems, None)
+        self._verdict(record, Outcome.SKIPPED, problems, unsettled)
         return None
 
 

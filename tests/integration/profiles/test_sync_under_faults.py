@@ -31,6 +31,7 @@ from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
 from airflow_provider_klaviyo.sync.seen import SeenPeople
 from tests.clocks import SleepingClock
+from tests.striking import Struck
 
 pytestmark = pytest.mark.integration
 
@@ -77,8 +78,12 @@ def run(
     seconds: float = 3_600,
     rejects: Callable[[Path], Any] = lambda path: path,
     kind: type[Rows] = Rows,
+    within: Callable[[Callable[[], None]], None] = lambda work: work(),
 ) -> Outcome:
-    """A profiles sync in batches of 50."""
+    """A profiles sync in batches of 50.
+
+    :param within: runs it.
+    """
     clock = SleepingClock()
     config = KlaviyoConfig(emulator.api_key, base_url=emulator.url, timeout=10)
     limiter = RateLimiter(MemoryWindows(), account="test", share=1.0, clock=clock)
@@ -126,8 +131,8 @@ def run(
             client.check_stop,
         )
         try:
-            sync.run()
-        except (KlaviyoError, Interruption) as caught:
+            within(sync.run)
+        except (KlaviyoError, Struck) as caught:
             error = caught
         people.close()
     report.rejects.close()
@@ -166,10 +171,6 @@ def test_an_outage_that_outlasts_the_timeout_leaves_rows_pending_and_the_next_ru
     assert run(klaviyo, people(500), tmp_path / "again").report.accepted == klaviyo.count() == 500
 
 
-class Interruption(BaseException):
-    """As Airflow's execution timeout: raised by a signal, in the midst of anything."""
-
-
 class InterruptedFile:
     """A rejects file in the writing of which the interruption comes: before or after a line is written."""
 
@@ -187,10 +188,10 @@ class InterruptedFile:
     def write(self, line: bytes) -> None:
         self._lines += 1
         if self._lines == self._line and self._is_before:
-            raise Interruption
+            raise Struck
         self._file.write(line)
         if self._lines == self._line:
-            raise Interruption
+            raise Struck
 
     def tell(self) -> int:
         return self._file.tell()
@@ -211,7 +212,7 @@ def test_a_timeout_while_a_row_is_written_down_leaves_every_row_explained_once(
     outcome = run(
         klaviyo, rows, tmp_path / "run", rejects=lambda path: InterruptedFile(path, line, is_before)
     )
-    assert isinstance(outcome.error, Interruption)
+    assert isinstance(outcome.error, Struck)
     outcome.check_the_law()
     assert outcome.report.pending > 0
 
@@ -224,11 +225,11 @@ def test_a_timeout_between_two_chunks_leaves_every_row_explained(
         def __iter__(self) -> Iterator[list[tuple[object, ...]]]:
             for number, rows in enumerate(super().__iter__()):
                 if number == chunk:
-                    raise Interruption
+                    raise Struck
                 yield rows
 
     outcome = run(klaviyo, people(600), tmp_path / "run", kind=Interrupting)
-    assert isinstance(outcome.error, Interruption)
+    assert isinstance(outcome.error, Struck)
     outcome.check_the_law()
     assert outcome.report.rows_read == chunk * 40
 

@@ -18,12 +18,11 @@ def records(sizes: list[int]) -> list[Record]:
 
 def batches(sizes: list[int], max_records: int, max_bytes: int, chunk: int = 3) -> list[list[Record]]:
     batcher = Batcher(BatchLimits(max_records, max_bytes))
-    made = []
     given_records = records(sizes)
     for start in range(0, len(sizes), chunk):
-        made += list(batcher.add(given_records[start : start + chunk]))
-    last = batcher.rest()
-    return [*made, last] if last else made
+        batcher.add(given_records[start : start + chunk])
+    batcher.finish()
+    return list(batcher.full)
 
 
 @given(st.lists(st.integers(1, 40), max_size=60), st.integers(1, 9), st.integers(1, 100), st.integers(1, 7))
