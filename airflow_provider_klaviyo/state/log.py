@@ -17,6 +17,7 @@ from typing import Any
 
 from airflow_provider_klaviyo.state.chain import chain_in, newest_before
 from airflow_provider_klaviyo.state.errors import StateConflict
+from airflow_provider_klaviyo.state.storage import usable
 from airflow_provider_klaviyo.state.stored import (
     Header,
     Stored,
@@ -151,9 +152,11 @@ class StateLog:
                 facts=dict(facts),
             )
             line, name = header.line(), name_of(number)
-            is_new = self._store.create(name, line, payload)
+            with usable(self._store, "The state cannot be written to", "the state_key"):
+                is_new = self._store.create(name, line, payload)
             if not is_new or self._is_overtaken(number, parent):
-                self._conflict = _conflict(self._store, number, name)
+                is_gone = is_new and names_in(self._store).keys() == {number}
+                self._conflict = _gone(self._store) if is_gone else _conflict(self._store, number, name)
                 if is_new:
                     with suppress(Exception):  # it does not count, and is below what will be deleted
                         self._store.delete(name)
@@ -169,6 +172,14 @@ class StateLog:
         if parent:
             return not self._store.holds(parent.name)
         return any(other > number for other in names_in(self._store))
+
+
+def _gone(store: Store) -> str:
+    return (
+        f"The state in {store} was deleted while this run wrote to it. This run stops, since nothing can be noted "
+        "there any more. Bring the folder back if you can; else every row is new to the next run, which sends "
+        "it again, and nobody counts as gone."
+    )
 
 
 def _conflict(store: Store, number: int, name: str) -> str:

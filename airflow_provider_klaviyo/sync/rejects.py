@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import BinaryIO, Protocol, Self
 
 import msgspec
 
 from airflow_provider_klaviyo.records.record import Row
-from airflow_provider_klaviyo.sync.outcomes import Verdict
+from airflow_provider_klaviyo.state.storage import usable
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Verdict
+
+_WARNING = f'"outcome":"{Outcome.WARNING}"'.encode()
 
 
 class StoragePath(Protocol):
@@ -39,6 +42,8 @@ class RejectsFile:
         self.key: Sequence[int] = ()
         self._earlier: BinaryIO | None = None
         self.written_to: str | None = None
+        self.lines_kept: int | None = None
+        """How many rows have a line, where one could not be written; None where all could."""
 
     def resume(self) -> None:
         """Go on with what the first part of this run wrote, before the task was deferred."""
@@ -62,7 +67,12 @@ class RejectsFile:
         self.columns, self.key = columns, key
 
     def write(self, verdict: Verdict) -> None:
-        """Write one line."""
+        """Write one line; nothing, when an earlier one could not be written.
+
+        :raises KlaviyoError: when it cannot be.
+        """
+        if self.lines_kept is not None:
+            return
         line = {
             "key": self._key_of(verdict.row, verdict.number),
             "outcome": verdict.outcome.value,
@@ -71,15 +81,46 @@ class RejectsFile:
             "row_number": verdict.number,
             "row": dict(zip(self.columns, verdict.row, strict=True)),
         }
-        self._open().write(encode_json(line) + b"\n")
+        with self._kept():
+            self._open().write(encode_json(line) + b"\n")
 
     def close(self) -> None:
-        """Finish the file, so that an object store has it."""
-        if self._file:
-            self._file.close()
-            self._file = None
+        """Finish the file, so that an object store has it.
+
+        :raises KlaviyoError: when its end cannot be written.
+        """
+        file, self._file = self._file, None
+        if file:
+            with self._kept():
+                file.close()
         if self._earlier:
             self._earlier.close()
+
+    @contextmanager
+    def _kept(self) -> Iterator[None]:
+        """Count the rows that have a line, where the file cannot be written any further, and say why in words."""
+        try:
+            with usable(
+                self._path,
+                "Rows that are not sent cannot be written to",
+                "the ids of the Dag, the task or the run",
+            ):
+                yield
+        except Exception:
+            if self._file:
+                with suppress(Exception):
+                    self._file.close()
+            self._file = None
+            self.lines_kept = self._count_lines()
+            raise
+
+    def _count_lines(self) -> int:
+        """The whole lines of rows in the file; a warning is not what became of a row."""
+        try:
+            with self._path.open("rb") as file:
+                return sum(line.endswith(b"\n") and _WARNING not in line for line in file)
+        except OSError:
+            return 0
 
     def _open(self) -> BinaryIO:
         if self._file is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -9,9 +10,12 @@ from dataclasses import dataclass, field
 from typing import Any, NotRequired, TypedDict
 
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
+from airflow_provider_klaviyo.exceptions import KlaviyoError
 from airflow_provider_klaviyo.masking import mask
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Verdict, reason_told
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
+
+log = logging.getLogger(__name__)
 
 _JOB = re.compile(r"\bjob \S+(?= (?:is|does|had|cannot)\b)")  # one reason for all jobs of a kind
 _ROW = re.compile(r"row \d+ of this run")
@@ -29,6 +33,7 @@ _COUNTS = (
     "seconds_waited",
     "list_id",
 )
+_TOLD = "pending_told"
 _OTHER = "other reasons (see the rejects file)"
 
 
@@ -37,7 +42,8 @@ class SyncSummary(TypedDict):
 
     ``rows_read == accepted + unchanged + skipped + rejected + pending``, all in rows; ``removed`` is people whom a
     mirror or a removal took off a list, ``requests`` what was sent to Klaviyo, ``duration`` seconds. The paths are
-    below ``[klaviyo] storage_path``. ``job_ids`` is there when the task did not wait for Klaviyo's jobs.
+    below ``[klaviyo] storage_path``. ``job_ids`` is there when the task did not wait for Klaviyo's jobs,
+    ``rows_without_line`` when rows that were not sent could not be written down.
     """
 
     sync_type: str
@@ -57,6 +63,7 @@ class SyncSummary(TypedDict):
     report_path: str | None
     preview: bool
     job_ids: NotRequired[list[str]]
+    rows_without_line: NotRequired[int]
 
 
 @dataclass(slots=True)
@@ -89,7 +96,8 @@ class SyncReport:
     error: str | None = None
     extra: dict[str, object] = field(default_factory=dict)
     """What a sync type tells besides, for the report file."""
-    _reported_pending: int = 0
+    _told_pending: int = 0
+    _is_ending: bool = False
     _last: Verdict | None = None
     _open: tuple[Verdict, int, int] | None = None
     started: float = field(init=False)
@@ -114,32 +122,53 @@ class SyncReport:
         """Rows that were read and have no verdict."""
         return self.rows_read - self.accepted - self.unchanged - self.skipped - self.rejected
 
+    @property
+    def rows_without_line(self) -> int:
+        """Rows that are neither accepted nor unchanged, and whose reason nobody wrote down."""
+        to_tell = self.skipped + self.rejected + self.pending
+        if not self.error:
+            to_tell -= sum(job.profiles for job in self.open_jobs)
+        told = self.rejects.lines_kept
+        return max(0, to_tell - (self.skipped + self.rejected + self._told_pending if told is None else told))
+
     def count(self, verdict: Verdict) -> None:
         """Write one row down with its reasons, and count it; the same verdict counts once."""
         if verdict is self._last:
             return
         self._open = (verdict, self.rejects.size, self._counted(verdict.outcome))
-        self.rejects.write(verdict)
+        self._write(verdict)
         self._add(verdict)
         self._last, self._open = verdict, None
 
     def recover(self) -> Verdict | None:
-        """Finish a count that an exception broke off, as Airflow's timeouts do anywhere; returns the last verdict."""
+        """Finish a count that an exception broke off, as Airflow's timeouts do anywhere; returns the last verdict.
+
+        The run is ending then: from now on what cannot be written down is only counted.
+        """
+        self._is_ending = True
         if self._open:
             verdict, size, counted = self._open
             if self.rejects.size == size:
-                self.rejects.write(verdict)
+                self._write(verdict)
             if self._counted(verdict.outcome) == counted:
                 self._add(verdict)
             self._last, self._open = verdict, None
         return self._last
+
+    def _write(self, verdict: Verdict) -> None:
+        try:
+            self.rejects.write(verdict)
+        except KlaviyoError as error:
+            if not self._is_ending:
+                raise
+            log.warning("%s", error)
 
     def _counted(self, outcome: Outcome) -> int:
         return {
             Outcome.SKIPPED: self.skipped,
             Outcome.REJECTED: self.rejected,
             Outcome.WARNING: self.warnings,
-            Outcome.PENDING: self._reported_pending,
+            Outcome.PENDING: self._told_pending,
         }[outcome]
 
     def _add(self, verdict: Verdict) -> None:
@@ -155,16 +184,17 @@ class SyncReport:
             case Outcome.WARNING:
                 self.warnings += 1
             case _:  # pending is what has no other outcome
-                self._reported_pending += 1
+                self._told_pending += 1
 
     def counts(self) -> dict[str, Any]:
         """What a deferred run has counted so far; ``restore`` takes it on."""
-        return {name: getattr(self, name) for name in _COUNTS}
+        return {name: getattr(self, name) for name in _COUNTS} | {_TOLD: self._told_pending}
 
     def restore(self, counts: Mapping[str, Any], reasons: Iterable[tuple[tuple[str, str, str], int]]) -> None:
         """Go on with what the first part of this run has counted."""
         for name in _COUNTS:
             setattr(self, name, counts[name])
+        self._told_pending = counts.get(_TOLD, 0)
         self.reasons = Counter(dict(reasons))
 
     def as_dict(self) -> SyncSummary:
@@ -189,6 +219,8 @@ class SyncReport:
         }
         if not self.waits:
             summary["job_ids"] = [job.id for job in self.open_jobs]
+        if self.rows_without_line:
+            summary["rows_without_line"] = self.rows_without_line
         return summary
 
     def details(self) -> dict[str, object]:

@@ -7,10 +7,10 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,6 +51,7 @@ from airflow_provider_klaviyo.sync.outcomes import HandedOver
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport, SyncSummary
 from airflow_provider_klaviyo.sync.rows_left import RowsLeft
+from airflow_provider_klaviyo.sync.scratch.folder import room_in, scratch_folder
 from airflow_provider_klaviyo.sync.seen import SeenPeople
 from airflow_provider_klaviyo.sync.source.query import Query, SqlHook, UnsuitableQuery
 from airflow_provider_klaviyo.sync.source.rows import RowStream
@@ -121,14 +122,13 @@ class Environment:
 
 
 class SyncRun:
-    """Runs a sync; ``summary`` is set as soon as there is something to account for.
+    """Runs a sync; ``summary`` accounts for it, whenever it is asked for.
 
     ``open_jobs`` are the jobs that somebody else is to wait for, all of one kind, before ``resume`` is called, on any
     worker.
     """
 
     def __init__(self, sync_type: SyncType, options: SyncOptions, environment: Environment) -> None:
-        self.summary: SyncSummary | None = None
         self.open_jobs: Sequence[HandedOver] = ()
         self._sync_type = sync_type
         self._options = options
@@ -145,6 +145,12 @@ class SyncRun:
         self._deadline = environment.clock.monotonic() + options.timeout
         self._session: Session | None = None
         self._left: RowsLeft | None = None
+        self._count_requests: Callable[[], None] = lambda: None
+
+    @property
+    def summary(self) -> SyncSummary:
+        """What became of the rows so far."""
+        return self._report.as_dict()
 
     def execute(self) -> None:
         """Run the sync and write its report, whatever happens.
@@ -306,6 +312,7 @@ class SyncRun:
             people.close()
         if self._defers and sync.delivery.open_jobs:
             deadline = time_of_day(self._environment.clock, self._deadline)
+            self._count_requests()
             self.open_jobs = Deferral(self._files).save(
                 report,
                 sync.delivery.handed_over(),
@@ -395,19 +402,25 @@ class SyncRun:
         report, klaviyo = self._report, self._environment.klaviyo
         requests, seconds = report.requests, report.seconds_waited
         with (
-            tempfile.TemporaryDirectory(prefix="klaviyo-") as folder,
+            scratch_folder() as folder,
             klaviyo.get_client(timeout=self._seconds_left, stop=self._environment.stop) as client,
             ExitStack() as stack,
         ):
             state: OpenState | None = None
+
+            def count_requests() -> None:
+                report.requests = requests + client.requests_sent
+                report.seconds_waited = seconds + client.seconds_waited
+
+            self._count_requests = count_requests
             try:
                 klaviyo.check_account(client)
                 target = find_target(client)
                 self._show_list(target)
-                if claim:
-                    opened = self._opened_state(claim, client, Path(folder), target)
-                    state = stack.enter_context(opened)
-                yield client, Path(folder), state, target
+                with room_in(folder):
+                    if claim:
+                        state = stack.enter_context(self._opened_state(claim, client, folder, target))
+                    yield client, folder, state, target
             except KlaviyoPermissionError as error:
                 more = GET_ACCOUNTS.scopes if claim or klaviyo.names_account else ()
                 report.error = mask(_with_scopes(error, self._sync_type, more))
@@ -421,8 +434,7 @@ class SyncRun:
                 report.error = f"{type(error).__name__}: {words_of(error)}"
                 raise
             finally:
-                report.requests = requests + client.requests_sent
-                report.seconds_waited = seconds + client.seconds_waited
+                count_requests()
                 if self._left:
                     Verdicts(report).add(self._left.untold(f"the run stopped before ({report.error})"))
                 if self._session:
@@ -454,21 +466,35 @@ class SyncRun:
         self._report.extra["notice"] = f"{before} {text}" if before else text
 
     def _write_report(self, state: OpenState | None) -> None:
+        """Write down what became of the run; what cannot be written keeps nothing else from being written."""
         report = self._report
         report.duration = report.age
         report.extra |= self._session.report_extras() if self._session else self._sync_type.blank_extras
-        report.rejects.close()
-        self.summary = report.as_dict()
-        try:
-            self._files.write_report(report.details())
-            if state and state.lock:
-                state.ledger.record_run(self._as_remembered(state.ledger.runs))
-        except Exception:
-            if not report.error:  # else that error is the one to be seen
-                raise
-            log.exception("The report could not be written.")
+        error = self._tried(report.rejects.close, "The end of the rejects file could not be written.")
+        error = self._tried(self._write_details, "The report could not be written.") or error
+        if state and state.lock:
+            error = self._tried(partial(self._remember, state.ledger), "The run was not noted.") or error
         if not self.open_jobs:
             _log(report)
+        if error:
+            raise error
+
+    def _tried(self, write: Callable[[], None], what: str) -> Exception | None:
+        """Write something; the error, where it is the first of the run and so the one to be seen."""
+        try:
+            write()
+        except Exception as error:
+            if not self._report.error:
+                self._report.error = f"{type(error).__name__}: {words_of(error)}"
+                return error
+            log.warning("%s %s", what, words_of(error))
+        return None
+
+    def _write_details(self) -> None:
+        self._files.write_report(self._report.details())
+
+    def _remember(self, ledger: Ledger) -> None:
+        ledger.record_run(self._as_remembered(ledger.runs))
 
     def _as_remembered(self, before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """What the state remembers of this run, after those before."""
@@ -492,6 +518,8 @@ class SyncRun:
 
 def _log(report: SyncReport) -> None:
     log.info("%s Report: %s", report, report.report_path)
+    if report.rows_without_line:
+        log.warning("%s rows have no line that says why they were not sent.", f"{report.rows_without_line:,}")
     if notice := report.extra.get("notice"):
         log.warning("%s", notice)
     for (outcome, place, reason), rows in report.reasons.most_common(_SHOWN_REASONS):

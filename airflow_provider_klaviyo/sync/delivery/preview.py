@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import msgspec
 
 from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.state.storage import usable
 from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
 from airflow_provider_klaviyo.sync.outcomes import Settled
 from airflow_provider_klaviyo.sync.rejects import StoragePath, make_private
@@ -64,10 +65,11 @@ class PreviewDelivery(NoJobs):
 
     def _write(self, body: bytes) -> None:
         path = self._path_of(len(self.written) + 1)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("wb") as file:
-            make_private(path)
-            file.write(msgspec.json.format(body, indent=2))
+        with usable(path, "A request cannot be shown in", "the ids of the Dag, the task or the run"):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as file:
+                make_private(path)
+                file.write(msgspec.json.format(body, indent=2))
         self.written.append(str(path))
         if len(self.written) == 1:
             log.info("The first request, values masked: %s", masked(body))
