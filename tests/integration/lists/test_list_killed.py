@@ -12,7 +12,7 @@ import pytest
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from tests.integration.conftest import LIST_SYNC, StartEmulator, TaskInstance, Warehouse, emails
 from tests.integration.dying import STRIDE, Worker
-from tests.integration.lists.test_list_changed_by_hand import change
+from tests.integration.lists.by_hand import change
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 

@@ -75,6 +75,10 @@ KNOWN = {
 }
 
 
+def test_klaviyos_ids_of_those_who_were_added_are_to_be_read(opened: Open) -> None:
+    assert opened().people.ids.unread(9) == [ADA, BOB]
+
+
 @pytest.mark.parametrize("is_read_only", [True, False])
 def test_everything_is_known(opened: Open, is_read_only: bool) -> None:
     ledger = opened(is_read_only=is_read_only)

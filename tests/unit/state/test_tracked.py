@@ -231,6 +231,17 @@ def test_who_is_added_again_may_have_another_profile_as_well(opened: Open) -> No
     assert opened().people.ids.of([ADA]) == {ADA: {"P1", "P2"}}
 
 
+def test_who_is_added_again_is_asked_for_as_often_as_before(opened: Open) -> None:
+    ledger = opened()
+    ledger.settle(send(ledger, k1=ADA))
+    for _ in range(2):
+        ledger.identify({ADA: []})
+    ledger.settle(send(ledger, k1=ADA))
+    for _ in range(2):
+        ledger.identify({ADA: []})
+    assert opened().people.ids.unread(9) == [ADA]
+
+
 def test_who_is_known_by_klaviyos_id_has_no_other(opened: Open) -> None:
     ledger = opened()
     ledger.settle(ledger.mark_in_doubt([Sent(1, 1, ADA, "klaviyo_id\0P1")], overrules=False))
