@@ -94,7 +94,7 @@ def test_who_left_is_removed_after_coming_back(
     save = deferral.Deferral.save
 
     def spied(*args: Any) -> list[str]:
-        remembered.append(args[4])
+        remembered.append(args[5])
         return save(*args)
 
     monkeypatch.setattr(deferral.Deferral, "save", spied)
