@@ -7,6 +7,7 @@ database can be asked for that, unless it may.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -28,8 +29,13 @@ from airflow_provider_klaviyo.sync.source.query import (
 if TYPE_CHECKING:
     from types import TracebackType
 
+log = logging.getLogger(__name__)
+
 CHUNK_SIZE = 2_000
 """Rows per fetch: larger chunks are slower (Python's garbage collector) and take more memory."""
+
+_LARGE = 200_000
+"""Rows of a result from which on a driver that does not stream is worth a word."""
 
 _OF_PYTHON = (ValueError, ArithmeticError)
 """What a driver raises that cannot make a value; databases have errors of their own."""
@@ -141,13 +147,23 @@ class RowStream:
     def _read(self, rows: Sequence[Any], fetch: Fetch) -> Iterator[Chunk]:
         as_tuples = _tuple_maker(rows[0]) if rows else _listed
         while rows:
-            self.rows_read += len(rows)
+            self._count(len(rows))
             yield as_tuples(rows)
             try:
                 rows = fetch()
             except Exception as error:
                 raise self._failed(error) from None
         self._is_read_to_the_end = True
+
+    def _count(self, rows: int) -> None:
+        was_small = self.rows_read < _LARGE
+        self.rows_read += rows
+        if was_small and self.rows_read >= _LARGE and self._result and self._result.is_held:
+            log.warning(
+                "This SQL driver holds the whole result in memory, and %s rows were read of it: split the query, or "
+                "use another type of connection to this database.",
+                f"{self.rows_read:,}",
+            )
 
     def _failed(self, error: Exception) -> QueryError:
         if self._query.read_only and is_write(error):

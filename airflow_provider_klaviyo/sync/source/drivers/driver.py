@@ -18,7 +18,7 @@ from airflow_provider_klaviyo.sync.source.drivers.mysql import (
 )
 from airflow_provider_klaviyo.sync.source.drivers.odbc import open_odbc, reconnected
 from airflow_provider_klaviyo.sync.source.drivers.oracle import open_oracle
-from airflow_provider_klaviyo.sync.source.drivers.plain import as_it_is, close_politely, open_plain
+from airflow_provider_klaviyo.sync.source.drivers.plain import as_it_is, close_politely, open_held, open_plain
 from airflow_provider_klaviyo.sync.source.drivers.postgres import open_psycopg, open_psycopg2, open_redshift
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result
 from airflow_provider_klaviyo.sync.source.drivers.snowflake import open_snowflake
@@ -56,6 +56,9 @@ _DRIVERS: Mapping[str, Driver] = {
     "adbc_driver_manager": Driver(open_adbc),
     "pyodbc": Driver(open_odbc, reconnect=reconnected),
     "oracledb": Driver(open_oracle),
+    "pinotdb": Driver(open_held),
+    "prestodb": Driver(open_held),
+    "airflow.providers.clickhousedb.hooks.clickhouse": Driver(open_held),
     "pydruid": Driver(open_druid, distrust=LOSES_ROWS),
     "snowflake": Driver(open_snowflake),
     "trino": Driver(open_trino),

@@ -28,6 +28,9 @@ _GUID, _TIME, _SS_TIMESTAMPOFFSET = -11, 92, -155  # SQL types
 _WITHOUT_MOMENTS = ("microsoft sql server", "sqlite")
 """Databases whose moments have a SQL type of their own, or that have none."""
 
+_HOLDING = ("libmaodbc",)
+"""Drivers that hold the whole result, by the beginning of their files' names."""
+
 _SETTINGS: Mapping[str, Mapping[str, str]] = {
     "psqlodbc": {"BoolsAsChar": "0", "UseDeclareFetch": "1", "Fetch": "2000"},
 }
@@ -71,6 +74,8 @@ def open_odbc(connection: Connection, query: Query, size: int) -> Result:
     elif query.read_only:
         refuse_writing(query.sql, "any")
     result = lenience.naming(execute_plain(connection.cursor(), query, size))
+    if str(connection.getinfo(_DRIVER_NAME)).lower().startswith(_HOLDING):
+        result = replace(result, is_held=True)
     if is_zone_known:
         return result
     dated = (column[0] for column in result.cursor.description if column[1] is dt.datetime)

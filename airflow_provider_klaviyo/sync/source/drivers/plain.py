@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Cursor, Result, column_names
@@ -20,6 +21,11 @@ def open_plain(connection: Connection, query: Query, size: int) -> Result:
     if query.read_only:
         refuse_writing(query.sql, "any")
     return execute_plain(connection.cursor(), query, size, _free_row_count)
+
+
+def open_held(connection: Connection, query: Query, size: int) -> Result:
+    """By a driver that has read the whole result when it hands out the first row."""
+    return replace(open_plain(connection, query, size), is_held=True)
 
 
 def close_politely(connection: Connection, result: Result | None, is_read_to_the_end: bool) -> None:  # noqa: FBT001, ARG001

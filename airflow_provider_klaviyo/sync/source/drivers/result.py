@@ -22,7 +22,8 @@ class Result:
     """An executed query: its cursor, how the next rows are got, and how many there are if that is known.
 
     ``read_name`` makes a column's name of what the driver takes for it. ``unzoned`` names columns whose timestamps may
-    be moments that the driver hands out without their zone, in one that is not known here.
+    be moments that the driver hands out without their zone, in one that is not known here. ``is_held`` is whether the
+    driver holds all rows in memory, however few are fetched.
     """
 
     cursor: Cursor
@@ -30,6 +31,7 @@ class Result:
     total: int | None = None
     read_name: Callable[[str], str] = str
     unzoned: tuple[str, ...] = ()
+    is_held: bool = False
 
     def columns(self) -> tuple[str, ...]:
         """The names of the columns; some drivers know them after the first fetch only.

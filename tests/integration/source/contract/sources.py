@@ -180,6 +180,7 @@ _MYSQL = {
     "time": "TIME '12:30:00'",
     "timestamp": "TIMESTAMP '2024-05-01 12:30:00.5'",
     "moment": "moment",
+    "bit": "flag",
     "json": """'{"b": "x", "a": [1, 2.5, null]}'""",
     "binary": "x'6162'",
 }
@@ -193,7 +194,7 @@ _MYSQL_ROWS = """
 WITH RECURSIVE n AS (SELECT 1 AS id UNION ALL SELECT id + 1 FROM n WHERE id < 900)
 SELECT (m.id - 1) * 900 + n.id AS a FROM n CROSS JOIN n AS m WHERE m.id <= 5 ORDER BY a
 """
-_MYSQL_QUERY = "SELECT CASE WHEN n = 1 THEN {} END AS a FROM moments ORDER BY n"
+_MYSQL_QUERY = "SELECT {} AS a FROM moments WHERE n = 1 UNION ALL SELECT NULL FROM moments WHERE n = 2"
 
 
 def _with_moments(uri: str) -> str:
@@ -212,8 +213,10 @@ def _with_moments(uri: str) -> str:
         server.cursor() as cursor,
     ):
         cursor.execute("SET time_zone = '+03:00'")
-        cursor.execute("CREATE TABLE IF NOT EXISTS moments (n INT PRIMARY KEY, moment TIMESTAMP(6) NULL)")
-        cursor.execute("REPLACE INTO moments VALUES (1, '2024-05-01 12:30:00.5'), (2, NULL)")
+        cursor.execute(
+            "CREATE TABLE IF NOT EXISTS moments (n INT PRIMARY KEY, moment TIMESTAMP(6) NULL, flag BIT(1))"
+        )
+        cursor.execute("REPLACE INTO moments VALUES (1, '2024-05-01 12:30:00.5', 1), (2, NULL, NULL)")
         server.commit()
     return uri
 
@@ -535,7 +538,7 @@ SOURCES = [
         partial(_mysql, client="mysql-connector-python"),
         _MYSQL_ROWS,
         _MYSQL,
-        _MYSQL_INSTEAD,
+        {**_MYSQL_INSTEAD, "bit": 1},
         _MYSQL_QUERY,
     ),
     Source("pymysql", _pymysql, _MYSQL_ROWS, _MYSQL, _MYSQL_INSTEAD, _MYSQL_QUERY),

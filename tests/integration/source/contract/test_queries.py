@@ -137,6 +137,19 @@ def test_other_sources_are_trusted(source: Source, request: pytest.FixtureReques
         assert not stream.distrust
 
 
+# --- drivers that hold the whole result ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "is_told"), [("ODBC to MariaDB", True), ("mysqlclient", False)])
+def test_a_large_result_that_is_held_in_memory_is_told_of(
+    name: str, is_told: bool, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    source = next(each for each in SOURCES if each.name == name)
+    with RowStream(source.hook(request), Query("SELECT seq AS a FROM seq_1_to_200000")) as stream:
+        assert sum(map(len, stream)) == 200_000
+    assert ("holds the whole result" in caplog.text) is is_told
+
+
 # --- JDBC ---------------------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ ARRIVES: dict[str, object] = {
     "integer": 9223372036854775807,
     "true": True,
     "false": False,
+    "bit": True,  # of one bit
     "numeric": 12.5,
     "long numeric": 12345678901.25,
     "double": 0.1,
