@@ -6,10 +6,17 @@ from collections.abc import Collection, Mapping
 
 from airflow_provider_klaviyo.state.errors import StateOfAnotherTarget
 
+KEYS = "keys"
+"""The part of a target that says how keys are spelled; states of before it had what each driver made of them."""
+
 
 def differing_parts(found: Mapping[str, str], target: Mapping[str, str]) -> set[str]:
-    """The names of the parts in which two targets differ, be it that only one has them."""
-    return {name for name in {**found, **target} if found.get(name) != target.get(name)}
+    """The names of the parts in which two targets differ, be it that only one has them.
+
+    A state that does not say how it spells keys goes on as it is: another spelling would make new rows of old ones.
+    """
+    names = {*found, *target} - ({KEYS} - {*found})
+    return {name for name in names if found.get(name) != target.get(name)}
 
 
 def of_another_target(

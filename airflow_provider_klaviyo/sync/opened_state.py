@@ -15,8 +15,11 @@ from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
 from airflow_provider_klaviyo.state.storage import usable
 from airflow_provider_klaviyo.state.stores import store_of
+from airflow_provider_klaviyo.state.target import KEYS
 from airflow_provider_klaviyo.sync.contracts import SyncType, Target
 from airflow_provider_klaviyo.sync.options import SyncOptions
+
+_ALIKE = "the same by every driver"
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +42,7 @@ def state_target(
         "account": account_id,
         "sync type": sync_type.name,
         "mode": sync_type.mode,
+        KEYS: _ALIKE,
         "key columns": ", ".join(name.lower() for name in options.primary_key),
         **target.facts,
     }

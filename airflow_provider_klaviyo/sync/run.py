@@ -29,6 +29,7 @@ from airflow_provider_klaviyo.state.errors import OlderRun
 from airflow_provider_klaviyo.state.holder import Holder, Whereabouts, nobody_knows
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.owner import Claim
+from airflow_provider_klaviyo.state.target import KEYS
 from airflow_provider_klaviyo.sync.age import check_age, progress_after
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.contracts import (
@@ -174,6 +175,8 @@ class SyncRun:
         ):
             if state:
                 self._take_up(client, state)
+                if KEYS not in state.ledger.target:
+                    rows.keep_keys(options.primary_key)
             self._sync(self._context(client, scratch, state, target), state, rows)
             if not options.is_preview and (self.open_jobs or not shortfall(report, options)):
                 rows.commit()

@@ -22,12 +22,15 @@ class Query:
     :param read_only: False lets it write, see ``RowStream.commit``.
     :param timezone: of timestamps that have none. Where a driver hands out moments without their zone, its session is
         set to this one, so that they are read as they were meant.
+    :param keys_as_before: columns of a key whose values come as the driver itself would give them, for a state that
+        knows its rows by those. Else a key is the same by every driver.
     """
 
     sql: str
     parameters: Mapping[str, object] | Sequence[object] | None = None
     read_only: bool = True
     timezone: dt.tzinfo = dt.UTC
+    keys_as_before: Sequence[str] = ()
 
     @property
     def zone_name(self) -> str:

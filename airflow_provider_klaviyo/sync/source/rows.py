@@ -105,6 +105,10 @@ class RowStream:
     def __iter__(self) -> Iterator[Chunk]:
         return self._chunks
 
+    def keep_keys(self, columns: Sequence[str]) -> None:
+        """Have the values of these columns as the driver gives them; before the block is entered."""
+        self._query = replace(self._query, keys_as_before=columns)
+
     def commit(self) -> None:
         """Keep what a query that is not ``read_only`` wrote, once it is read to its end; without this it is undone.
 

@@ -12,6 +12,7 @@ from airflow_provider_klaviyo.sync.source.drivers.columns import (
     BEYOND_PYTHON,
     Mend,
     each,
+    keys_as_before,
     mended,
     mends_by_type,
     parsed,
@@ -33,7 +34,8 @@ def open_adbc(connection: Connection, query: Query, size: int) -> Result:
     lenience = Lenience()
     rows = _rows(cursor.fetch_record_batch(), lenience, size)
     result = Result(cursor, lambda: list(islice(rows, size)))
-    return lenience.naming(mended(result, mends_by_type(cursor, partial(_mend, lenience))))
+    result = mended(result, mends_by_type(cursor, partial(_mend, lenience)))
+    return lenience.naming(keys_as_before(result, query, {Decimal: str}))
 
 
 def _rows(batches: Any, lenience: Lenience, size: int) -> Iterator[tuple[object, ...]]:

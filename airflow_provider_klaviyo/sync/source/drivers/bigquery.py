@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Callable, Mapping
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
+from airflow_provider_klaviyo.sync.source.drivers.columns import keys_as_before
 from airflow_provider_klaviyo.sync.source.drivers.plain import execute
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result, column_names
 from airflow_provider_klaviyo.sync.source.drivers.statements import refuse_writing
@@ -23,7 +27,20 @@ def open_bigquery(connection: Connection, query: Query, size: int) -> Result:
     )
     rows = job.result(page_size=size)
     cursor = _Rows(rows)
-    return Result(cursor, cursor.fetch(size))
+    return keys_as_before(Result(cursor, cursor.fetch(size)), query, _BEFORE)
+
+
+def _seconds(value: dt.datetime) -> object:
+    return value.timestamp() if value.tzinfo else value.isoformat()
+
+
+_BEFORE: Mapping[type, Callable[[Any], object]] = {
+    Decimal: str,
+    dt.datetime: _seconds,
+    dt.date: str,
+    dt.time: str,
+}
+"""What the hook's own cursor gives: a TIMESTAMP as seconds, the rest as the service writes it."""
 
 
 class _Rows:

@@ -9,6 +9,7 @@ from typing import Any
 
 from airflow_provider_klaviyo.records.values.unsendable import Unreadable
 from airflow_provider_klaviyo.sync.source.drivers.result import Cursor, Result
+from airflow_provider_klaviyo.sync.source.query import Query
 
 Mend = Callable[[Sequence[Any]], Sequence[Any]]
 """From the values of a column to those that it should have had."""
@@ -40,6 +41,22 @@ def mends_by_type(cursor: Cursor, choose: Callable[[Any], Mend | None]) -> dict[
     """
     chosen = ((index, choose(column[1])) for index, column in enumerate(cursor.description or ()))
     return {index: mend for index, mend in chosen if mend}
+
+
+def keys_as_before(result: Result, query: Query, before: Mapping[type, Callable[[Any], object]]) -> Result:
+    """The result, with the key's columns as the driver gave them before their values were made alike.
+
+    :param before: what the driver gave, by the type that its values have now.
+    """
+
+    def spelled(value: object) -> object:
+        return before[type(value)](value) if type(value) in before else value
+
+    names = {name.lower() for name in query.keys_as_before}
+    indexes = (
+        n for n, column in enumerate(result.cursor.description or ()) if str(column[0]).lower() in names
+    )
+    return mended(result, dict.fromkeys(indexes, each(spelled)))
 
 
 def each(mend: Callable[[Any], object]) -> Mend:

@@ -9,11 +9,13 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
+from typing import Any
 from uuid import UUID
 
+from airflow_provider_klaviyo.sync.source.drivers.columns import keys_as_before
 from airflow_provider_klaviyo.sync.source.drivers.lenience import Lenience
 from airflow_provider_klaviyo.sync.source.drivers.plain import execute_plain, run_if_possible
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result
@@ -35,6 +37,10 @@ _SETTINGS: Mapping[str, Mapping[str, str]] = {
     "psqlodbc": {"BoolsAsChar": "0", "UseDeclareFetch": "1", "Fetch": "2000"},
 }
 """What to ask of a driver, by the beginning of its file's name: rows in parts, and booleans as such."""
+
+
+_BEFORE: Mapping[type, Callable[[Any], object]] = {UUID: lambda value: str(value).upper()}
+_BEFORE_OF_POSTGRES: Mapping[type, Callable[[Any], object]] = {bool: lambda value: str(int(value))}
 
 
 def reconnected(hook: SqlHook, connection: Connection) -> Connection:
@@ -61,7 +67,8 @@ def open_odbc(connection: Connection, query: Query, size: int) -> Result:
     for kind, read in ((_GUID, _guid), (_SS_TIMESTAMPOFFSET, _offset_timestamp)):
         connection.add_output_converter(kind, read)
     is_zone_known = database.startswith(_WITHOUT_MOMENTS)
-    if database.startswith("postgresql"):
+    is_postgres = database.startswith("postgresql")
+    if is_postgres:
         is_zone_known = _prepare(
             connection, query, "postgres", f"SET TIME ZONE '{query.zone_name}'", "SET TRANSACTION READ ONLY"
         )
@@ -73,7 +80,10 @@ def open_odbc(connection: Connection, query: Query, size: int) -> Result:
         )
     elif query.read_only:
         refuse_writing(query.sql, "any")
-    result = lenience.naming(execute_plain(connection.cursor(), query, size))
+    result = execute_plain(connection.cursor(), query, size)
+    result = lenience.naming(
+        keys_as_before(result, query, {**_BEFORE, **(_BEFORE_OF_POSTGRES if is_postgres else {})})
+    )
     if str(connection.getinfo(_DRIVER_NAME)).lower().startswith(_HOLDING):
         result = replace(result, is_held=True)
     if is_zone_known:
