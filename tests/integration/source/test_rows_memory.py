@@ -10,17 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import absent
+from tests.integration.source.contract.sources import needed, odbc_to
+
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ROOT = Path(__file__).resolve().parents[3]
 READER = """
-import resource, sys
+import json, resource, sys
 from importlib import import_module
 from airflow_provider_klaviyo.sync.source.query import Query
 from airflow_provider_klaviyo.sync.source.rows import RowStream
 
-module, name, sql, *sizes = sys.argv[1:]
-hook = getattr(import_module(module), name)("shop")
+module, name, sql, arguments, *sizes = sys.argv[1:]
+hook = getattr(import_module(module), name)("shop", **json.loads(arguments))
 for size in sizes:
     with RowStream(hook, Query(sql.replace("N_ROWS", size))) as stream:
         rows = sum(map(len, stream))
@@ -52,10 +55,22 @@ FROM n
 """
 
 
-def peaks(uri: str, module: str, hook: str, sql: str) -> list[tuple[int, int]]:
+def peaks(uri: str, module: str, hook: str, sql: str, **arguments: str) -> list[tuple[int, int]]:
     """Rows read and the highest memory until then in MB, after the small and after the large result."""
     process = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", READER, module, hook, sql, str(SMALL), str(LARGE)],
+        [
+            sys.executable,
+            "-W",
+            "ignore",
+            "-c",
+            READER,
+            module,
+            hook,
+            sql,
+            json.dumps(arguments),
+            str(SMALL),
+            str(LARGE),
+        ],
         env={**os.environ, "AIRFLOW_CONN_SHOP": uri, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -83,3 +98,15 @@ def test_a_large_result_of_mysql_takes_no_more_memory(mysql_uri: str) -> None:
 def test_a_large_result_of_sqlite_takes_no_more_memory(tmp_path: Path) -> None:
     uri = json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "shop.db")})
     assert_flat(peaks(uri, "airflow.providers.sqlite.hooks.sqlite", "SqliteHook", SQLITE))
+
+
+def test_a_large_result_of_postgres_by_odbc_takes_no_more_memory(postgres_uri: str) -> None:
+    """The driver is asked for a cursor, since it would hold the whole result."""
+    pyodbc = needed("pyodbc", "dependency group sources")
+    if "PostgreSQL Unicode" not in pyodbc.drivers():
+        absent(
+            "sources", "the ODBC driver PostgreSQL Unicode is not installed (apt-get install odbc-postgresql)"
+        )
+    uri = json.dumps({"conn_type": "odbc", **odbc_to(postgres_uri)})
+    hook = ("airflow.providers.odbc.hooks.odbc", "OdbcHook")
+    assert_flat(peaks(uri, *hook, POSTGRES, driver="PostgreSQL Unicode"))

@@ -421,6 +421,9 @@ MESSAGES = {
         "The encoding of this database is SQL_ASCII …",
         "The query does more than read (…)",
         "The query failed| after … rows",
+        "… The driver cannot read a value, and does not say which …",
+        "The SQL driver hands out timestamps without their zone (…)",
+        "A mirror removes whom the query does not return, and …",
     ),
     "messages about state": (
         "The report cannot be written to| …",

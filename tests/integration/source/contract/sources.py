@@ -134,7 +134,7 @@ def _odbc(request: pytest.FixtureRequest, driver: str, package: str, **fields: A
     return hooks.OdbcHook(odbc_conn_id="source", driver=driver)
 
 
-def _odbc_to(uri: str) -> dict[str, Any]:
+def odbc_to(uri: str) -> dict[str, Any]:
     parts = urlsplit(uri)
     return {
         "host": parts.hostname,
@@ -156,12 +156,12 @@ _ODBC_POSTGRES_INSTEAD = {  # the driver makes text of what ODBC has no type for
 
 def _odbc_postgres(request: pytest.FixtureRequest) -> Any:
     return _odbc(
-        request, "PostgreSQL Unicode", "odbc-postgresql", **_odbc_to(request.getfixturevalue("postgres_uri"))
+        request, "PostgreSQL Unicode", "odbc-postgresql", **odbc_to(request.getfixturevalue("postgres_uri"))
     )
 
 
 def _odbc_mariadb(request: pytest.FixtureRequest) -> Any:
-    fields = _odbc_to(_with_moments(request.getfixturevalue("mysql_uri")))
+    fields = odbc_to(_with_moments(request.getfixturevalue("mysql_uri")))
     return _odbc(request, "MariaDB Unicode", "odbc-mariadb", **fields)
 
 
@@ -546,8 +546,9 @@ SOURCES = [
         "ODBC to MariaDB",
         _odbc_mariadb,
         _MYSQL_ROWS,
-        {name: sql for name, sql in _MYSQL.items() if name != "moment"},  # its server may not know the zone
-        {**_MYSQL_INSTEAD, "time": "12:30:00"},
+        {name: sql for name, sql in _MYSQL.items() if name != "moment"}  # its server may not know the zone
+        | {"beyond": "TIME '25:30:00'"},
+        {**_MYSQL_INSTEAD, "time": "12:30:00", "beyond": Refused("a time of more than a day")},
         _MYSQL_QUERY,
     ),
     Source("SQLite", _sqlite, _SQLITE_ROWS, _SQLITE, _SQLITE_INSTEAD),
