@@ -23,7 +23,7 @@ from airflow_provider_klaviyo.sync.source.drivers.postgres import open_psycopg, 
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result
 from airflow_provider_klaviyo.sync.source.drivers.snowflake import open_snowflake
 from airflow_provider_klaviyo.sync.source.drivers.sqlite import open_sqlite
-from airflow_provider_klaviyo.sync.source.drivers.trino import open_trino
+from airflow_provider_klaviyo.sync.source.drivers.trino import open_presto, open_trino
 from airflow_provider_klaviyo.sync.source.query import Query, SqlHook
 
 
@@ -57,7 +57,7 @@ _DRIVERS: Mapping[str, Driver] = {
     "pyodbc": Driver(open_odbc, reconnect=reconnected),
     "oracledb": Driver(open_oracle),
     "pinotdb": Driver(open_held),
-    "prestodb": Driver(open_held),
+    "prestodb": Driver(open_presto),
     "airflow.providers.clickhousedb.hooks.clickhouse": Driver(open_held),
     "pydruid": Driver(open_druid, distrust=LOSES_ROWS),
     "snowflake": Driver(open_snowflake),

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from airflow_provider_klaviyo.sync.source.drivers.columns import keys_as_before
 from airflow_provider_klaviyo.sync.source.drivers.lenience import Lenience
-from airflow_provider_klaviyo.sync.source.drivers.plain import execute_plain, run_if_possible
+from airflow_provider_klaviyo.sync.source.drivers.plain import execute_plain, run_what_is_possible
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result
 from airflow_provider_klaviyo.sync.source.drivers.statements import refuse_several_statements, refuse_writing
 from airflow_provider_klaviyo.sync.source.query import Query, SqlHook
@@ -70,7 +70,11 @@ def open_odbc(connection: Connection, query: Query, size: int) -> Result:
     is_postgres = database.startswith("postgresql")
     if is_postgres:
         is_zone_known = _prepare(
-            connection, query, "postgres", f"SET TIME ZONE '{query.zone_name}'", "SET TRANSACTION READ ONLY"
+            connection,
+            query,
+            "postgres",
+            f"SET LOCAL TIME ZONE '{query.zone_name}'",
+            "SET TRANSACTION READ ONLY",
         )
     elif database.startswith(("mysql", "mariadb")):
         connection.add_output_converter(_TIME, lambda data: _time_of_mysql(data, lenience))
@@ -98,19 +102,16 @@ def _prepare(connection: Connection, query: Query, dialect: str, set_zone: str, 
     :returns: whether the session is in that zone; MySQL's servers know names of zones only when they are told them.
     """
     refuse_several_statements(query.sql, dialect)
-    is_set = run_if_possible(connection, set_zone)
-    connection.commit()
-    if not is_set:
+    if query.read_only:
+        refuse_writing(query.sql, dialect)
+    done = run_what_is_possible(connection, [set_zone, *([set_read_only] if query.read_only else [])])
+    if set_zone not in done:
         log.warning(
             "The server refuses %s, so moments come in the zone of its session, and are read in that of timezone: "
             "load its time zone tables, or convert moments to UTC in SQL.",
             set_zone,
         )
-    if query.read_only:
-        refuse_writing(query.sql, dialect)
-        if not run_if_possible(connection, set_read_only):
-            connection.rollback()
-    return is_set
+    return set_zone in done
 
 
 def _guid(data: bytes | None) -> object:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
@@ -67,6 +67,18 @@ def _free_row_count(cursor: Cursor) -> int | None:
     """The same, unless the driver works it out in Python, which may have a price: pydruid reads the whole result."""
     is_worked_out = isinstance(getattr(type(cursor), "rowcount", None), property)
     return None if is_worked_out else _row_count(cursor)
+
+
+def run_what_is_possible(connection: Connection, statements: Sequence[str]) -> Sequence[str]:
+    """Begin a transaction with these statements, without those that the database refuses.
+
+    :returns: those that were run.
+    """
+    accepted = list(statements)
+    while not all(run_if_possible(connection, refused := statement) for statement in accepted):
+        connection.rollback()
+        accepted.remove(refused)
+    return accepted
 
 
 def run_if_possible(connection: Connection, statement: str) -> bool:

@@ -9,7 +9,12 @@ from typing import Any
 from uuid import uuid4
 
 from airflow_provider_klaviyo.sync.source.drivers.errors import sqlstate
-from airflow_provider_klaviyo.sync.source.drivers.plain import execute, execute_plain, run_if_possible
+from airflow_provider_klaviyo.sync.source.drivers.plain import (
+    execute,
+    execute_plain,
+    run_if_possible,
+    run_what_is_possible,
+)
 from airflow_provider_klaviyo.sync.source.drivers.postgres_text import read_text
 from airflow_provider_klaviyo.sync.source.drivers.psycopg2_values import read_timestamps
 from airflow_provider_klaviyo.sync.source.drivers.psycopg_values import load_json, readable
@@ -137,9 +142,6 @@ def _open_server_side(
 
 def _prepare_transaction(connection: Connection, query: Query) -> None:
     """Set what the transaction is to be, without what this database does not know."""
-    settings = [_SETTINGS, *([_READ_ONLY] if query.read_only else [])]
-    while not all(run_if_possible(connection, refused := setting) for setting in settings):
-        connection.rollback()
-        settings.remove(refused)
-    if query.read_only and _READ_ONLY not in settings:
+    done = run_what_is_possible(connection, [_SETTINGS, *([_READ_ONLY] if query.read_only else [])])
+    if query.read_only and _READ_ONLY not in done:
         refuse_writing(query.sql, "postgres")

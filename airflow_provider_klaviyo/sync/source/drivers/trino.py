@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from airflow_provider_klaviyo.sync.source.drivers.columns import Mend, each, from_json, mended, mends_by_type
@@ -14,6 +15,11 @@ from airflow_provider_klaviyo.sync.source.query import Query
 def open_trino(connection: Connection, query: Query, size: int) -> Result:
     result = open_plain(connection, query, size)
     return mended(result, mends_by_type(result.cursor, _mend))
+
+
+def open_presto(connection: Connection, query: Query, size: int) -> Result:
+    """By Presto's own driver, of which Trino's was made: it reads the whole result before it hands out a row."""
+    return replace(open_trino(connection, query, size), is_held=True)
 
 
 def _mend(kind: object) -> Mend | None:

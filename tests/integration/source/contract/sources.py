@@ -465,13 +465,37 @@ _TRINO_COLUMNS: dict[str, tuple[str | dict[str, Any], Any]] = {
 }
 
 
+def _trino_columns() -> dict[str, Any]:
+    columns = {name: (_signature(kind), [value, None]) for name, (kind, value) in _TRINO_COLUMNS.items()}
+    return {
+        **columns,
+        "rows": (_signature("bigint"), list(range(1, 4501))),
+        "empty": (_signature("bigint"), []),
+    }
+
+
 def _trino(request: pytest.FixtureRequest) -> Any:
     hooks = needed("airflow.providers.trino.hooks.trino", "dependency group sources")
-    columns = {name: (_signature(kind), [value, None]) for name, (kind, value) in _TRINO_COLUMNS.items()}
-    columns |= {"rows": (_signature("bigint"), list(range(1, 4501))), "empty": (_signature("bigint"), [])}
-    parts = urlsplit(_served(request, Trino(columns)))
+    parts = urlsplit(_served(request, Trino(_trino_columns())))
     connection(request, conn_type="trino", host=parts.hostname, port=parts.port, login="shop")
     return hooks.TrinoHook(trino_conn_id="source")
+
+
+_AS_PRESTO_HAS_IT = {  # its driver makes no more of a value than JSON does
+    "numeric": "12.50",
+    "long numeric": "12345678901.250000000",
+    "time": "12:30:00.000",
+    "timestamp": "2024-05-01 12:30:00.500",
+    "moment": "2024-05-01 12:30:00.500 +03:00",
+    "struct": [1, "x"],
+}
+
+
+def _presto(request: pytest.FixtureRequest) -> Any:
+    hooks = needed("airflow.providers.presto.hooks.presto", "dependency group sources")
+    parts = urlsplit(_served(request, Trino(_trino_columns())))
+    connection(request, conn_type="presto", host=parts.hostname, port=parts.port, login="shop")
+    return hooks.PrestoHook(presto_conn_id="source")
 
 
 _DRUID = {
@@ -562,6 +586,14 @@ SOURCES = [
     ),
     Source("BigQuery", _bigquery, "rows", {name: name for name in _BIGQUERY_COLUMNS}, query="{}"),
     Source("Trino", _trino, "rows", {name: name for name in _TRINO_COLUMNS}, query="{}"),
+    Source(
+        "Presto",
+        _presto,
+        "rows",
+        {name: name for name in _TRINO_COLUMNS if name not in ("binary", "interval", "nan")},
+        _AS_PRESTO_HAS_IT,
+        query="{}",
+    ),
     Source("Druid", _druid, "rows", {name: name for name in _DRUID}, _AS_JSON_HAS_IT, query="{}"),
     Source(
         "Elasticsearch",

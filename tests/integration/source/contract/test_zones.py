@@ -107,6 +107,15 @@ def test_a_server_that_does_not_know_the_zone_is_told_of(
     assert "load its time zone tables" in caplog.text
 
 
+def test_nothing_of_the_session_is_left_to_others_behind_a_pooler(request: pytest.FixtureRequest) -> None:
+    source = next(each for each in SOURCES if each.name == "ODBC to PostgreSQL")
+    hook = source.hook(request)
+    with RowStream(hook, Query("SELECT 1 AS a", timezone=ZoneInfo("Europe/Berlin"))) as stream:
+        shared: Any = stream._connection
+        shared.rollback()
+        assert shared.execute("SHOW TIME ZONE").fetchone()[0] != "Europe/Berlin"
+
+
 # --- a driver that hides zones ------------------------------------------------------------------------------------
 
 SQL = "SELECT 'ann@shop.io' AS email, 'o1' AS unique_id, '2026-11-01T10:00:00' AS at"
