@@ -20,7 +20,7 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 import airflow_provider_klaviyo
-from airflow_provider_klaviyo.sync.delivery.workers import Workers
+from airflow_provider_klaviyo.workers import Workers
 
 EVERY_STRIKE = bool(os.environ.get("KLAVIYO_TESTS_EVERY_STRIKE"))
 """Strike at every place, instead of at a few dozen; minutes for each sync."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from airflow_provider_klaviyo.state.errors import StateDamaged
 from airflow_provider_klaviyo.state.stored import WHAT_TO_DO, Stored, Torn, read
 from airflow_provider_klaviyo.state.stores import Store
+from airflow_provider_klaviyo.workers import side_by_side
 
 log = logging.getLogger(__name__)
 
@@ -69,9 +69,8 @@ def _newest_first(
         if isinstance(found[1], Stored):
             base = found[1].header.base
             rest = [each for each in numbers[index + 1 :] if each >= base]
-            with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="klaviyo-state") as pool:
-                for first in range(0, len(rest), _AT_ONCE):
-                    yield from pool.map(read_one, rest[first : first + _AT_ONCE])
+            for first in range(0, len(rest), _AT_ONCE):
+                yield from side_by_side(read_one, rest[first : first + _AT_ONCE])
             return
 
 

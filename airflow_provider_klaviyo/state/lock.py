@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import _thread
 import logging
 import os
-import threading
+import queue
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -23,6 +24,9 @@ LOCK = "lock.json"
 
 LIFETIME = 300.0
 """Seconds after which a lock counts as left by the dead; its holder renews it three times as often."""
+
+_LAST_RENEWAL = 10.0
+"""Seconds that a renewal under way has left when the lock is given back."""
 
 
 class _Note(msgspec.Struct):
@@ -62,8 +66,9 @@ class StateLock:
         self._now = now
         self._whereabouts = whereabouts
         self._note = _Note(holder, uuid.uuid4().hex, now(), 0.0)
-        self._is_over = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._is_renewing = False
+        self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def acquire(self) -> None:
         """Take the lock, and renew it until it is released.
@@ -80,8 +85,9 @@ class StateLock:
         if found and found.until > self._now():
             self._take_over(found)
         self.renew()
-        self._thread = threading.Thread(target=self._renew_always, name="klaviyo-state-lock", daemon=True)
-        self._thread.start()
+        # ``threading`` breaks where a timeout of Airflow's breaks into it, and hides the timeout
+        _thread.start_new_thread(self._renew_always, ())
+        self._is_renewing = True
 
     @property
     def deferred_holder(self) -> Holder | None:
@@ -125,9 +131,9 @@ class StateLock:
         self._write()
 
     def release(self) -> None:
-        """Give the lock back, unless it is kept for a deferred task or was taken over."""
+        """Give the lock back if it was taken, unless it is kept for a deferred task or was taken over."""
         self._stop_renewing()
-        if self._note.is_deferred:
+        if self._note.is_deferred or not self._note.until:
             return
         try:
             found = self._read()
@@ -155,14 +161,15 @@ class StateLock:
         raise StateLocked(_shown(found, where, self._store.path(LOCK)))
 
     def _renew_always(self) -> None:
-        while not self._is_over.wait(LIFETIME / 3):
+        while not _comes(self._over, LIFETIME / 3):
             self.keep()
+        self._ended.put(None)
 
     def _stop_renewing(self) -> None:
-        self._is_over.set()
-        if self._thread:
-            self._thread.join()
-            self._thread = None
+        self._over.put(None)
+        if self._is_renewing and not _comes(self._ended, _LAST_RENEWAL):
+            log.warning("The lock is still being renewed after %.0f s, and is not waited for.", _LAST_RENEWAL)
+        self._is_renewing = False
 
     def _read(self) -> _Note | None:
         """The note in the file; None when there is none.
@@ -180,6 +187,15 @@ class StateLock:
 
     def _write(self) -> None:
         self._store.put(LOCK, msgspec.json.encode(self._note))
+
+
+def _comes(told: queue.SimpleQueue[None], timeout: float) -> bool:
+    """Whether something is told within so many seconds."""
+    try:
+        told.get(timeout=timeout)
+    except queue.Empty:
+        return False
+    return True
 
 
 _OVERLAP = "To keep runs from overlapping, set max_active_tis_per_dag=1 on the task."

@@ -76,12 +76,12 @@ def opened_state(
     """
     store = store_of(folder)
     lock = None if options.is_preview else StateLock(store, holder, now=now, whereabouts=whereabouts)
-    with usable(folder, "The state cannot be kept in", "the state_key"):
-        if lock:
-            lock.acquire()
-        else:
-            folder.exists()  # nothing else tells a preview that it is of no use
     try:
+        with usable(folder, "The state cannot be kept in", "the state_key"):
+            if lock:
+                lock.acquire()
+            else:
+                folder.exists()  # nothing else tells a preview that it is of no use
         ledger = open_ledger(
             store,
             scratch,

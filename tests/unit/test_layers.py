@@ -17,7 +17,7 @@ import airflow_provider_klaviyo
 PACKAGE = Path(airflow_provider_klaviyo.__file__).parent
 NAME = "airflow_provider_klaviyo"
 
-LEAVES = {"__version__", "exceptions", "identity", "masking"}
+LEAVES = {"__version__", "exceptions", "identity", "masking", "workers"}
 """What everybody may import."""
 
 MAY_IMPORT: dict[str, set[str]] = {

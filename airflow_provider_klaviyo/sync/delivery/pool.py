@@ -18,8 +18,8 @@ from airflow_provider_klaviyo.records.record import Problem, R, Record
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
 from airflow_provider_klaviyo.sync.delivery.refusals import Refuse
-from airflow_provider_klaviyo.sync.delivery.workers import Workers
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict, all_pending
+from airflow_provider_klaviyo.workers import Workers
 
 IN_FLIGHT = 4
 """Requests at once: a full body takes longer to send than the 0.4 s between two that Klaviyo allows."""

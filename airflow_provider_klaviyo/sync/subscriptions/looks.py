@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from typing import Generic, NamedTuple, TypeVar
 
@@ -20,6 +19,7 @@ from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.delivery.pool import in_parts
+from airflow_provider_klaviyo.workers import Workers
 
 log = logging.getLogger(__name__)
 
@@ -106,6 +106,27 @@ class Seen(NamedTuple, Generic[P, S]):
     began: float
 
 
+class _Part(Generic[P, S]):
+    """A part of a look, for a thread; ``shown`` is None as long as it has shown nobody, or when that came too late."""
+
+    def __init__(self, see: Callable[[Sequence[P], Look], list[S]], people: Sequence[P], look: Look) -> None:
+        self._see = see
+        self._people = people
+        self._look = look
+        self.shown: list[S] | None = None
+        self.error: BaseException | None = None
+        self.is_over = False
+
+    def __call__(self) -> None:
+        try:
+            self.shown = self._see(self._people, self._look)
+        except LookIsOver:
+            pass
+        except BaseException as error:
+            self.error = error
+        self.is_over = True
+
+
 class Looks(Generic[P, S]):
     """Looks at people in parts that make one request each time; one look at a time.
 
@@ -134,12 +155,13 @@ class Looks(Generic[P, S]):
         self._poll = poll
         self._in_vain = 0
         self._was_answered = False
-        self._pool = ThreadPoolExecutor(_SIDE_BY_SIDE, thread_name_prefix="klaviyo-look")
+        self._workers = Workers(_SIDE_BY_SIDE)
 
     def at(self, people: Sequence[P]) -> Seen[P, S]:
         """What there is time to see.
 
         :raises KlaviyoTimeout: when Klaviyo shows nobody in time, again and again.
+        :raises KlaviyoStopped: when the run is to stop.
         """
         now, later = people[: self._at_once], people[self._at_once :]
         look = Look(self._client.clock, self._seconds)
@@ -152,8 +174,8 @@ class Looks(Generic[P, S]):
         return Seen(shown, [*left, *later], began)
 
     def close(self) -> None:
-        """Give the threads back."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        """Give the threads back; a request that is under way has as long as a request may take."""
+        self._workers.stop(self._client.longest_exchange)
 
     def _results(self, parts: Sequence[Sequence[P]], look: Look) -> list[list[S] | None]:
         """What each part has shown in time.
@@ -161,18 +183,26 @@ class Looks(Generic[P, S]):
         The first goes alone until one was answered, so that a key that may not read costs one request.
         """
         alone = 0 if self._was_answered else 1
-        tasks: list[Future[list[S]]] = []
+        begun: list[_Part[P, S]] = []
         try:
             for some in (parts[:alone], parts[alone:]):
-                tasks += [self._pool.submit(self._see, part, look) for part in some]
-                _wait(tasks, look, self._poll)
+                for people in some:
+                    begun.append(_Part(self._see, people, look))
+                    self._workers.give(begun[-1])
+                self._wait(begun, look)
         finally:
             look.end()
-            for task in tasks:
-                task.cancel()
-        results = [_result(task) for task in tasks]
+        results = [part.shown for part in begun]
         self._was_answered = self._was_answered or any(result is not None for result in results)
         return results
+
+    def _wait(self, parts: Sequence[_Part[P, S]], look: Look) -> None:
+        """Wait until all have ended, or one has failed, or time is up."""
+        while not all(part.is_over for part in parts) and (left := look.time_left) > 0:
+            _raise_failure(parts)
+            self._client.check_stop()
+            self._workers.collect(min(left, self._poll))
+        _raise_failure(parts)
 
     def _learn(self, people: int, left: int, look: Look) -> None:
         shown = people - left
@@ -197,21 +227,7 @@ class Looks(Generic[P, S]):
         log.warning("%s They are looked at again, %d at a time.", msg, self._at_once)
 
 
-def _wait(tasks: Sequence[Future[list[S]]], look: Look, poll: float) -> None:
-    """Wait until all have ended, or one has failed, or time is up."""
-    waiting = set(tasks)
-    while waiting and look.time_left > 0:
-        timeout = min(look.time_left, poll)
-        ended, waiting = wait(waiting, timeout=timeout, return_when=FIRST_EXCEPTION)
-        for task in ended:
-            _result(task)
-
-
-def _result(task: Future[list[S]]) -> list[S] | None:
-    """What a task has shown; None when it came too late."""
-    if not task.done() or task.cancelled():
-        return None
-    try:
-        return task.result()
-    except LookIsOver:
-        return None
+def _raise_failure(parts: Sequence[_Part[P, S]]) -> None:
+    for part in parts:
+        if part.error:
+            raise part.error

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
+from airflow_provider_klaviyo.state import lock as state_lock
 from airflow_provider_klaviyo.state.errors import StateLocked
 from airflow_provider_klaviyo.state.holder import Holder, Whereabouts
 from airflow_provider_klaviyo.state.lock import LIFETIME, LOCK, StateLock
-from airflow_provider_klaviyo.state.stores import store_of
+from airflow_provider_klaviyo.state.stores import DiskStore, store_of
 
 NOBODY = 2**22 + 1
 """No process has this number: it is beyond the largest that Linux gives."""
@@ -211,3 +213,34 @@ def test_who_finds_that_another_has_taken_over_keeps_nothing(tasks: Tasks) -> No
     second.acquire()
     assert not first.keep()
     assert second.keep()
+
+
+class HangingStore(DiskStore):
+    """A folder of a file server that does not answer a second time."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.is_asked_again, self.answers = threading.Event(), threading.Event()
+        self._reads = 0
+
+    def read(self, name: str) -> bytes:
+        self._reads += 1
+        if self._reads == 2:
+            self.is_asked_again.set()
+            self.answers.wait()
+        return super().read(name)
+
+
+def test_a_renewal_that_hangs_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(state_lock, "LIFETIME", 0.03)
+    monkeypatch.setattr(state_lock, "_LAST_RENEWAL", 0.1)
+    store = HangingStore(tmp_path)
+    lock = StateLock(store, Holder("shop", "sync", "monday", -1, 1, "here", os.getpid()), now=lambda: 1_000.0)
+    lock.acquire()
+    assert store.is_asked_again.wait(10)
+    lock.release()
+    assert "still being renewed" in caplog.text
+    assert store.names() == []
+    store.answers.set()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoTimeout
+from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoStopped, KlaviyoTimeout
 from airflow_provider_klaviyo.sync.subscriptions.looks import Look, Looks
 
 PEOPLE: Any = range(1_000)
@@ -57,8 +57,10 @@ Make = Callable[..., Looks[Any, int]]
 def make(clock: Clock) -> Iterator[Make]:
     made: list[Looks[Any, int]] = []
 
-    def look(see: Callable[[Sequence[int], Look], list[int]]) -> Looks[Any, int]:
-        client: Any = SimpleNamespace(clock=clock)
+    def look(
+        see: Callable[[Sequence[int], Look], list[int]], check_stop: Callable[[], None] = lambda: None
+    ) -> Looks[Any, int]:
+        client: Any = SimpleNamespace(clock=clock, check_stop=check_stop, longest_exchange=0.5)
         made.append(Looks(client, see, most=1_000, poll=0.01))
         return made[-1]
 
@@ -190,3 +192,26 @@ def test_an_error_ends_the_look_and_nothing_more_is_asked(make: Make) -> None:
     with pytest.raises(KlaviyoError, match="no"):
         make(see).at(PEOPLE)
     assert asked == [0]
+
+
+def test_a_request_that_hangs_is_given_up_when_told_to_stop(
+    make: Make, caplog: pytest.LogCaptureFixture
+) -> None:
+    has_begun, may_end = threading.Event(), threading.Event()
+
+    def see(part: Sequence[int], look: Look) -> list[int]:
+        has_begun.set()
+        may_end.wait()
+        return []
+
+    def check_stop() -> None:
+        if has_begun.is_set():
+            msg = "told to stop"
+            raise KlaviyoStopped(msg)
+
+    looks = make(see, check_stop)
+    with pytest.raises(KlaviyoStopped):
+        looks.at(PEOPLE)
+    looks.close()
+    assert "1 requests came to no end" in caplog.text
+    may_end.set()

@@ -5,11 +5,16 @@ from __future__ import annotations
 import _thread
 import logging
 import queue
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
 
 log = logging.getLogger(__name__)
 
 Work = Callable[[], None]
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 _LOOK = 0.25
 
@@ -100,3 +105,24 @@ class Workers:
                 error = raised
             self._under_way.discard(work)
             self._ended.put(error)
+
+
+def side_by_side(work: Callable[[A], B], arguments: Sequence[A]) -> list[B]:
+    """What some work returns for each argument, in their order, each in a thread of its own.
+
+    :raises BaseException: what the first to fail raised; the others are not waited for.
+    """
+    done: dict[int, B] = {}
+
+    def keep(index: int, argument: A) -> None:
+        done[index] = work(argument)
+
+    workers = Workers(len(arguments))
+    try:
+        for index, argument in enumerate(arguments):
+            workers.give(partial(keep, index, argument))
+        while workers.busy:
+            workers.collect(_LOOK)
+    finally:
+        workers.stop()
+    return [done[index] for index in range(len(arguments))]

@@ -1,4 +1,4 @@
-"""Threads of a delivery: what they were given is done, or never begins."""
+"""Threads that work: what they were given is done, or never begins."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.sync.delivery.workers import Workers
+from airflow_provider_klaviyo.workers import Workers, side_by_side
 
 
 def put_into(done: list[int], number: int) -> Callable[[], None]:
@@ -122,3 +122,27 @@ def test_a_machine_without_more_threads_does_with_fewer(
     assert "Only 1 of 4 threads could be started: can't start new thread" in caplog.text
     with pytest.raises(RuntimeError, match="can't start new thread"):
         Workers(4).give(put_into(done, 0))
+
+
+def test_side_by_side_the_order_stays() -> None:
+    together = threading.Barrier(5)
+
+    def double(number: int) -> int:
+        together.wait(5)
+        return 2 * number
+
+    assert side_by_side(double, range(5)) == [0, 2, 4, 6, 8]
+    assert side_by_side(double, []) == []
+
+
+def test_side_by_side_nobody_waits_for_what_hangs_beside_a_failure() -> None:
+    may_end = threading.Event()
+
+    def work(number: int) -> int:
+        if number:
+            may_end.wait()
+        return 1 // number
+
+    with pytest.raises(ZeroDivisionError):
+        side_by_side(work, [1, 0, 2])
+    may_end.set()
