@@ -34,8 +34,8 @@ class Query:
 
     @property
     def zone_name(self) -> str:
-        """The zone as databases name it."""
-        return getattr(self.timezone, "key", None) or "UTC"
+        """The zone as databases name it; empty for one that they have no name for, such as a fixed offset."""
+        return getattr(self.timezone, "key", None) or ("UTC" if self.timezone is dt.UTC else "")
 
 
 class SqlHook(Protocol):

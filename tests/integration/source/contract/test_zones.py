@@ -107,6 +107,14 @@ def test_a_server_that_does_not_know_the_zone_is_told_of(
     assert "load its time zone tables" in caplog.text
 
 
+def test_a_zone_without_a_name_is_told_of(request: pytest.FixtureRequest) -> None:
+    source = next(each for each in SOURCES if each.name == "ODBC to PostgreSQL")
+    zone = dt.timezone(dt.timedelta(hours=2))
+    sql = source.query.format(source.sql["moment"])
+    with RowStream(source.hook(request), Query(sql, timezone=zone)) as stream:
+        assert stream.unzoned == ("a",)
+
+
 def test_nothing_of_the_session_is_left_to_others_behind_a_pooler(request: pytest.FixtureRequest) -> None:
     source = next(each for each in SOURCES if each.name == "ODBC to PostgreSQL")
     hook = source.hook(request)
