@@ -20,6 +20,7 @@ from airflow_provider_klaviyo.sync.events.sync_type import MAX_BYTES, EventsSync
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 from airflow_provider_klaviyo.sync.run import Environment, SyncRun
+from airflow_provider_klaviyo.sync.source.drivers import mysql
 from airflow_provider_klaviyo.sync.source.query import Query
 from airflow_provider_klaviyo.sync.source.rows import RowStream
 from airflow_provider_klaviyo.sync.storage import Storage
@@ -105,6 +106,16 @@ def test_a_server_that_does_not_know_the_zone_is_told_of(
     with RowStream(source.hook(request), Query(sql, timezone=ZoneInfo("Factory"))) as stream:
         assert stream.unzoned == ("a",)
     assert "load its time zone tables" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["mysqlclient", "mysql-connector-python", "pymysql"])
+def test_a_server_of_mysql_that_does_not_read_in_utc_is_told_of(
+    name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mysql, "_READ_IN_UTC", "SET SESSION time_zone = 'Nowhere/Land'")
+    source = next(each for each in SOURCES if each.name == name)
+    with RowStream(source.hook(request), Query("SELECT moment, n FROM moments")) as stream:
+        assert stream.unzoned == ("moment",)
 
 
 def test_a_zone_without_a_name_is_told_of(request: pytest.FixtureRequest) -> None:
