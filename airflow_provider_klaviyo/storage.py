@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from airflow_provider_klaviyo._compat import conf
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
@@ -49,10 +50,8 @@ def remote_path(configured: str) -> RemotePath:
         raise KlaviyoConfigurationError(msg)
     try:
         path = ObjectStoragePath(configured)
-        if path.conn_id:
-            BaseHook.get_connection(
-                path.conn_id
-            )  # else some filesystems would take other credentials in silence
+        if conn_id := urlsplit(configured).netloc.rpartition("@")[0]:
+            BaseHook.get_connection(conn_id)  # else some filesystems would take other credentials in silence
         return RemotePath(path.fs, path.path, configured)
     except Exception as error:
         msg = f"[klaviyo] storage_path = {configured} cannot be used: {error}"
