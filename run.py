@@ -63,6 +63,7 @@ def tests(argv: list[str]) -> int:
         attempt("postgres")
     attempt("mysql")
     attempt("sources")
+    attempt("stores")
     return call("pytest", "--numprocesses=auto", "--dist=worksteal", *argv)
 
 

@@ -65,15 +65,16 @@ def main(arguments: Sequence[str] | None = None, ask: Ask = input, clock: Clock 
 
 
 def _list(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one signature for all commands
-    damaged, folders = 0, state_folders()
-    for folder in folders:
+    shown = damaged = 0
+    for folder in state_folders():
         try:
             if state_key := key_in(folder, options.now):
                 print(state_key)
+                shown += 1
         except (KlaviyoError, OSError) as error:
             damaged += 1
             print(f"{folder}: {error}", file=sys.stderr)
-    if not folders:
+    if not shown and not damaged:
         print(f"No sync keeps state below {storage_path()}.")
     return 1 if damaged else 0
 

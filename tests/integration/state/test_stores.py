@@ -13,6 +13,7 @@ import pytest
 from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.state.errors import StateConflict, StateLocked
 from airflow_provider_klaviyo.state.holder import Holder
 from airflow_provider_klaviyo.state.lock import StateLock
@@ -21,17 +22,18 @@ from airflow_provider_klaviyo.state.notes import Note, NoteFolder, forget_in_not
 from airflow_provider_klaviyo.state.remote import RemotePath
 from airflow_provider_klaviyo.state.stores import DiskStore, Store, blocks_of, store_of
 from airflow_provider_klaviyo.storage import remote_path
+from tests.integration.state.conftest import STORES
 
 pytestmark = pytest.mark.integration
 
 
-@pytest.fixture(params=["disk", "file", "memory", "s3", "s3 by its own credentials"])
+@pytest.fixture(params=["disk", "file", "memory", "s3 by its own credentials", *STORES])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Any:
-    """A folder that is not there yet: of this machine, of fsspec's stores, and of a server that speaks S3."""
+    """A folder that is not there yet: of this machine, of fsspec's own stores, and of servers."""
     if request.param == "disk":
         return tmp_path / "state"
-    if request.param == "s3":
-        return remote_path(request.getfixturevalue("s3_storage")) / "state"
+    if request.param in STORES:
+        return remote_path(request.getfixturevalue(f"{request.param.lower()}_storage")) / "state"
     if request.param == "s3 by its own credentials":
         return remote_path(request.getfixturevalue("s3_without_connection")) / "state"
     if request.param == "memory":
@@ -207,6 +209,15 @@ def test_an_upload_that_was_broken_off_is_passed_over(store: Store) -> None:
     assert notes(store) == [0]
     opened(store).append("note", {"n": 9})
     assert notes(store) == [0, 9]
+
+
+def test_no_state_begins_on_a_server_of_webdav_which_only_looks_before_it_writes(
+    webdav_folder: RemotePath,
+) -> None:
+    store = store_of(webdav_folder)
+    with pytest.raises(KlaviyoConfigurationError, match=r"No state can be kept in webdav://server/klaviyo"):
+        opened(store).begin({"target": {}})
+    assert store.names() == []
 
 
 # --- the lock, and notes for others -------------------------------------------------------------------------------
