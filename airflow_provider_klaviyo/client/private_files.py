@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -40,7 +41,7 @@ def open_private(path: str, flags: int) -> int:
     :raises NotPrivate: when it is somebody else's, a link, no plain file, or others can write to it.
     """
     _check(Path(path).parent, stat.S_IFDIR)
-    if os.path.lexists(path):
+    with suppress(FileNotFoundError):  # it may be deleted at any moment
         _check(Path(path), stat.S_IFREG)
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from airflow_provider_klaviyo.client.job_kinds import job_kind
+from airflow_provider_klaviyo.exceptions import KlaviyoError
 from airflow_provider_klaviyo.sync.contracts import Delivery
 from airflow_provider_klaviyo.sync.deferral import Deferral
 from airflow_provider_klaviyo.sync.outcomes import HandedOver, Settled, all_pending
@@ -57,7 +58,7 @@ class RowsLeft:
         for number, job in enumerate(self._jobs):
             try:
                 records = self._deferral.records(number)
-            except (OSError, ValueError, msgspec.ValidationError) as error:
+            except (KlaviyoError, OSError, ValueError, msgspec.ValidationError) as error:
                 log.warning("The rows of job %s have no line: they cannot be read (%s).", job.id, error)
                 continue
             yield all_pending(records, f"{job_kind(job.kind).noun} {job.id} had no result yet; {reason}")

@@ -201,9 +201,12 @@ class SyncRun:
         self._deadline = clock.monotonic() + min(left, max(options.timeout, _SETTLE_SECONDS))
         rows_left = self._left = RowsLeft(deferral, note.jobs)
         target = self._sync_type.target_of(note.counts["list_id"])
-        with self._accounted(claim, lambda _: target) as (client, scratch, state, _):
+        with (
+            ExitStack() as afterwards,
+            self._accounted(claim, lambda _: target) as (client, scratch, state, _),
+        ):
             if state and not all(state.ledger.has_open(job.ticket, job.id) for job in note.jobs):
-                deferral.delete()
+                afterwards.callback(deferral.delete)  # when its rows have their lines
                 raise KlaviyoRetryableError(_SETTLED_BY_ANOTHER)
             context = self._context(client, scratch, state, target, waits=True)
             session = self._session = self._sync_type.resume(context, note.dumped)
