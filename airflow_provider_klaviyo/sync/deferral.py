@@ -22,7 +22,7 @@ from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.holder import Holder, Whereabouts
 from airflow_provider_klaviyo.state.storage import usable
 from airflow_provider_klaviyo.sync.outcomes import HandedOver
-from airflow_provider_klaviyo.sync.rejects import encode_json, make_private
+from airflow_provider_klaviyo.sync.rejects import encode_json, write_private
 from airflow_provider_klaviyo.sync.report import SyncReport
 from airflow_provider_klaviyo.sync.run_files import RunFiles
 
@@ -185,16 +185,12 @@ class Deferral:
             log.warning("What %s was deferred with could not be deleted: %s", self._files.stem, error)
 
     def _write(self, path: Any, content: bytes) -> None:
-        with (
-            usable(
-                path,
-                "What a deferred task leaves cannot be written to",
-                "the ids of the Dag, the task or the run",
-            ),
-            path.open("wb") as file,
+        with usable(
+            path,
+            "What a deferred task leaves cannot be written to",
+            "the ids of the Dag, the task or the run",
         ):
-            make_private(path)
-            file.write(content)
+            write_private(path, content)
 
 
 def delete_abandoned(deferred: Iterable[RunFiles], whereabouts: Callable[[Holder], Whereabouts]) -> None:

@@ -7,11 +7,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from typing import BinaryIO, Protocol, Self
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, Self
 
 import msgspec
 
 from airflow_provider_klaviyo.records.record import Row
+from airflow_provider_klaviyo.state.remote import RemotePath
 from airflow_provider_klaviyo.state.storage import usable
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Verdict
 
@@ -19,7 +21,7 @@ _WARNING = f'"outcome":"{Outcome.WARNING}"'.encode()
 
 
 class StoragePath(Protocol):
-    """What is used of a path; ``pathlib.Path`` and Airflow's ``ObjectStoragePath`` both have it."""
+    """What is used of a path; ``pathlib.Path`` and ``RemotePath`` both have it."""
 
     @property
     def parent(self) -> Self: ...
@@ -38,6 +40,7 @@ class RejectsFile:
     def __init__(self, path: StoragePath) -> None:
         self._path = path
         self._file: BinaryIO | None = None
+        self._size = 0
         self.columns: Sequence[str] = ()
         self.key: Sequence[int] = ()
         self._earlier: BinaryIO | None = None
@@ -57,7 +60,7 @@ class RejectsFile:
     @property
     def size(self) -> int:
         """Bytes written so far."""
-        return self._file.tell() if self._file else 0
+        return self._size if self._file else 0
 
     def describe(self, columns: Sequence[str], key: Sequence[int]) -> None:
         """Say what the rows hold, once the query's columns are known.
@@ -81,8 +84,10 @@ class RejectsFile:
             "row_number": verdict.number,
             "row": dict(zip(self.columns, verdict.row, strict=True)),
         }
+        content = encode_json(line) + b"\n"
         with self._kept():
-            self._open().write(encode_json(line) + b"\n")
+            self._open().write(content)
+            self._size += len(content)
 
     def close(self) -> None:
         """Finish the file, so that an object store has it.
@@ -93,6 +98,8 @@ class RejectsFile:
         if file:
             with self._kept():
                 file.close()
+                if isinstance(self._path, RemotePath):
+                    self._path.check_size(self._size)
         if self._earlier:
             self._earlier.close()
 
@@ -131,6 +138,7 @@ class RejectsFile:
                 self._earlier.seek(0)
                 with self._earlier:
                     shutil.copyfileobj(self._earlier, self._file)
+                    self._size = self._earlier.tell()
                 self._earlier = None
             self.written_to = str(self._path)
         return self._file
@@ -141,10 +149,22 @@ class RejectsFile:
         return f"row {number}" if named is None or not values else named
 
 
-def make_private(path: StoragePath) -> None:
+def write_private(path: Any, content: bytes) -> None:
+    """Write a file that holds people.
+
+    :param path: a ``pathlib.Path`` or a ``RemotePath``.
+    :raises OSError: when it cannot be written, or an object store has only a part of it.
+    """
+    if isinstance(path, Path):
+        path.touch(mode=0o600)
+        make_private(path)
+    path.write_bytes(content)
+
+
+def make_private(path: Any) -> None:
     """Close a file that holds people to other users of the machine; an object store has rules of its own."""
     with suppress(Exception):
-        path.chmod(0o600)  # type: ignore[attr-defined]
+        path.chmod(0o600)
 
 
 def _reason(verdict: Verdict) -> str:

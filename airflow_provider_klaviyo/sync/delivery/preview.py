@@ -11,7 +11,7 @@ from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.state.storage import usable
 from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
 from airflow_provider_klaviyo.sync.outcomes import Settled
-from airflow_provider_klaviyo.sync.rejects import StoragePath, make_private
+from airflow_provider_klaviyo.sync.rejects import StoragePath, write_private
 
 log = logging.getLogger(__name__)
 
@@ -67,9 +67,7 @@ class PreviewDelivery(NoJobs):
         path = self._path_of(len(self.written) + 1)
         with usable(path, "A request cannot be shown in", "the ids of the Dag, the task or the run"):
             path.parent.mkdir(parents=True, exist_ok=True)
-            with path.open("wb") as file:
-                make_private(path)
-                file.write(msgspec.json.format(body, indent=2))
+            write_private(path, msgspec.json.format(body, indent=2))
         self.written.append(str(path))
         if len(self.written) == 1:
             log.info("The first request, values masked: %s", masked(body))
