@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk.exceptions import AirflowFailException, TaskDeferred
 
 from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
 from tests.integration.conftest import MAPPING, SQL, Run, Shop, TaskInstance
 
@@ -43,3 +44,29 @@ def test_a_sync_that_comes_back_as_another_has_a_line_for_every_row(
     assert run.counts() == {"rows_read": PEOPLE, "pending": PEOPLE}
     assert sorted(line["row_number"] for line in run.rejects) == list(range(1, PEOPLE + 1))
     assert all("had no result yet" in line["reason"] for line in run.rejects)
+
+
+def test_rows_that_cannot_be_read_any_more_are_told_of_in_the_report(
+    klaviyo: Emulator, shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", f"{tmp_path}/storage")
+    shop.fill_with_people(PEOPLE)
+    settings: dict[str, Any] = {
+        "task_id": "sync",
+        "sql": SQL,
+        "sql_conn_id": "shop",
+        "mapping": MAPPING,
+        "deferrable": True,
+    }
+    ti = TaskInstance("sync")
+    with pytest.raises(TaskDeferred):
+        KlaviyoSyncProfilesOperator(**settings).execute({"ti": ti})  # type: ignore[typeddict-item]
+    (rows,) = tmp_path.rglob("*.deferred-0.json")
+    rows.write_text("[[")
+
+    with pytest.raises(KlaviyoRetryableError, match="left behind when it was deferred"):
+        KlaviyoSyncProfilesOperator(**settings).execute_complete({"ti": ti}, {})  # type: ignore[typeddict-item]
+
+    run = Run(ti.pushed["return_value"], None)
+    assert run.counts() == {"rows_read": PEOPLE, "pending": PEOPLE}
+    assert "left behind when it was deferred" in run.report["error"]
