@@ -22,6 +22,8 @@ Unread = Callable[[object, object], None]
 FORGOTTEN = "(forgotten)"
 """In place of what a report quotes of the person."""
 
+_DRAFT = ".draft"
+
 
 def forget_in_files(root: Any, person: Person, unread: Unread) -> Counter[str]:
     """Delete what the files of runs below a folder have of a person.
@@ -34,12 +36,16 @@ def forget_in_files(root: Any, person: Person, unread: Unread) -> Counter[str]:
     if not person.identifiers:
         return found
     for file in _files(root, unread):
-        kind = kind_of(file.name)
+        name = file.name.removeprefix(".").removesuffix(_DRAFT)
+        kind = kind_of(name)
         if kind is None:
             continue
         try:
-            found[kind] += _FORGET[kind](file, person, unread)
-        except (OSError, ValueError, LookupError, TypeError) as error:
+            if file.name != name:
+                file.unlink()  # left by a command that was killed
+            else:
+                found[kind] += _FORGET[kind](file, person, unread)
+        except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
             unread(file, error)
     return found
 
@@ -65,7 +71,7 @@ def _in_rejects(file: Any, person: Person, unread: Unread) -> int:
     for number, line in enumerate(lines, 1):
         try:
             has_person = person.is_named_by(json.loads(line))
-        except ValueError:
+        except (ValueError, RecursionError):
             has_person = person.may_be_in(line.decode(errors="replace"))
             if not has_person:
                 unread(
@@ -83,7 +89,7 @@ def _in_preview(file: Any, person: Person, unread: Unread) -> int:  # noqa: ARG0
     try:
         if not person.is_named_by(json.loads(file.read_bytes())):
             return 0
-    except ValueError:
+    except (ValueError, RecursionError):
         log.warning("%s is torn, and deleted", file)
     file.unlink()
     return 1
@@ -117,7 +123,7 @@ def _without(value: Any, person: Person) -> Any:
 
 def _rewrite(file: Any, content: bytes) -> None:
     if isinstance(file, Path):
-        draft = file.with_name(f".{file.name}.draft")
+        draft = file.with_name(f".{file.name}{_DRAFT}")
         draft.touch(mode=0o600)
         draft.write_bytes(content)
         draft.replace(file)

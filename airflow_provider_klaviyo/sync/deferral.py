@@ -173,7 +173,7 @@ class Deferral:
         path = self._files.deferred(number)
         try:
             return [each.record() for each in _read(path.read_bytes())]
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise KlaviyoRetryableError(_LOST.format(path=path, error=error)) from error
 
     def delete(self) -> None:

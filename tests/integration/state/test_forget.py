@@ -89,6 +89,35 @@ def test_a_file_that_may_not_be_read_is_named_and_others_are_searched(
     assert "b.try1.rejects.jsonl: [Errno 2]" in capsys.readouterr().err
 
 
+NESTED = '{"a":' * 20_000
+
+
+@pytest.mark.parametrize("name", ["x.try1.rejects.jsonl", "x.try1.report.json", "x.try1.deferred-0.json"])
+def test_what_is_nested_too_deeply_to_be_read_is_named_and_others_are_searched(
+    rejects: Path, root: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    (rejects.with_name("a")).mkdir()
+    rejects.with_name("a").joinpath(name).write_text(NESTED)
+    assert forget() == 1
+    assert not remains(root)
+    assert name in capsys.readouterr().err
+
+
+def test_a_preview_that_is_nested_too_deeply_is_deleted(rejects: Path, root: Path) -> None:
+    preview = rejects.with_name("x.try1.preview-1.json")
+    preview.write_text(NESTED)
+    assert forget() == 0
+    assert not preview.exists()
+
+
+def test_what_a_killed_command_has_left_is_deleted_also_when_its_file_is_gone(
+    rejects: Path, root: Path
+) -> None:
+    rejects.with_name(".x.try1.rejects.jsonl.draft").write_text('{"email": "jane@shop.io"}\n')
+    assert forget() == 0
+    assert not remains(root)
+
+
 @pytest.mark.parametrize("name", ["x.try1.report.json", "x.try1.deferred-0.json"])
 def test_a_torn_report_and_torn_rows_are_named(
     rejects: Path, root: Path, capsys: pytest.CaptureFixture[str], name: str
