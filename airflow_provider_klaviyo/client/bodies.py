@@ -11,6 +11,7 @@ ENCODING = "gzip"
 
 _CHUNK = 64 * 1024
 _GZIP = 16 + zlib.MAX_WBITS
+_PADDING = b"\0"
 
 
 class BodyTooLarge(Exception):
@@ -57,12 +58,13 @@ def _gunzipped(pieces: Iterable[bytes]) -> Iterator[bytes]:
     """Never more at once than a chunk: a kilobyte may hold a megabyte."""
     unpacker, is_whole = zlib.decompressobj(_GZIP), True
     try:
-        for piece in pieces:
+        for packed in pieces:
+            piece = packed.lstrip(_PADDING) if is_whole else packed
             while piece:
                 yield unpacker.decompress(piece, _CHUNK)
                 piece, is_whole = unpacker.unconsumed_tail, unpacker.eof
                 if is_whole:
-                    piece, unpacker = unpacker.unused_data, zlib.decompressobj(_GZIP)
+                    piece, unpacker = unpacker.unused_data.lstrip(_PADDING), zlib.decompressobj(_GZIP)
         yield unpacker.flush()
     except zlib.error:
         msg = f"its {ENCODING} is broken"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -68,6 +68,17 @@ def test_a_body_in_several_packages_is_read_whole(world: MakeWorld) -> None:
     whole = of_size(500)
     parts = gzip.compress(whole[:200]) + gzip.compress(whole[200:])
     assert world(Scripted(200, parts, {"Content-Encoding": "GZip"})).client.get(SMALL) == json.loads(whole)
+
+
+@pytest.mark.parametrize("cut", [1, 8, 15, 16])
+def test_zeros_behind_a_package_are_padding(cut: int) -> None:
+    packed_and_filled = gzip.compress(b"{}") + bytes(16)
+
+    class Answer:
+        def stream(self, amt: int, decode_content: bool) -> Iterator[bytes]:
+            return iter([packed_and_filled[:-cut], packed_and_filled[-cut:]])
+
+    assert read_body(Answer(), "gzip", 100) == b"{}"
 
 
 @pytest.mark.parametrize(
