@@ -16,7 +16,7 @@ from functools import lru_cache
 HIDDEN = "***"
 _HIDDEN_ADDRESS = "***@***"
 
-_AT = r"(?:[@\uff20\ufe6b]|%40|&\#0*64;|\\u0040)"
+_AT = r"(?:[@\uff20\ufe6b]|%40|&\#(?:0*64|x0*40);|\\u0040)"
 _BLANK = r"[ \t\u00a0]"
 _GAP = r"[ \t\u00a0\u2007-\u200b\u202f()./\u00b7\u2010-\u2015\u2212-]"
 """What people write between the digits of a phone number."""
@@ -67,8 +67,8 @@ _IN_PLACE = {"key": "pk_***", "query": "?***", "address": _HIDDEN_ADDRESS, "numb
 
 _QUOTED = re.compile(
     r"""
-    (?<![\w*])
-    (?: (?P<quote>["'`]) (?P<inner>.*?) (?P=quote)
+    (?: (?<![\w*]) | (?<=\b[bBuENX]) )                                      # b'Zoe' of Python's, N'Zoe' of SQL
+    (?: (?P<quote>["'`]) (?: (?P<inner>(?:\\.|[^\\])*?) | (?P<plain>.*?) ) (?P=quote)
       | [\u201c\u201e\u00ab\u2018\u201a] (?P<curly>.+?) [\u201d\u201c\u00bb\u2019\u2018] )
     (?!\w)
     """,
@@ -114,7 +114,7 @@ def mask_quotes(text: str, names: Collection[str] = ()) -> str:
     shown = _WORDS.union(name.casefold() for name in names)
 
     def without(quoted: re.Match[str]) -> str:
-        inner = quoted["inner"] or quoted["curly"] or ""
+        inner = quoted["inner"] or quoted["plain"] or quoted["curly"] or ""
         if not inner or inner.casefold() in shown or _TECHNICAL.fullmatch(inner):
             return quoted[0]
         return f"{quoted[0][0]}{HIDDEN}{quoted[0][-1]}"

@@ -307,6 +307,20 @@ def test_a_value_is_not_seen_wherever_it_stands_by_itself(before: str, value: st
     assert value not in mask_row(f"{before} {value} {after}", (value,))
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("invalid literal: b'Zoe'", "invalid literal: b'***'"),
+        ("near N'Zoe' and E'Zoe'", "near N'***' and E'***'"),
+        (r'"Zoe \"the\" Fox" is bad', '"***" is bad'),
+        ("'Zoe\\' is bad", "'***' is bad"),
+        ("'Zoe''s' is bad", "'***''***' is bad"),
+    ],
+)
+def test_quotes_are_those_of_programming_languages(words: str, told: str) -> None:
+    assert mask_quotes(words) == told
+
+
 @given(
     st.text(
         st.characters(codec="utf-8", exclude_categories=("Pi", "Pf", "Ps"), exclude_characters="\"'`"),
