@@ -86,9 +86,10 @@ class Strike:
         return self._came_by
 
 
-def strikes(places: Sequence[Place], seed: int) -> list[int]:
+def strikes(places: Sequence[Place], seed: int, sample: int = _SAMPLE) -> list[int]:
     """Where to strike: once at each place of those that were come by, whichever time; at a sample of them in CI.
 
+    :param sample: how many, in CI.
     :returns: numbers as ``Strike`` takes them.
     """
     dice = random.Random(seed)
@@ -96,7 +97,7 @@ def strikes(places: Sequence[Place], seed: int) -> list[int]:
     for number, place in enumerate(places, 1):
         times.setdefault(place, []).append(number)
     every = [dice.choice(numbers) for numbers in times.values()]
-    return sorted(every if EVERY_STRIKE else dice.sample(every, min(_SAMPLE, len(every))))
+    return sorted(every if EVERY_STRIKE else dice.sample(every, min(sample, len(every))))
 
 
 def wait_for_workers() -> None:

@@ -103,6 +103,7 @@ class Sync:
         self._reported_in_hand: set[int] = set()
         self._unchanged: tuple[int, set[int]] = (0, set())
         self._verdicts = Verdicts(report)
+        self._is_abandoned = False
 
     def run(self) -> None:
         """Send every row that can be sent; the report has the outcome of each.
@@ -113,7 +114,7 @@ class Sync:
             with _few_collections():
                 self._read_and_finish()
         except BaseException as error:
-            self._abandon(error)
+            self.abandon(error)
             raise
         finally:
             self.delivery.close()
@@ -250,11 +251,14 @@ class Sync:
             self._report.count(Verdict(flaw.number, flaw.row, outcome, flaw.problems))
             self._reported_in_hand.add(flaw.number)
 
-    def _abandon(self, error: BaseException) -> None:
-        """Give every row without a verdict its line: those in Klaviyo's hands, and those still in ours.
+    def abandon(self, error: BaseException) -> None:
+        """Give every row without a verdict its line, once: those in Klaviyo's hands, and those still in ours.
 
         The error may have come at any moment: Airflow's timeouts are raised in the midst of whatever is done.
         """
+        if self._is_abandoned:
+            return
+        self._is_abandoned = True
         self._report.rows_read = max(self._report.rows_read, self._last_in_hand)
         self._count_unchanged()
         last = self._report.recover()

@@ -44,6 +44,7 @@ class RejectsFile:
         self.columns: Sequence[str] = ()
         self.key: Sequence[int] = ()
         self._earlier: BinaryIO | None = None
+        self._begin = 0
         self.written_to: str | None = None
         self.lines_kept: int | None = None
         """How many rows have a line, where one could not be written; None where all could."""
@@ -59,8 +60,8 @@ class RejectsFile:
 
     @property
     def size(self) -> int:
-        """Bytes written so far."""
-        return self._size if self._file else 0
+        """Bytes written so far, without those of the run's first part."""
+        return self._file.tell() - self._begin if self._file else 0
 
     def describe(self, columns: Sequence[str], key: Sequence[int]) -> None:
         """Say what the rows hold, once the query's columns are known.
@@ -94,12 +95,12 @@ class RejectsFile:
 
         :raises KlaviyoError: when its end cannot be written.
         """
-        file, self._file = self._file, None
-        if file:
+        if self._file:
             with self._kept():
-                file.close()
+                self._file.close()
                 if isinstance(self._path, RemotePath):
                     self._path.check_size(self._size)
+            self._file = None
         if self._earlier:
             self._earlier.close()
 
@@ -132,15 +133,15 @@ class RejectsFile:
     def _open(self) -> BinaryIO:
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("wb")
+            file = self._path.open("wb")
             make_private(self._path)
+            self.written_to = str(self._path)
             if self._earlier:  # object stores cannot append
                 self._earlier.seek(0)
-                with self._earlier:
-                    shutil.copyfileobj(self._earlier, self._file)
-                    self._size = self._earlier.tell()
-                self._earlier = None
-            self.written_to = str(self._path)
+                shutil.copyfileobj(self._earlier, file)
+                self._size = self._earlier.tell()
+            self._begin = file.tell()
+            self._file = file  # last, so that one that is broken off here begins again
         return self._file
 
     def _key_of(self, row: Row, number: int) -> object:

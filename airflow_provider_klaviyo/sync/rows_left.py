@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -27,6 +28,8 @@ class RowsLeft:
         self._jobs = jobs
         self._delivery: Delivery | None = None
         self._is_settling = False
+        self._untold = deque(enumerate(jobs))
+        self._pending: dict[int, Settled] = {}
 
     def hand_to(self, delivery: Delivery) -> None:
         """Let a delivery take the jobs over."""
@@ -52,13 +55,22 @@ class RowsLeft:
             self._delivery.close()
 
     def untold(self, reason: str) -> Iterator[Settled]:
-        """All rows as pending, as long as no verdict was asked for."""
-        if self._is_settling:
-            return
-        for number, job in enumerate(self._jobs):
-            try:
-                records = self._deferral.records(number)
-            except (KlaviyoError, OSError, ValueError, msgspec.ValidationError) as error:
-                log.warning("The rows of job %s have no line: they cannot be read (%s).", job.id, error)
-                continue
-            yield all_pending(records, f"{job_kind(job.kind).noun} {job.id} had no result yet; {reason}")
+        """All rows as pending, as long as no verdict was asked for.
+
+        Those of a job are forgotten when the next is asked for: they come again where an exception broke into counting
+        them.
+        """
+        while self._untold and not self._is_settling:
+            number, job = self._untold[0]
+            if number not in self._pending:
+                why = f"{job_kind(job.kind).noun} {job.id} had no result yet; {reason}"
+                self._pending[number] = self._told(number, job, why)
+            yield self._pending[number]
+            self._untold.popleft()
+
+    def _told(self, number: int, job: HandedOver, why: str) -> Settled:
+        try:
+            return all_pending(self._deferral.records(number), why)
+        except (KlaviyoError, OSError, ValueError, msgspec.ValidationError) as error:
+            log.warning("The rows of job %s have no line: they cannot be read (%s).", job.id, error)
+            return Settled()

@@ -41,7 +41,7 @@ from airflow_provider_klaviyo.sync.contracts import (
     SyncType,
     Target,
 )
-from airflow_provider_klaviyo.sync.deferral import Deferral, delete_abandoned
+from airflow_provider_klaviyo.sync.deferral import Deferral, Note, delete_abandoned
 from airflow_provider_klaviyo.sync.delivery.resume import HURRY, PATIENCE, settle_open_jobs
 from airflow_provider_klaviyo.sync.delivery.settling import Verdicts, settle
 from airflow_provider_klaviyo.sync.engine import Sync
@@ -147,6 +147,9 @@ class SyncRun:
         self._session: Session | None = None
         self._left: RowsLeft | None = None
         self._count_requests: Callable[[], None] = lambda: None
+        self._told: Verdicts | None = None
+        self._is_remembered = False
+        self._is_accounted = False
 
     @property
     def summary(self) -> SyncSummary:
@@ -188,18 +191,22 @@ class SyncRun:
 
         :raises Exception: when the run did not do all that it should have done.
         """
-        options, report, clock = self._options, self._report, self._environment.clock
         claim = self._claim()
         deferral = Deferral(self._files)
         note = deferral.load()
-        report.restore(note.counts, note.reasons)
-        report.started = min(moment_of(clock, note.started), clock.monotonic())
-        report.report_path = str(self._files.report)
-        report.rejects.describe(note.columns, note.key)
-        report.rejects.resume()
-        left = max(note.deadline - clock.now(), _SETTLE_SECONDS)
-        self._deadline = clock.monotonic() + min(left, max(options.timeout, _SETTLE_SECONDS))
-        rows_left = self._left = RowsLeft(deferral, note.jobs)
+        self._left = RowsLeft(deferral, note.jobs)
+        try:
+            self._resume(claim, deferral, note, self._left)
+        except BaseException as error:
+            if not self._is_accounted:  # a timeout that broke in before the account of the run was opened
+                self._report.error = f"{type(error).__name__}: {words_of(error)}"
+                self._restore(note)
+                self._account(None)
+            raise
+
+    def _resume(self, claim: Claim | None, deferral: Deferral, note: Note, rows_left: RowsLeft) -> None:
+        options, report = self._options, self._report
+        self._restore(note)
         target = self._sync_type.target_of(note.counts["list_id"])
         with (
             ExitStack() as afterwards,
@@ -221,6 +228,17 @@ class SyncRun:
             finally:
                 deferral.delete()
         judge(report, options)
+
+    def _restore(self, note: Note) -> None:
+        """Go on with what the first part of the run has counted and written; may be done again, until rows are."""
+        report, clock = self._report, self._environment.clock
+        report.restore(note.counts, note.reasons)
+        report.started = min(moment_of(clock, note.started), clock.monotonic())
+        report.report_path = str(self._files.report)
+        report.rejects.describe(note.columns, note.key)
+        report.rejects.resume()
+        left = max(note.deadline - clock.now(), _SETTLE_SECONDS)
+        self._deadline = clock.monotonic() + min(left, max(self._options.timeout, _SETTLE_SECONDS))
 
     @property
     def _seconds_left(self) -> float:
@@ -313,26 +331,36 @@ class SyncRun:
             open_hold=session.hold,
         )
         try:
-            sync.run()
-        finally:
-            people.close()
-        if self._defers and sync.delivery.open_jobs:
-            deadline = time_of_day(self._environment.clock, self._deadline)
-            self._count_requests()
-            self.open_jobs = Deferral(self._files).save(
-                report,
-                sync.delivery.handed_over(),
-                deadline,
-                self._environment.run.holder,
-                session.dump(),
-            )
-            if state and state.lock:
-                state.lock.hold_until(deadline + _SETTLE_SECONDS)
-            return
+            try:
+                sync.run()
+            finally:
+                people.close()
+            if self._defers and sync.delivery.open_jobs:
+                self._hand_over(sync.delivery, session, state)
+                return
+        except BaseException as error:
+            self.open_jobs = ()
+            if sync.delivery.open_jobs:
+                sync.abandon(error)
+            raise
         session.conclude()
         if not options.is_preview and options.allows(report.rejected, report.rows_read):
             # Who waits for the list's id gets it, also when there was nobody to send.
             self._create_target(session, context.ledger)
+
+    def _hand_over(self, delivery: Delivery, session: Session, state: OpenState | None) -> None:
+        """Leave the open jobs to somebody else to wait for."""
+        deadline = time_of_day(self._environment.clock, self._deadline)
+        self._count_requests()
+        self.open_jobs = Deferral(self._files).save(
+            self._report,
+            delivery.handed_over(),
+            deadline,
+            self._environment.run.holder,
+            session.dump(),
+        )
+        if state and state.lock:
+            state.lock.hold_until(deadline + _SETTLE_SECONDS)
 
     def _mapper(self, session: Session, rows: RowStream) -> Mapper:
         self._heed_distrust(rows.distrust)
@@ -440,12 +468,10 @@ class SyncRun:
                 report.error = f"{type(error).__name__}: {words_of(error)}"
                 raise
             finally:
-                count_requests()
-                if self._left:
-                    Verdicts(report).add(self._left.untold(f"the run stopped before ({report.error})"))
-                if self._session:
-                    self._session.close()
-                self._write_report(state)
+                try:
+                    self._account(state)
+                finally:
+                    self._account(state)  # what is left, where a timeout broke into it
 
     def _opened_state(
         self, claim: Claim, client: KlaviyoClient, scratch: Path, target: Target
@@ -471,17 +497,28 @@ class SyncRun:
         before = self._report.extra.get("notice")
         self._report.extra["notice"] = f"{before} {text}" if before else text
 
-    def _write_report(self, state: OpenState | None) -> None:
-        """Write down what became of the run; what cannot be written keeps nothing else from being written."""
+    def _account(self, state: OpenState | None) -> None:
+        """Write down what became of the run, once; what cannot be written keeps nothing else from being written."""
+        if self._is_accounted:
+            return
         report = self._report
+        self._count_requests()
+        if self._left:
+            report.recover()
+            self._told = self._told or Verdicts(report)
+            self._told.add(self._left.untold(f"the run stopped before ({report.error})"))
+        if self._session:
+            self._session.close()
         report.duration = report.age
         report.extra |= self._session.report_extras() if self._session else self._sync_type.blank_extras
         error = self._tried(report.rejects.close, "The end of the rejects file could not be written.")
         error = self._tried(self._write_details, "The report could not be written.") or error
-        if state and state.lock:
+        if state and state.lock and not self._is_remembered:
+            self._is_remembered = True
             error = self._tried(partial(self._remember, state.ledger), "The run was not noted.") or error
         if not self.open_jobs:
             _log(report)
+        self._is_accounted = True
         if error:
             raise error
 

@@ -31,7 +31,7 @@ def faults_of(result: Result) -> Iterator[str]:
     yield from _told(result.error, "the error")
     if result.summary:
         yield from _told(json.dumps(result.summary), "the summary")
-        yield from _accounted(result.summary, is_over=not (result.is_deferred or result.was_struck))
+        yield from _accounted(result.summary, is_over=not result.is_deferred)
 
 
 def _told(text: str, where: str) -> Iterator[str]:
