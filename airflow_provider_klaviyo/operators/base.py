@@ -200,12 +200,13 @@ class KlaviyoSyncOperator(BaseOperator):
             run = self._run(context)
             try:
                 work(run)
+                summary = run.summary
             except BaseException:
                 context["ti"].xcom_push(key="return_value", value=run.summary)
                 raise
         if run.open_jobs:
             self._defer(run.open_jobs)
-        return run.summary
+        return summary
 
     def _run(self, context: Context) -> SyncRun:
         from airflow_provider_klaviyo.operators.environment import environment_of

@@ -70,6 +70,7 @@ def strike_everywhere(
             after(place)
         except AssertionError as error:
             wrong[undisturbed.places[place - 1]] = str(error).partition("\n")[0]
+    del outcome
     gc.collect()
     assert wrong == {}
 

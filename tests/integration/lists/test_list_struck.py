@@ -51,5 +51,6 @@ def test_wherever_a_timeout_breaks_in_the_summary_is_pushed_and_obeys_the_law(
             wait_for_workers()
         except AssertionError as error:
             wrong[undisturbed.places[place - 1]] = str(error).partition("\n")[0]
+    del outcome
     gc.collect()
     assert wrong == {}
