@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from itertools import islice
 
@@ -285,7 +285,7 @@ def count(attributes: Document, name: str) -> int | None:
 def moment(attributes: Document, name: str) -> float | None:
     """A time among the attributes of a job, in seconds since the epoch; None where Klaviyo gives none."""
     try:
-        return datetime.fromisoformat(str(attributes.get(name))).timestamp()
+        return datetime.fromisoformat(str(attributes.get(name))).astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         return None
 

@@ -203,3 +203,9 @@ def test_an_error_of_a_job_says_what_of_it_can_be_read(world: MakeWorld) -> None
     made = world(answer(data=[{"attributes": odd}, {"attributes": [1]}, {}], links=None))
     errors = list(job_errors(made.client, PROFILE_IMPORTS, "j1"))
     assert [error.message for error in errors] == ["taken", "no reason given", "no reason given"]
+
+
+@pytest.mark.parametrize("beyond", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59"])
+def test_a_time_that_no_clock_shows_is_none(world: MakeWorld, beyond: str) -> None:
+    told = {**job("j1"), "attributes": {"status": "queued", "created_at": beyond}}
+    assert get_job(world(answer(data=told)).client, PROFILE_IMPORTS, "j1").created is None
