@@ -12,6 +12,7 @@ import pytest
 
 from airflow_provider_klaviyo.cli.state import main
 from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.state.errors import StateConflict
 from airflow_provider_klaviyo.storage import remote_path
 from tests.integration.conftest import (
     MAPPING,
@@ -78,6 +79,27 @@ def test_a_second_run_stops_while_the_first_is_alive(
     first.join()
     assert "Another run of this sync is under way" in str(second.error)
     assert runs[0].counts() == {"rows_read": 3, "accepted": 3}
+    assert nightly(run_id="tuesday").counts() == {"rows_read": 3, "unchanged": 3}
+
+
+def test_of_two_tries_alive_the_later_one_goes_on_and_the_state_stays_whole(
+    start_emulator: StartEmulator, shop: Shop, nightly: Sync
+) -> None:
+    klaviyo = start_emulator(job_seconds=3.0)
+    shop.fill_with_people(3)
+    runs: list[Run] = []
+    first = threading.Thread(target=lambda: runs.append(nightly(run_id="monday")))
+    first.start()
+    while not klaviyo.requests(IMPORT) and first.is_alive():
+        first.join(0.01)
+    later = nightly(run_id="monday")
+    first.join()
+    assert later.error is None
+    assert later.counts() == {"rows_read": 3, "unchanged": 3}, "it waited for the job of the first"
+    assert len(klaviyo.requests(IMPORT)) == 1
+    assert isinstance(runs[0].error, StateConflict)
+    assert runs[0].counts() == {"rows_read": 3, "pending": 3}
+    assert command("show", KEY) == 0
     assert nightly(run_id="tuesday").counts() == {"rows_read": 3, "unchanged": 3}
 
 
