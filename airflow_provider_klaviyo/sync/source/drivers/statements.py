@@ -39,8 +39,8 @@ _WRITES = re.compile(
     re.IGNORECASE,
 )
 _WRITES_AFTER_WITH = re.compile(
-    _BEGIN + r"WITH\b.*?[()]\s*(INSERT|UPDATE|DELETE|MERGE)\b", re.IGNORECASE | re.DOTALL
-)
+    _BEGIN + r"WITH\b.*?[()]\s*(INSERT(?!\s*\()|UPDATE|DELETE|MERGE)\b", re.IGNORECASE | re.DOTALL
+)  # INSERT(…) is a function of text
 _MIGHT_WRITE = re.compile(_BEGIN + r"(CALL|EXEC|EXECUTE|DO|BEGIN|DECLARE)\b", re.IGNORECASE)
 _COMMENT_MARK = re.compile(r"/\*|\*/")
 

@@ -302,6 +302,7 @@ READING = [
     "VALUES (1)",
     "SHOW tables",
     "EXPLAIN UPDATE t SET a = 1",
+    "WITH a AS (SELECT 'x' AS b) SELECT UPPER(INSERT (b, 1, 0, 'y')) AS b FROM a WHERE (INSERT(b, 1, 1, 'z') = 'z')",
 ]
 
 
