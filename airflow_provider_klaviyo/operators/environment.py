@@ -15,7 +15,7 @@ from airflow_provider_klaviyo.masking import mask
 from airflow_provider_klaviyo.operators.whereabouts import whereabouts
 from airflow_provider_klaviyo.state.owner import Task
 from airflow_provider_klaviyo.storage import keep_seconds, state_problem, storage_path
-from airflow_provider_klaviyo.sync.run import Environment
+from airflow_provider_klaviyo.sync.environment import Environment
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.task_run import TaskRun
 

@@ -40,7 +40,6 @@ class RejectsFile:
     def __init__(self, path: StoragePath) -> None:
         self._path = path
         self._file: BinaryIO | None = None
-        self._size = 0
         self.columns: Sequence[str] = ()
         self.key: Sequence[int] = ()
         self._earlier: BinaryIO | None = None
@@ -88,7 +87,6 @@ class RejectsFile:
         content = encode_json(line) + b"\n"
         with self._kept():
             self._open().write(content)
-            self._size += len(content)
 
     def close(self) -> None:
         """Finish the file, so that an object store has it.
@@ -97,9 +95,10 @@ class RejectsFile:
         """
         if self._file:
             with self._kept():
+                size = self._file.tell()
                 self._file.close()
                 if isinstance(self._path, RemotePath):
-                    self._path.check_size(self._size)
+                    self._path.check_size(size)
             self._file = None
         if self._earlier:
             self._earlier.close()
@@ -139,7 +138,6 @@ class RejectsFile:
             if self._earlier:  # object stores cannot append
                 self._earlier.seek(0)
                 shutil.copyfileobj(self._earlier, file)
-                self._size = self._earlier.tell()
             self._begin = file.tell()
             self._file = file  # last, so that one that is broken off here begins again
         return self._file

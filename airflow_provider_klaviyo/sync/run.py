@@ -7,14 +7,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
-from airflow_provider_klaviyo.client.clock import Clock, SystemClock, moment_of, time_of_day
+from airflow_provider_klaviyo.client.clock import moment_of, time_of_day
 from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, scopes_of
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import (
@@ -26,14 +23,13 @@ from airflow_provider_klaviyo.exceptions import (
 from airflow_provider_klaviyo.masking import mask, words_of
 from airflow_provider_klaviyo.records.mapping import Columns, find_all
 from airflow_provider_klaviyo.state.errors import OlderRun
-from airflow_provider_klaviyo.state.holder import Holder, Whereabouts, nobody_knows
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.owner import Claim
 from airflow_provider_klaviyo.state.target import KEYS
-from airflow_provider_klaviyo.sync.age import check_age, progress_after
+from airflow_provider_klaviyo.sync.accounting import Account
+from airflow_provider_klaviyo.sync.age import check_age
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.contracts import (
-    Dated,
     Delivery,
     Mapper,
     Session,
@@ -43,8 +39,9 @@ from airflow_provider_klaviyo.sync.contracts import (
 )
 from airflow_provider_klaviyo.sync.deferral import Deferral, Note, delete_abandoned
 from airflow_provider_klaviyo.sync.delivery.resume import HURRY, PATIENCE, settle_open_jobs
-from airflow_provider_klaviyo.sync.delivery.settling import Verdicts, settle
+from airflow_provider_klaviyo.sync.delivery.settling import settle
 from airflow_provider_klaviyo.sync.engine import Sync
+from airflow_provider_klaviyo.sync.environment import Environment
 from airflow_provider_klaviyo.sync.judgement import judge, shortfall
 from airflow_provider_klaviyo.sync.opened_state import OpenState, opened_state, state_target
 from airflow_provider_klaviyo.sync.options import SyncOptions
@@ -54,14 +51,12 @@ from airflow_provider_klaviyo.sync.report import SyncReport, SyncSummary
 from airflow_provider_klaviyo.sync.rows_left import RowsLeft
 from airflow_provider_klaviyo.sync.scratch.folder import room_in, scratch_folder
 from airflow_provider_klaviyo.sync.seen import SeenPeople
-from airflow_provider_klaviyo.sync.source.query import Query, SqlHook, UnsuitableQuery
+from airflow_provider_klaviyo.sync.source.query import Query, UnsuitableQuery
 from airflow_provider_klaviyo.sync.source.rows import RowStream
-from airflow_provider_klaviyo.sync.storage import Storage
-from airflow_provider_klaviyo.sync.task_run import TaskRun
+from airflow_provider_klaviyo.sync.source_doubts import doubts_of
 
 log = logging.getLogger(__name__)
 
-_SHOWN_REASONS = 5
 _SETTLE_SECONDS = 300.0
 """What a task that comes back from the triggerer may take to read the verdicts, even when the sync's time is up."""
 
@@ -69,57 +64,6 @@ _SETTLED_BY_ANOTHER = (
     "Another run has gone on with the state of this sync while this task was deferred, and settled its jobs: nothing "
     "is left to be done here. A retry sends what is not acknowledged."
 )
-
-
-class KlaviyoAccess(Protocol):
-    """How a run reaches Klaviyo; ``KlaviyoHook`` is one.
-
-    ``names_account`` is whether the connection says which account its key must belong to.
-    """
-
-    @property
-    def names_account(self) -> bool: ...
-
-    def get_client(
-        self, *, timeout: float | None = None, stop: Callable[[], bool] | None = None
-    ) -> KlaviyoClient:
-        """A client that tries nothing any more after ``timeout`` seconds."""
-
-    def check_account(self, client: KlaviyoClient) -> None:
-        """Make sure that the key belongs to the account that the connection names."""
-
-    def account_id(self, client: KlaviyoClient) -> str:
-        """The account of the key."""
-
-
-@dataclass(frozen=True, slots=True)
-class Environment:
-    """Where a run runs: in a task of Airflow's, or in a program.
-
-    :param open_source: makes the hook of the query's database, for ``sql_hook_params``: a ``DbApiHook``, or what has
-        the methods of a ``SqlHook``.
-    :param stop: asked at least each second while something is waited for; True ends the run.
-    :param show_list: told which list the run works on, as soon as that is known.
-    :param notice: what is to be said of the whole run, in its log and its report.
-    :param keep_seconds: how old reports and rejects of the task may become.
-    :param state_problem: why no state can be kept here; empty where it can.
-    :param has_run_before: whether an earlier run succeeded, asked where there is no state.
-    :param whereabouts: what is known of another task instance that was deferred or has the state.
-    :param clock: what tells the time, to the report and the state too.
-    """
-
-    run: TaskRun
-    storage: Storage
-    klaviyo: KlaviyoAccess
-    open_source: Callable[[Mapping[str, Any]], SqlHook]
-    stop: Callable[[], bool] = lambda: False
-    show_list: Callable[[str | None], None] = lambda _: None
-    notice: str = ""
-    keep_seconds: float = 30 * 86_400.0
-    state_problem: str = ""
-    has_run_before: Callable[[], bool] = lambda: False
-    whereabouts: Callable[[Holder], Whereabouts] = nobody_knows
-    clock: Clock = field(default_factory=SystemClock)
 
 
 class SyncRun:
@@ -144,12 +88,7 @@ class SyncRun:
             clock=environment.clock,
         )
         self._deadline = environment.clock.monotonic() + options.timeout
-        self._session: Session | None = None
-        self._left: RowsLeft | None = None
-        self._count_requests: Callable[[], None] = lambda: None
-        self._told: Verdicts | None = None
-        self._is_remembered = False
-        self._is_accounted = False
+        self._account = Account(self._report, self._files, environment, sync_type.blank_extras)
 
     @property
     def summary(self) -> SyncSummary:
@@ -168,7 +107,7 @@ class SyncRun:
         query = Query(options.sql, options.parameters, options.reads_only, options.timezone)
         source = environment.open_source(options.sql_hook_params)
         if environment.notice:
-            self._notice(environment.notice)
+            self._account.notice(environment.notice)
         report.error = "the run has not come to its end"
         report.report_path = self._files.write_report(report.details())
         report.error = None
@@ -194,14 +133,16 @@ class SyncRun:
         claim = self._claim()
         deferral = Deferral(self._files)
         note = deferral.load()
-        self._left = RowsLeft(deferral, note.jobs)
+        rows_left = self._account.rows_left = RowsLeft(deferral, note.jobs)
         try:
-            self._resume(claim, deferral, note, self._left)
+            self._resume(claim, deferral, note, rows_left)
         except BaseException as error:
-            if not self._is_accounted:  # a timeout that broke in before the account of the run was opened
+            if (
+                not self._account.is_closed
+            ):  # a timeout that broke in before the account of the run was opened
                 self._report.error = f"{type(error).__name__}: {words_of(error)}"
                 self._restore(note)
-                self._account(None)
+                self._account.close(None, is_over=True)
             raise
 
     def _resume(self, claim: Claim | None, deferral: Deferral, note: Note, rows_left: RowsLeft) -> None:
@@ -216,7 +157,7 @@ class SyncRun:
                 afterwards.callback(deferral.delete)  # when its rows have their lines
                 raise KlaviyoRetryableError(_SETTLED_BY_ANOTHER)
             context = self._context(client, scratch, state, target, waits=True)
-            session = self._session = self._sync_type.resume(context, note.dumped)
+            session = self._account.session = self._sync_type.resume(context, note.dumped)
             delivery = session.delivery()
             rows_left.hand_to(delivery)
             try:
@@ -266,7 +207,7 @@ class SyncRun:
             patience = HURRY if self._options.full_refresh else PATIENCE
             poll_interval = self._options.poll_interval
             if given_up := settle_open_jobs(client, state.ledger, poll_interval, patience=patience):
-                self._notice(given_up)
+                self._account.notice(given_up)
             state.ledger.compact_if_grown()
         if self._options.full_refresh:
             state.ledger.refresh(self._environment.run.run_id)
@@ -283,7 +224,7 @@ class SyncRun:
         except OlderRun as error:
             if not self._options.is_preview:
                 raise
-            self._notice(f"A run would stop now. {error}")
+            self._account.notice(f"A run would stop now. {error}")
 
     def _context(
         self,
@@ -316,7 +257,7 @@ class SyncRun:
 
     def _sync(self, context: SyncContext, state: OpenState | None, rows: RowStream) -> None:
         options, report = self._options, self._report
-        session = self._session = self._sync_type.open(context)
+        session = self._account.session = self._sync_type.open(context)
         people = SeenPeople(context.scratch)
         sync = Sync(
             rows=lambda: rows,
@@ -351,7 +292,7 @@ class SyncRun:
     def _hand_over(self, delivery: Delivery, session: Session, state: OpenState | None) -> None:
         """Leave the open jobs to somebody else to wait for."""
         deadline = time_of_day(self._environment.clock, self._deadline)
-        self._count_requests()
+        self._account.count()
         self.open_jobs = Deferral(self._files).save(
             self._report,
             delivery.handed_over(),
@@ -363,50 +304,18 @@ class SyncRun:
             state.lock.hold_until(deadline + _SETTLE_SECONDS)
 
     def _mapper(self, session: Session, rows: RowStream) -> Mapper:
-        self._heed_distrust(rows.distrust)
         columns = rows.columns
         key = find_all(Columns(columns), self._options.primary_key, "primary_key")
         mapper = session.mapper(columns)
         self._report.rejects.describe(columns, key or mapper.key_columns)
-        self._tell_of_zones(rows, mapper)
+        for doubt in doubts_of(
+            rows, mapper, self._sync_type.mode, names_timezone=self._options.names_timezone
+        ):
+            self._account.notice(doubt)
         session.changes.describe(key, mapper.identifier)
         if session.changes.compares:
             mapper.keep_meanings()
         return mapper
-
-    def _heed_distrust(self, reason: str) -> None:
-        """Say that rows may be missing, and never take anybody off a list for that.
-
-        :raises KlaviyoConfigurationError: when the sync is a mirror.
-        """
-        if not reason:
-            return
-        if self._sync_type.mode == "mirror":
-            msg = (
-                f"A mirror removes whom the query does not return, and {reason}. Read this database by another type of "
-                'connection, such as JDBC, or use mode="add".'
-            )
-            raise KlaviyoConfigurationError(msg)
-        self._notice(f"Rows may be missing: {reason}.")
-
-    def _tell_of_zones(self, rows: RowStream, mapper: Mapper) -> None:
-        """Say which timestamps may be read in a zone that is not theirs, unless the user has said in which.
-
-        :raises KlaviyoConfigurationError: when one of them says when something happened.
-        """
-        if not rows.unzoned or self._options.names_timezone:
-            return
-        names = ", ".join(map(repr, rows.unzoned))
-        told = (
-            f"The SQL driver hands out timestamps without their zone ({names}), and does not say whether they have "
-            "one. Those that have one may be hours off: convert them in SQL to UTC, or to text with an offset, and set "
-            "timezone to the zone of the others, UTC if there are none."
-        )
-        if isinstance(mapper, Dated) and {rows.columns[index] for index in mapper.time_columns} & set(
-            rows.unzoned
-        ):
-            raise KlaviyoConfigurationError(told)
-        self._notice(told)
 
     def _delivery(self, session: Session, context: SyncContext) -> Delivery:
         if self._options.is_preview:
@@ -434,19 +343,13 @@ class SyncRun:
     ) -> Iterator[tuple[KlaviyoClient, Path, OpenState | None, Target]]:
         """Everything that a run needs; what happens with it is written into the report, and into the state."""
         report, klaviyo = self._report, self._environment.klaviyo
-        requests, seconds = report.requests, report.seconds_waited
         with (
             scratch_folder() as folder,
             klaviyo.get_client(timeout=self._seconds_left, stop=self._environment.stop) as client,
             ExitStack() as stack,
         ):
             state: OpenState | None = None
-
-            def count_requests() -> None:
-                report.requests = requests + client.requests_sent
-                report.seconds_waited = seconds + client.seconds_waited
-
-            self._count_requests = count_requests
+            self._account.count_from(client)
             try:
                 klaviyo.check_account(client)
                 target = find_target(client)
@@ -468,10 +371,11 @@ class SyncRun:
                 report.error = f"{type(error).__name__}: {words_of(error)}"
                 raise
             finally:
+                remembers = state.ledger if state and state.lock else None
                 try:
-                    self._account(state)
-                finally:
-                    self._account(state)  # what is left, where a timeout broke into it
+                    self._account.close(remembers, is_over=not self.open_jobs)
+                finally:  # what is left, where a timeout broke into it
+                    self._account.close(remembers, is_over=not self.open_jobs)
 
     def _opened_state(
         self, claim: Claim, client: KlaviyoClient, scratch: Path, target: Target
@@ -490,85 +394,6 @@ class SyncRun:
             whereabouts=environment.whereabouts,
             has_run_before=environment.has_run_before,
         )
-
-    def _notice(self, text: str) -> None:
-        """Say something about the whole run, in its log and its report."""
-        log.warning("%s", text)
-        before = self._report.extra.get("notice")
-        self._report.extra["notice"] = f"{before} {text}" if before else text
-
-    def _account(self, state: OpenState | None) -> None:
-        """Write down what became of the run, once; what cannot be written keeps nothing else from being written."""
-        if self._is_accounted:
-            return
-        report = self._report
-        self._count_requests()
-        if self._left:
-            report.recover()
-            self._told = self._told or Verdicts(report)
-            self._told.add(self._left.untold(f"the run stopped before ({report.error})"))
-        if self._session:
-            self._session.close()
-        report.duration = report.age
-        report.extra |= self._session.report_extras() if self._session else self._sync_type.blank_extras
-        error = self._tried(report.rejects.close, "The end of the rejects file could not be written.")
-        error = self._tried(self._write_details, "The report could not be written.") or error
-        if state and state.lock and not self._is_remembered:
-            self._is_remembered = True
-            error = self._tried(partial(self._remember, state.ledger), "The run was not noted.") or error
-        if not self.open_jobs:
-            _log(report)
-        self._is_accounted = True
-        if error:
-            raise error
-
-    def _tried(self, write: Callable[[], None], what: str) -> Exception | None:
-        """Write something; the error, where it is the first of the run and so the one to be seen."""
-        try:
-            write()
-        except Exception as error:
-            if not self._report.error:
-                self._report.error = f"{type(error).__name__}: {words_of(error)}"
-                return error
-            log.warning("%s %s", what, words_of(error))
-        return None
-
-    def _write_details(self) -> None:
-        self._files.write_report(self._report.details())
-
-    def _remember(self, ledger: Ledger) -> None:
-        ledger.record_run(self._as_remembered(ledger.runs))
-
-    def _as_remembered(self, before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """What the state remembers of this run, after those before."""
-        report, run, now = self._report, self._environment.run, self._environment.clock.now()
-        summary = {
-            name: value
-            for name, value in report.as_dict().items()
-            if name not in ("sync_type", "mode", "preview")
-        }
-        return {
-            "run": run.run_id,
-            "try": run.try_number,
-            "map_index": run.map_index,
-            "ended": now,
-            "succeeded": report.error is None and not report.pending,
-            "error": report.error,
-            "progress": progress_after(run, before, now=now, is_success=report.error is None),
-            **summary,
-        }
-
-
-def _log(report: SyncReport) -> None:
-    log.info("%s Report: %s", report, report.report_path)
-    if report.rows_without_line:
-        log.warning("%s rows have no line that says why they were not sent.", f"{report.rows_without_line:,}")
-    if notice := report.extra.get("notice"):
-        log.warning("%s", notice)
-    for (outcome, place, reason), rows in report.reasons.most_common(_SHOWN_REASONS):
-        log.info("%s %s: %s%s", f"{rows:,}", outcome, f"{place}: " if place else "", reason)
-    if report.rejects.written_to:
-        log.info("Rows that were not sent as they are, with their reasons: %s", report.rejects.written_to)
 
 
 def _with_scopes(error: KlaviyoError, sync_type: SyncType, more: Sequence[str]) -> str:

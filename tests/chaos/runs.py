@@ -26,7 +26,8 @@ from airflow_provider_klaviyo.exceptions import KlaviyoError
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.notes import NoteFolder
 from airflow_provider_klaviyo.state.owner import Task
-from airflow_provider_klaviyo.sync.run import Environment, SyncRun
+from airflow_provider_klaviyo.sync.environment import Environment
+from airflow_provider_klaviyo.sync.run import SyncRun
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.task_run import TaskRun
 from tests.chaos.clock import HostClock, SharedClock

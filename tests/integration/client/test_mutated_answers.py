@@ -29,6 +29,7 @@ from airflow_provider_klaviyo.records.events.mapper import EventOptions
 from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
 from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionOptions
 from airflow_provider_klaviyo.state.owner import Task
+from airflow_provider_klaviyo.sync.environment import Environment
 from airflow_provider_klaviyo.sync.events.sync_type import MAX_BYTES, EventsSync
 from airflow_provider_klaviyo.sync.lists.leaving import MirrorRules
 from airflow_provider_klaviyo.sync.lists.mirror import MirrorList
@@ -36,7 +37,7 @@ from airflow_provider_klaviyo.sync.lists.sync_type import AddToList, RemoveFromL
 from airflow_provider_klaviyo.sync.lists.target import ListTarget
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
-from airflow_provider_klaviyo.sync.run import Environment, SyncRun
+from airflow_provider_klaviyo.sync.run import SyncRun
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.subscriptions.sync_type import SubscriptionsSync
 from airflow_provider_klaviyo.sync.subscriptions.terms import Terms

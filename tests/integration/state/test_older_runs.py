@@ -155,7 +155,7 @@ def test_what_has_no_moment_has_no_limit(
     klaviyo: Emulator, mirror: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patched:
-        patched.setattr("airflow_provider_klaviyo.sync.run.progress_after", lambda *_, **__: None)
+        patched.setattr("airflow_provider_klaviyo.sync.accounting.progress_after", lambda *_, **__: None)
         mirror(TODAY, of_day(0))
     assert mirror(OLD_DAY, of_day(21)).error is None
 

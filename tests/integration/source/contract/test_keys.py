@@ -15,9 +15,10 @@ from airflow_provider_klaviyo.state import target
 from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.owner import Task
 from airflow_provider_klaviyo.state.stores import store_of
+from airflow_provider_klaviyo.sync.environment import Environment
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
-from airflow_provider_klaviyo.sync.run import Environment, SyncRun
+from airflow_provider_klaviyo.sync.run import SyncRun
 from airflow_provider_klaviyo.sync.source.query import Query
 from airflow_provider_klaviyo.sync.source.rows import RowStream
 from airflow_provider_klaviyo.sync.storage import Storage

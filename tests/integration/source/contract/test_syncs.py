@@ -11,9 +11,10 @@ import pytest
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
 from airflow_provider_klaviyo.state.owner import Task
+from airflow_provider_klaviyo.sync.environment import Environment
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
-from airflow_provider_klaviyo.sync.run import Environment, SyncRun
+from airflow_provider_klaviyo.sync.run import SyncRun
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.task_run import TaskRun
 from tests.integration.conftest import counts_of

@@ -16,10 +16,11 @@ from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.records.events.mapper import EventOptions
 from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
 from airflow_provider_klaviyo.state.owner import Task
+from airflow_provider_klaviyo.sync.environment import Environment
 from airflow_provider_klaviyo.sync.events.sync_type import MAX_BYTES, EventsSync
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
-from airflow_provider_klaviyo.sync.run import Environment, SyncRun
+from airflow_provider_klaviyo.sync.run import SyncRun
 from airflow_provider_klaviyo.sync.source.drivers import mysql
 from airflow_provider_klaviyo.sync.source.query import Query
 from airflow_provider_klaviyo.sync.source.rows import RowStream

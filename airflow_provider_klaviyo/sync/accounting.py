@@ -1,0 +1,143 @@
+"""The account of a run: what is written down when it is over, whatever ended it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.masking import words_of
+from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.sync.age import progress_after
+from airflow_provider_klaviyo.sync.contracts import Session
+from airflow_provider_klaviyo.sync.delivery.settling import Verdicts
+from airflow_provider_klaviyo.sync.environment import Environment
+from airflow_provider_klaviyo.sync.report import SyncReport
+from airflow_provider_klaviyo.sync.rows_left import RowsLeft
+from airflow_provider_klaviyo.sync.run_files import RunFiles
+
+log = logging.getLogger(__name__)
+
+_SHOWN_REASONS = 5
+
+
+class Account:
+    """Counts and writes down what became of a run.
+
+    ``close`` may be called again where a timeout broke into it: it goes on with what is left.
+
+    ``session`` is what the run syncs by, and ``rows_left`` what its first part has left, as soon as there is one.
+    """
+
+    def __init__(
+        self, report: SyncReport, files: RunFiles, environment: Environment, blank_extras: Mapping[str, Any]
+    ) -> None:
+        self.session: Session | None = None
+        self.rows_left: RowsLeft | None = None
+        self.is_closed = False
+        self._report = report
+        self._files = files
+        self._environment = environment
+        self._blank_extras = blank_extras
+        self._client: KlaviyoClient | None = None
+        self._requests_before, self._seconds_before = 0, 0.0
+        self._told: Verdicts | None = None
+        self._is_remembered = False
+
+    def count_from(self, client: KlaviyoClient) -> None:
+        """Count what a client sends on top of what the report has already."""
+        self._requests_before, self._seconds_before = self._report.requests, self._report.seconds_waited
+        self._client = client
+
+    def count(self) -> None:
+        """Write the requests so far into the report."""
+        if self._client:
+            self._report.requests = self._requests_before + self._client.requests_sent
+            self._report.seconds_waited = self._seconds_before + self._client.seconds_waited
+
+    def notice(self, text: str) -> None:
+        """Say something about the whole run, in its log and its report."""
+        log.warning("%s", text)
+        before = self._report.extra.get("notice")
+        self._report.extra["notice"] = f"{before} {text}" if before else text
+
+    def close(self, ledger: Ledger | None, *, is_over: bool) -> None:
+        """Write down what became of the run, once; what cannot be written keeps nothing else from being written.
+
+        :param ledger: the state that is to remember it, if there is one.
+        :param is_over: whether nobody else is to settle jobs of it.
+        :raises Exception: what kept something from being written, where nothing went wrong before.
+        """
+        if self.is_closed:
+            return
+        report = self._report
+        self.count()
+        if self.rows_left:
+            report.recover()
+            self._told = self._told or Verdicts(report)
+            self._told.add(self.rows_left.untold(f"the run stopped before ({report.error})"))
+        if self.session:
+            self.session.close()
+        report.duration = report.age
+        report.extra |= self.session.report_extras() if self.session else self._blank_extras
+        error = self._tried(report.rejects.close, "The end of the rejects file could not be written.")
+        error = self._tried(self._write_report, "The report could not be written.") or error
+        if ledger and not self._is_remembered:
+            self._is_remembered = True
+            error = self._tried(lambda: self._remember(ledger), "The run was not noted.") or error
+        if is_over:
+            self._log()
+        self.is_closed = True
+        if error:
+            raise error
+
+    def _tried(self, write: Callable[[], None], what: str) -> Exception | None:
+        """Write something; the error, where it is the first of the run and so the one to be seen."""
+        try:
+            write()
+        except Exception as error:
+            if not self._report.error:
+                self._report.error = f"{type(error).__name__}: {words_of(error)}"
+                return error
+            log.warning("%s %s", what, words_of(error))
+        return None
+
+    def _write_report(self) -> None:
+        self._files.write_report(self._report.details())
+
+    def _remember(self, ledger: Ledger) -> None:
+        ledger.record_run(self._as_remembered(ledger.runs))
+
+    def _as_remembered(self, before: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+        """What the state remembers of this run, after those before."""
+        report, run, now = self._report, self._environment.run, self._environment.clock.now()
+        summary = {
+            name: value
+            for name, value in report.as_dict().items()
+            if name not in ("sync_type", "mode", "preview")
+        }
+        return {
+            "run": run.run_id,
+            "try": run.try_number,
+            "map_index": run.map_index,
+            "ended": now,
+            "succeeded": report.error is None and not report.pending,
+            "error": report.error,
+            "progress": progress_after(run, before, now=now, is_success=report.error is None),
+            **summary,
+        }
+
+    def _log(self) -> None:
+        report = self._report
+        log.info("%s Report: %s", report, report.report_path)
+        if report.rows_without_line:
+            log.warning(
+                "%s rows have no line that says why they were not sent.", f"{report.rows_without_line:,}"
+            )
+        if notice := report.extra.get("notice"):
+            log.warning("%s", notice)
+        for (outcome, place, reason), rows in report.reasons.most_common(_SHOWN_REASONS):
+            log.info("%s %s: %s%s", f"{rows:,}", outcome, f"{place}: " if place else "", reason)
+        if report.rejects.written_to:
+            log.info("Rows that were not sent as they are, with their reasons: %s", report.rejects.written_to)
