@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from airflow_provider_klaviyo.state.errors import StateDamaged
-from airflow_provider_klaviyo.state.stored import WHAT_TO_DO, Stored, Torn, read
+from airflow_provider_klaviyo.state.stored import WHAT_TO_DO, Stored, Torn, name_of, read
 from airflow_provider_klaviyo.state.stores import Store
 from airflow_provider_klaviyo.workers import side_by_side
 
@@ -20,6 +20,8 @@ _AT_ONCE = 8
 
 def chain_in(store: Store, names: Mapping[int, str], scratch: Path | None) -> list[Stored]:
     """The entries that count, from their base on; none where there are none.
+
+    A state whose very first entry is torn, and alone, was never begun: its worker was killed as it wrote that.
 
     :param names: the files of all entries, by number.
     :param scratch: a private folder of this run, where long payloads are kept.
@@ -96,7 +98,7 @@ def _check_base(store: Store, chain: list[Stored], torn: list[str]) -> None:
             f"{store.path(chain[0].name)} builds upon it. {WHAT_TO_DO}"
         )
         raise StateDamaged(msg)
-    if torn and not chain:
+    if torn and not chain and torn != [name_of(1)]:
         path = store.path(torn[0])
         msg = f"The state is damaged: {path} is torn, and there is no whole entry before it. {WHAT_TO_DO}"
         raise StateDamaged(msg)

@@ -66,6 +66,26 @@ def test_a_torn_last_file_is_passed_over_and_the_next_entry_too_builds_upon_what
     assert notes(folder) == [0, 1, 9]
 
 
+@pytest.mark.parametrize("kept", [0, 20])
+def test_a_first_entry_that_is_torn_and_alone_began_nothing(tmp_path: Path, kept: int) -> None:
+    """A file server shows a file before all of it is there, and so does a worker that is killed then."""
+    begun(tmp_path, appends=0)
+    (first,) = files(tmp_path)
+    first.write_bytes(first.read_bytes()[:kept])
+    assert opened(tmp_path).entries == []
+    begun(tmp_path, appends=2)
+    assert notes(tmp_path) == [0, 1]
+
+
+def test_a_later_entry_that_is_torn_and_alone_is_damage(tmp_path: Path) -> None:
+    begun(tmp_path, appends=1)
+    first, second = files(tmp_path)
+    first.unlink()
+    second.write_bytes(second.read_bytes()[:20])
+    with pytest.raises(StateDamaged, match=r"no whole entry before it.*full_refresh"):
+        opened(tmp_path)
+
+
 def test_a_torn_file_that_others_build_upon_is_damage_that_names_it_and_what_to_do(tmp_path: Path) -> None:
     begun(tmp_path)
     torn = files(tmp_path)[2]
