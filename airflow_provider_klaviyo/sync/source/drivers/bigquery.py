@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from base64 import b64encode
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from itertools import islice
@@ -36,6 +37,7 @@ def _seconds(value: dt.datetime) -> object:
 
 _BEFORE: Mapping[type, Callable[[Any], object]] = {
     Decimal: str,
+    bytes: lambda value: b64encode(value).decode(),
     dt.datetime: _seconds,
     dt.date: str,
     dt.time: str,

@@ -74,6 +74,7 @@ BEFORE = {
         "numeric": "12.500000000",
         "moment": "1714555800.5",
         "timestamp": "2024-05-01T12:30:00.500000",
+        "binary": "YWI=",
     },
 }
 """What the drivers themselves make of keys, and states of before know their rows by."""
