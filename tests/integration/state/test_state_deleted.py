@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +15,7 @@ from airflow_provider_klaviyo.state.errors import StateConflict
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import remote_path
+from tests.integration.conftest import Shop, StartEmulator, Sync
 
 pytestmark = pytest.mark.integration
 
@@ -40,3 +45,33 @@ def test_that_it_was_deleted_is_said_and_nothing_is_left_that_the_next_run_stumb
             log.append("verdict", {})
         assert str(folder) in str(failure.value)
     assert StateLog(store_of(folder), writer="the next", now=lambda: 0.0).entries == []
+
+
+@contextmanager
+def deleted_once_klaviyo_has_the_rows(emulator: Any, folder: Path) -> Iterator[None]:
+    """Within, somebody deletes a folder as soon as an import job was started."""
+
+    def wait_and_delete() -> None:
+        while not any(request.method == "POST" for request in emulator.requests()):
+            time.sleep(0.01)
+        for state in folder.iterdir():
+            delete(state)
+
+    somebody = threading.Thread(target=wait_and_delete)
+    somebody.start()
+    yield
+    somebody.join()
+
+
+def test_a_run_whose_state_is_deleted_says_so_and_the_next_one_sends_its_rows(
+    start_emulator: StartEmulator, shop: Shop, sync: Sync, tmp_path: Path
+) -> None:
+    emulator = start_emulator(job_seconds=1.0)
+    shop.fill_with_people(5)
+    with deleted_once_klaviyo_has_the_rows(emulator, tmp_path / "storage" / "sync-state"):
+        struck = sync(primary_key="id", only_changes=True)
+    assert "was deleted while this run wrote to it" in str(struck.error)
+    assert struck.summary["rows_read"] == struck.summary["pending"] + struck.summary["accepted"] == 5
+    again = sync(primary_key="id", only_changes=True)
+    assert again.error is None
+    assert again.summary["accepted"] == 5

@@ -154,3 +154,17 @@ def test_a_request_that_is_given_up_before_it_could_connect_never_leaves(
         found.set()
         assert comes_true(are_over)
         assert server.requests == []
+
+
+def test_where_there_is_no_room_for_another_thread_nothing_was_sent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    made = HttpTransport(KlaviyoConfig("pk_x", base_url="http://127.0.0.1:9"))
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    with pytest.raises(KlaviyoConnectionError, match="can't start new thread") as failure:
+        exchange(made)
+    assert not failure.value.sent
