@@ -179,15 +179,16 @@ class RemotePath:
         with self._spoken():
             self._fs.rm_file(self._key)
 
-    def check_size(self, expected: int) -> None:
+    def check_size(self, expected: int, *, or_more: bool = False) -> None:
         """Make sure that the store has so many bytes of the file.
 
+        :param or_more: whether it may have more.
         :raises OSError: when it has not: what was written is not whole.
         """
         with self._spoken():
             self._fs.invalidate_cache()
             found = self._fs.info(self._key).get("size")
-        if found is not None and found != expected:
+        if found is not None and found != expected and not (or_more and found > expected):
             raise OSError(errno.EIO, f"{found} of {expected} bytes were stored", str(self))
 
     @contextmanager

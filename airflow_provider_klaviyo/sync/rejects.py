@@ -43,7 +43,7 @@ class RejectsFile:
         self.columns: Sequence[str] = ()
         self.key: Sequence[int] = ()
         self._earlier: BinaryIO | None = None
-        self._begin = 0
+        self._begin = self._size = 0
         self.written_to: str | None = None
         self.lines_kept: int | None = None
         """How many rows have a line, where one could not be written; None where all could."""
@@ -87,6 +87,7 @@ class RejectsFile:
         content = encode_json(line) + b"\n"
         with self._kept():
             self._open().write(content)
+            self._size += len(content)  # a timeout that breaks in before makes it too small, never too large
 
     def close(self) -> None:
         """Finish the file, so that an object store has it.
@@ -95,10 +96,9 @@ class RejectsFile:
         """
         if self._file:
             with self._kept():
-                size = self._file.tell()
                 self._file.close()
                 if isinstance(self._path, RemotePath):
-                    self._path.check_size(size)
+                    self._path.check_size(self._size, or_more=True)
             self._file = None
         if self._earlier:
             self._earlier.close()
