@@ -79,10 +79,10 @@ def run(
 ) -> Callable[..., Any]:
     """A run of the Dag."""
 
-    def run(**parameters: Any) -> Any:
+    def run(dag_id: str = DAG_ID, **parameters: Any) -> Any:
         from airflow.sdk import DAG
 
-        with DAG(DAG_ID, start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
+        with DAG(dag_id, start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
             KlaviyoSyncProfilesOperator(**(SYNC | parameters))
         return run_in_airflow(dag)
 
@@ -154,7 +154,7 @@ def test_what_another_task_left_is_deleted_by_who_goes_on_with_its_state(
 ) -> None:
     first = run(only_changes=True, state_key="shared", sql=SYNC["sql"] + " LIMIT 0")
     be_lost(first.run_id, "failed", only_changes=True, state_key="shared")
-    assert state_of(run(task_id="renamed", only_changes=True, state_key="shared")) == "success"
+    assert state_of(run("renamed", only_changes=True, state_key="shared")) == "success"
     assert not list(storage.rglob("*.deferred*"))
 
 
