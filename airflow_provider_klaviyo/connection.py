@@ -92,7 +92,7 @@ def config_of(connection: Connection) -> KlaviyoConfig:
         api_key=(connection.password or "").strip(),
         base_url=_base_url(connection),
         revision=_text(extra, "revision") or REVISION,
-        account_id=_text(extra, "account_id") or None,
+        account_id=_account_id(extra) or None,
         timeout=_number(extra, "timeout", 60.0),
         rate_limit_share=_number(extra, "rate_limit_share", 0.9),
     )
@@ -122,6 +122,16 @@ def _has_port(url: str) -> bool:
 def _text(extra: Mapping[str, Any], name: str) -> str:
     value = extra.get(name)
     return "" if value is None else str(value).strip()
+
+
+def _account_id(extra: Mapping[str, Any]) -> str:
+    if isinstance(extra.get("account_id"), float):  # Airflow 3.1 takes "38e848" in a URI for a number
+        msg = (
+            "The connection's account_id has come as a number, so it cannot be told which account it was: Airflow "
+            "reads the extras of a connection's URI as numbers where it can. Write the connection as JSON."
+        )
+        raise KlaviyoConfigurationError(msg)
+    return _text(extra, "account_id")
 
 
 def _number(extra: Mapping[str, Any], name: str, default: float) -> float:

@@ -48,7 +48,7 @@ START_SECONDS = 60.0
 def klaviyo() -> Iterator[Emulator]:
     keys = {KEY: ALL_SCOPES, KEY_WITHOUT_ACCOUNTS: ("profiles:write",)}
     # An account of the test's own: everybody on this machine shares the rate limit windows of an account's id.
-    settings = Settings(account_id=secrets.token_hex(3), organization_name=NAME, rate_limits="off")
+    settings = Settings(account_id=f"K{secrets.token_hex(3)[1:]}", organization_name=NAME, rate_limits="off")
     with Emulator(settings, keys=keys) as emulator:
         yield emulator
 
@@ -202,6 +202,16 @@ def test_key_of_the_expected_account_is_good(klaviyo: Emulator, press_test: Pres
     done, message = press_test(klaviyo.url, account_id=klaviyo.account_id)
 
     assert done, message
+
+
+@pytest.mark.usefixtures("klaviyo")
+def test_an_account_id_that_airflow_took_for_a_number_is_told_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Airflow 3.1 takes "38e848" in a connection's URI."""
+    connection = {"conn_type": "klaviyo", "password": KEY, "extra": {"account_id": float("38e848")}}
+    monkeypatch.setenv(f"AIRFLOW_CONN_{CONN_ID.upper()}", json.dumps(connection))
+    done, message = KlaviyoHook(CONN_ID).test_connection()
+    assert not done
+    assert "account_id has come as a number" in message
 
 
 def test_key_of_another_account_is_told_with_both_accounts(klaviyo: Emulator, press_test: PressTest) -> None:
