@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.state.errors import StateConflict
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.stores import store_of
@@ -18,6 +20,9 @@ from airflow_provider_klaviyo.storage import remote_path
 from tests.integration.conftest import Shop, StartEmulator, Sync
 
 pytestmark = pytest.mark.integration
+
+LOOK = "get_bulk_import_profiles_job"
+"""Klaviyo's operation that tells of a job."""
 
 
 @pytest.fixture(params=["disk", "s3"])
@@ -48,14 +53,13 @@ def test_that_it_was_deleted_is_said_and_nothing_is_left_that_the_next_run_stumb
 
 
 @contextmanager
-def deleted_once_klaviyo_has_the_rows(emulator: Any, folder: Path) -> Iterator[None]:
-    """Within, somebody deletes a folder as soon as an import job was started."""
+def deleted_once_klaviyo_has_the_rows(emulator: Emulator, folder: Path) -> Iterator[None]:
+    """Within, somebody deletes a folder as soon as an import job is waited for."""
 
     def wait_and_delete() -> None:
-        while not any(request.method == "POST" for request in emulator.requests()):
+        while not emulator.requests(LOOK):  # then the job is noted, and nothing is written until it ends
             time.sleep(0.01)
-        for state in folder.iterdir():
-            delete(state)
+        shutil.rmtree(folder)
 
     somebody = threading.Thread(target=wait_and_delete)
     somebody.start()
@@ -66,7 +70,7 @@ def deleted_once_klaviyo_has_the_rows(emulator: Any, folder: Path) -> Iterator[N
 def test_a_run_whose_state_is_deleted_says_so_and_the_next_one_sends_its_rows(
     start_emulator: StartEmulator, shop: Shop, sync: Sync, tmp_path: Path
 ) -> None:
-    emulator = start_emulator(job_seconds=1.0)
+    emulator = start_emulator(job_seconds=3.0)
     shop.fill_with_people(5)
     with deleted_once_klaviyo_has_the_rows(emulator, tmp_path / "storage" / "sync-state"):
         struck = sync(primary_key="id", only_changes=True)

@@ -31,6 +31,7 @@ from tests.integration.state.storages import attach_again, attached
 pytestmark = pytest.mark.integration
 
 IMPORT = "bulk_import_profiles"
+LOOK = "get_bulk_import_profiles_job"
 KEY = "shop_to_klaviyo.sync_customers"
 
 
@@ -73,8 +74,8 @@ def test_a_second_run_stops_while_the_first_is_alive(
     runs: list[Run] = []
     first = threading.Thread(target=lambda: runs.append(nightly(run_id="monday")))
     first.start()
-    while not klaviyo.requests(IMPORT) and first.is_alive():
-        first.join(0.01)
+    while not klaviyo.requests(LOOK) and first.is_alive():
+        first.join(0.01)  # until it has noted the job, and waits for it
     second = nightly(run_id="tuesday")
     first.join()
     assert "Another run of this sync is under way" in str(second.error)
@@ -90,8 +91,8 @@ def test_of_two_tries_alive_the_later_one_goes_on_and_the_state_stays_whole(
     runs: list[Run] = []
     first = threading.Thread(target=lambda: runs.append(nightly(run_id="monday")))
     first.start()
-    while not klaviyo.requests(IMPORT) and first.is_alive():
-        first.join(0.01)
+    while not klaviyo.requests(LOOK) and first.is_alive():
+        first.join(0.01)  # until it has noted the job, and waits for it
     later = nightly(run_id="monday")
     first.join()
     assert later.error is None
