@@ -7,6 +7,7 @@ call runs in a thread of its own, and who waits for it decides how long.
 from __future__ import annotations
 
 import _thread
+import errno
 import queue
 import time
 from collections.abc import Callable
@@ -47,6 +48,7 @@ def call_bounded(
     :param grace: seconds that a call has left, at most, when it is time to stop: its outcome may be worth them.
     :raises OutOfTime: when the call has not come back after so many ``seconds``.
     :raises ToldToStop: when told to stop.
+    :raises BlockingIOError: when the machine has no thread for the call, which then has not begun.
     """
     outcomes: queue.SimpleQueue[_Outcome] = queue.SimpleQueue()
 
@@ -58,7 +60,10 @@ def call_bounded(
         outcomes.put(outcome)
 
     # ``threading.Thread`` breaks where a timeout of Airflow's breaks into its start, and tells of a lock instead
-    _thread.start_new_thread(copy_context().run, (run,))
+    try:
+        _thread.start_new_thread(copy_context().run, (run,))
+    except RuntimeError as error:
+        raise BlockingIOError(errno.EAGAIN, str(error)) from None
     end, is_stopping = time.monotonic() + seconds, False
     while True:
         if not is_stopping and stop and stop():

@@ -105,14 +105,7 @@ class HttpTransport:
         except OutOfTime:
             late = requests.Timeout(f"the answer was not complete after {self._config.timeout:g} seconds")
             raise self._no_answer(endpoint, late, line, started) from None
-        except (
-            requests.RequestException,
-            HTTPError,
-            HTTPException,
-            OSError,
-            ValueError,
-            RuntimeError,
-        ) as error:
+        except (requests.RequestException, HTTPError, HTTPException, OSError, ValueError) as error:
             # Not chained: the words of the original hold the URL with its query, so maybe addresses.
             raise self._no_answer(endpoint, error, line, started) from None
 

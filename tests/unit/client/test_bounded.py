@@ -54,3 +54,13 @@ def test_a_call_sees_the_context_of_its_caller():
     task = ContextVar("task")
     task.set("sync")
     assert call_bounded(task.get, seconds=10) == "sync"
+
+
+def test_a_call_that_no_thread_can_be_started_for_has_not_begun(monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object) -> None:
+        msg = "can't start new thread"
+        raise RuntimeError(msg)
+
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    with pytest.raises(BlockingIOError, match="can't start new thread"):
+        call_bounded(pytest.fail, seconds=10)
