@@ -97,6 +97,11 @@ _FEWEST = 3
 _FEWEST_DIGITS = 4
 
 
+def shortened(text: str) -> str:
+    """As much of another's words as people read. No word is cut in half, since half an address looks like none."""
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(' ')[0]} …"
+
+
 @lru_cache(maxsize=1_024)
 def mask(text: str) -> str:
     """A text without addresses, phone numbers, keys and queries of URLs.
@@ -119,9 +124,7 @@ def mask_quotes(text: str, names: Collection[str] = ()) -> str:
             return quoted[0]
         return f"{quoted[0][0]}{HIDDEN}{quoted[0][-1]}"
 
-    # No word is cut in half: half an address looks like none.
-    told = text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(' ')[0]} …"
-    return _LEFT_OPEN.sub(HIDDEN, _QUOTED.sub(without, mask(told)))
+    return _LEFT_OPEN.sub(HIDDEN, _QUOTED.sub(without, mask(shortened(text))))
 
 
 def mask_row(text: str, row: Iterable[object], names: Collection[str] = ()) -> str:

@@ -26,7 +26,7 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoRevisionError,
     KlaviyoServerError,
 )
-from airflow_provider_klaviyo.masking import mask_quotes
+from airflow_provider_klaviyo.masking import mask_quotes, shortened
 
 Document = Mapping[str, object]
 E = TypeVar("E", bound=KlaviyoError)
@@ -35,9 +35,6 @@ PROXY_CREDENTIALS = (
     "The proxy wants credentials (407), so Klaviyo got nothing: put them into HTTPS_PROXY or HTTP_PROXY, as in "
     "http://user:password@proxy:3128, or let NO_PROXY name the host."
 )
-
-_MOST_LETTERS = 2_000
-"""Letters of an error that are read. Klaviyo's have a few hundred at most."""
 
 _AUTHENTICATION_CODES = {"authentication_failed", "not_authenticated", "invalid_api_key"}
 
@@ -182,9 +179,8 @@ def text(value: object) -> str:
 
 
 def words(value: object) -> str:
-    """The same for people: not more than they read, and no word in half, since half an address is not masked."""
-    said = text(value)
-    return said if len(said) <= _MOST_LETTERS else f"{said[:_MOST_LETTERS].rpartition(' ')[0]} …"
+    """The same for people: not more than they read."""
+    return shortened(text(value))
 
 
 def attributes_of(resource: Document) -> Document:
