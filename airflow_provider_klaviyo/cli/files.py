@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_klaviyo.cli.person import Person
+from airflow_provider_klaviyo.state.remote import listed
 from airflow_provider_klaviyo.sync.deferral import forgotten_rows
 from airflow_provider_klaviyo.sync.rejects import encode_json, make_private
 from airflow_provider_klaviyo.sync.run_files import kind_of
@@ -52,9 +53,7 @@ def forget_in_files(root: Any, person: Person, unread: Unread) -> Counter[str]:
 
 def _files(folder: Any, unread: Unread) -> Iterator[Any]:
     try:
-        paths = sorted(folder.iterdir(), key=str)
-    except FileNotFoundError:
-        return
+        paths = sorted(listed(folder), key=str)
     except OSError as error:
         unread(folder, error)
         return

@@ -22,7 +22,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 @contextmanager
 def usable(
-    path: Any, what: str = "Nothing can be kept in", names: str = "the ids of Dag and task"
+    path: Any, what: str = "Nothing can be kept in", names: str = "the ids of the Dag, the task or the run"
 ) -> Iterator[None]:
     """Say in words that a place cannot be written to.
 

@@ -185,11 +185,7 @@ class Deferral:
             log.warning("What %s was deferred with could not be deleted: %s", self._files.stem, error)
 
     def _write(self, path: Any, content: bytes) -> None:
-        with usable(
-            path,
-            "What a deferred task leaves cannot be written to",
-            "the ids of the Dag, the task or the run",
-        ):
+        with usable(path, "What a deferred task leaves cannot be written to"):
             write_private(path, content)
 
 

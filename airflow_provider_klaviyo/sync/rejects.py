@@ -107,11 +107,7 @@ class RejectsFile:
     def _kept(self) -> Iterator[None]:
         """Count the rows that have a line, where the file cannot be written any further, and say why in words."""
         try:
-            with usable(
-                self._path,
-                "Rows that are not sent cannot be written to",
-                "the ids of the Dag, the task or the run",
-            ):
+            with usable(self._path, "Rows that are not sent cannot be written to"):
                 yield
         except Exception:
             if self._file:

@@ -72,9 +72,7 @@ class RunFiles:
         :raises KlaviyoConfigurationError: when nothing can be written under ``storage_path``.
         """
         content = msgspec.json.format(msgspec.json.encode(details, enc_hook=str), indent=2) + b"\n"
-        with usable(
-            self.report, "The report cannot be written to", "the ids of the Dag, the task or the run"
-        ):
+        with usable(self.report, "The report cannot be written to"):
             self.folder.mkdir(parents=True, exist_ok=True)
             self.report.write_bytes(content)
         return str(self.report)

@@ -65,7 +65,7 @@ class PreviewDelivery(NoJobs):
 
     def _write(self, body: bytes) -> None:
         path = self._path_of(len(self.written) + 1)
-        with usable(path, "A request cannot be shown in", "the ids of the Dag, the task or the run"):
+        with usable(path, "A request cannot be shown in"):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_private(path, msgspec.json.format(body, indent=2))
         self.written.append(str(path))

@@ -103,7 +103,7 @@ class ListCreation:
 
     def _claim(self) -> int | None:
         """The number of a claim of our own; None while somebody else's counts."""
-        with usable(self._store):
+        with usable(self._store, names="the ids of Dag and task"):
             claims = self._claims()
             last = max(claims, default=0)
             if last and self._counts(claims[last]):
