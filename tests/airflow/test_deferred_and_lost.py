@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.emulator import Emulator, Settings
+from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
 from airflow_provider_klaviyo.operators.whereabouts import whereabouts
 from airflow_provider_klaviyo.state.holder import Holder, Whereabouts
@@ -46,21 +46,6 @@ class LostTask:
 
     def xcom_push(self, key: str, value: Any) -> None:
         """Nobody looks at it."""
-
-
-@pytest.fixture
-def klaviyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    with Emulator(Settings(job_seconds=0.0)) as emulator:
-        connection = {"conn_type": "klaviyo", "password": emulator.api_key, "host": emulator.url}
-        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
-        yield emulator
-
-
-@pytest.fixture
-def storage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "storage"
-    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(path))
-    return path
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,11 +19,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
+from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
 from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.usefixtures("storage")]
 
 PEOPLE = 40
 SYNC: dict[str, Any] = {
@@ -39,12 +39,8 @@ SYNC: dict[str, Any] = {
 
 
 @pytest.fixture
-def klaviyo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    with Emulator(Settings(job_seconds=1.5)) as emulator:
-        connection = {"conn_type": "klaviyo", "password": emulator.api_key, "host": emulator.url}
-        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
-        monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
-        yield emulator
+def job_seconds() -> float:
+    return 1.5
 
 
 @pytest.fixture

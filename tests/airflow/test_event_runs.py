@@ -7,7 +7,7 @@ import re
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,11 +15,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.emulator import Emulator, Settings
+from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.events import KlaviyoSyncEventsOperator
 from tests.airflow.test_deferred_sync import Airflow
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.usefixtures("storage")]
 
 BETWEEN = "WHERE at >= '{{ data_interval_start }}' AND at < '{{ data_interval_end }}'"
 SYNC: dict[str, Any] = {
@@ -30,15 +30,6 @@ SYNC: dict[str, Any] = {
     "primary_key": "id",
     "timeout": 120,
 }
-
-
-@pytest.fixture
-def klaviyo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    with Emulator(Settings()) as emulator:
-        connection = {"conn_type": "klaviyo", "password": emulator.api_key, "host": emulator.url}
-        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
-        monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
-        yield emulator
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ import pytest
 from airflow_provider_klaviyo.client.job_kinds import KINDS
 from airflow_provider_klaviyo.client.jobs import start_job as start_job_of
 from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS, import_body
-from airflow_provider_klaviyo.emulator import Emulator, Fault, Settings
+from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from airflow_provider_klaviyo.sensors.jobs import KlaviyoImportJobSensor
 from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
@@ -26,11 +26,8 @@ pytestmark = pytest.mark.airflow
 
 
 @pytest.fixture
-def klaviyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    with Emulator(Settings(job_seconds=1.0)) as emulator:
-        connection = {"conn_type": "klaviyo", "password": emulator.api_key, "host": emulator.url}
-        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
-        yield emulator
+def job_seconds() -> float:
+    return 1.0
 
 
 def start_job(people: int = 3) -> str:

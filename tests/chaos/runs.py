@@ -9,7 +9,6 @@ import pickle
 import signal
 import sys
 import tempfile
-import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,20 +18,18 @@ from types import FrameType
 from typing import Any
 
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
-from airflow_provider_klaviyo.client.http import HttpTransport
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimiter
 from airflow_provider_klaviyo.exceptions import KlaviyoError
-from airflow_provider_klaviyo.state.log import StateLog
-from airflow_provider_klaviyo.state.notes import NoteFolder
 from airflow_provider_klaviyo.state.owner import Task
 from airflow_provider_klaviyo.sync.environment import Environment
 from airflow_provider_klaviyo.sync.run import SyncRun
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.task_run import TaskRun
 from tests.chaos.clock import HostClock, SharedClock
-from tests.chaos.shop import Database
 from tests.chaos.syncs import Sync
+from tests.integration.program import Database
+from tests.steps import die_at
 
 _PACKAGE = f"{os.sep}airflow_provider_klaviyo{os.sep}"
 _CHILD_SECONDS = 120
@@ -227,30 +224,5 @@ def perform_apart(assignment: Assignment) -> Result:
 
 def _live(assignment: Assignment, told: Path) -> None:
     if assignment.strike.step:
-        _die_at(assignment.strike.step)
+        die_at(assignment.strike.step)
     told.write_bytes(pickle.dumps(perform(assignment)))
-
-
-def _die_at(step: int) -> None:
-    lock, steps = threading.Lock(), 0
-
-    def count() -> None:
-        nonlocal steps
-        with lock:
-            steps += 1
-            if steps == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def around(*args: Any, **kwargs: Any) -> Any:
-            count()
-            result = function(*args, **kwargs)
-            count()
-            return result
-
-        return around
-
-    HttpTransport.exchange = counted(HttpTransport.exchange)  # type: ignore[method-assign]
-    for adding in ("begin", "append", "append_file"):
-        setattr(StateLog, adding, counted(getattr(StateLog, adding)))
-    NoteFolder.write = counted(NoteFolder.write)  # type: ignore[method-assign]

@@ -113,17 +113,3 @@ class Shop:
             rows = [(row.id, row.email, row.name, row.tier, row.at) for row in self.rows.values()]
             connection.executemany("INSERT INTO rows VALUES (?, ?, ?, ?, ?)", rows)
             connection.commit()
-
-
-class Database:
-    """As much of a ``DbApiHook`` as a run needs."""
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def get_conn(self) -> sqlite3.Connection:
-        return sqlite3.connect(self._path)
-
-    @staticmethod
-    def strip_sql_string(sql: str) -> str:
-        return sql.strip().rstrip(";")

@@ -1,8 +1,4 @@
-"""A worker that is killed in the midst of a sync: runs an operator in a process of its own, up to a given step.
-
-A step is a request about to leave, an answer just received, and each write of the state or of a note for other syncs,
-before and after.
-"""
+"""A worker that is killed in the midst of a sync: runs an operator in a process of its own, up to a given step."""
 
 from __future__ import annotations
 
@@ -10,12 +6,12 @@ import json
 import multiprocessing
 import os
 import signal
-import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.integration.conftest import counts_of
+from tests.steps import die_at
 
 STRIDE = 1 if os.environ.get("KLAVIYO_TESTS_EVERY_STEP") else 3
 """Each step of a profiles sync is died at; of the other syncs, every third unless all are asked for: minutes each."""
@@ -77,34 +73,5 @@ def _live(
     arguments: Mapping[str, Any],
 ) -> None:
     os.environ.update(environment)
-    _die_at(step)
+    die_at(step)
     told.write_text(json.dumps(work(**arguments)))
-
-
-def _die_at(step: int) -> None:
-    from airflow_provider_klaviyo.client.http import HttpTransport
-    from airflow_provider_klaviyo.state.log import StateLog
-    from airflow_provider_klaviyo.state.notes import NoteFolder
-
-    lock, steps = threading.Lock(), 0
-
-    def count() -> None:
-        nonlocal steps
-        with lock:
-            steps += 1
-            if steps == step:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-        def around(*args: Any, **kwargs: Any) -> Any:
-            count()
-            result = function(*args, **kwargs)
-            count()
-            return result
-
-        return around
-
-    HttpTransport.exchange = counted(HttpTransport.exchange)  # type: ignore[method-assign]
-    for adding in ("begin", "append", "append_file"):
-        setattr(StateLog, adding, counted(getattr(StateLog, adding)))
-    NoteFolder.write = counted(NoteFolder.write)  # type: ignore[method-assign]

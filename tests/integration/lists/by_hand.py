@@ -34,9 +34,8 @@ def change(klaviyo: Emulator, address: str, **attributes: str | None) -> str:
     return str(profile["id"])
 
 
-def put(klaviyo: Emulator, list_id: str, address: str) -> str:
-    """Put somebody on a list by hand; returns the id."""
-    (profile,) = klaviyo.add_profiles([{"email": address}])
+def put(klaviyo: Emulator, list_id: str, *addresses: str) -> None:
+    """Put people on a list by hand."""
+    profiles = klaviyo.add_profiles([{"email": each} for each in addresses])
     path = f"/api/lists/{list_id}/relationships/profiles"
-    request(klaviyo, "POST", path, {"data": [{"type": "profile", "id": profile}]})
-    return profile
+    request(klaviyo, "POST", path, {"data": [{"type": "profile", "id": each} for each in profiles]})

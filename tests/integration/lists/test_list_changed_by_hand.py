@@ -10,26 +10,13 @@ import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.sync.lists import profile_ids
-from tests.integration.conftest import LIST_SYNC, Run, Sync, TaskInstance, Warehouse, emails
+from tests.integration.conftest import LIST_SYNC, Sync, TaskInstance, Warehouse, emails
 from tests.integration.lists.by_hand import change, put, request
 
 pytestmark = pytest.mark.integration
 
 FIND, PROFILES = "get_profiles_for_list", "get_profiles"
 NOBODY = json.dumps({"data": [], "links": {"next": None}})
-
-
-@pytest.fixture
-def mirror(list_sync: Sync) -> Sync:
-    def run(**parameters: Any) -> Run:
-        return list_sync("mirror", **parameters)
-
-    return run
-
-
-@pytest.fixture
-def vips(klaviyo: Emulator) -> str:
-    return klaviyo.add_list("VIPs")
 
 
 # --- who leaves ---------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ import pytest
 from airflow_provider_klaviyo.client.lists import remove_members
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.sync.lists import removals as list_removals
-from tests.integration.conftest import Run, StartEmulator, Sync, Warehouse, emails
+from tests.integration.conftest import StartEmulator, Sync, Warehouse, emails
+from tests.integration.lists.by_hand import put
 
 pytestmark = pytest.mark.integration
 
@@ -20,39 +21,8 @@ ADD, REMOVE, FIND = "bulk_import_profiles", "remove_profiles_from_list", "get_pr
 BOTH = pytest.mark.parametrize("strict", [False, True], ids=["tracked", "strict"])
 
 
-@pytest.fixture
-def mirror(list_sync: Sync) -> Sync:
-    def run(**parameters: Any) -> Run:
-        return list_sync("mirror", **parameters)
-
-    return run
-
-
-@pytest.fixture
-def vips(klaviyo: Emulator) -> str:
-    return klaviyo.add_list("VIPs")
-
-
 def written(klaviyo: Emulator) -> int:
     return sum(len(klaviyo.requests(name)) for name in (ADD, REMOVE, "add_profiles_to_list"))
-
-
-def put(klaviyo: Emulator, list_id: str, *addresses: str) -> None:
-    """Put people on a list by hand."""
-    import requests
-
-    ids = klaviyo.add_profiles([{"email": each} for each in addresses])
-    answer = requests.post(
-        f"{klaviyo.url}/api/lists/{list_id}/relationships/profiles",
-        json={"data": [{"type": "profile", "id": each} for each in ids]},
-        headers={
-            "Authorization": f"Klaviyo-API-Key {klaviyo.api_key}",
-            "revision": "2026-07-15",
-            "Content-Type": "application/vnd.api+json",
-        },
-        timeout=10,
-    )
-    assert answer.status_code == 204, answer.text
 
 
 # --- what it is for -----------------------------------------------------------------------------------------------

@@ -11,26 +11,13 @@ import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.sync.lists import profile_ids
-from tests.integration.conftest import LIST_SYNC, Run, Sync, Warehouse, run_operator
+from tests.integration.conftest import LIST_SYNC, Sync, Warehouse, run_operator
 from tests.integration.lists.by_hand import change
 
 pytestmark = pytest.mark.integration
 
 FIND = "get_profiles_for_list"
 NOBODY = json.dumps({"data": [], "links": {"next": None}})
-
-
-@pytest.fixture
-def mirror(list_sync: Sync) -> Sync:
-    def run(**parameters: Any) -> Run:
-        return list_sync("mirror", **parameters)
-
-    return run
-
-
-@pytest.fixture
-def vips(klaviyo: Emulator) -> str:
-    return klaviyo.add_list("VIPs")
 
 
 def looks(klaviyo: Emulator) -> int:
