@@ -16,28 +16,38 @@ from tests.integration.conftest import MAPPING, SQL, Run, Shop, TaskInstance
 pytestmark = pytest.mark.integration
 
 PEOPLE = 5
+SYNC: dict[str, Any] = {
+    "task_id": "sync",
+    "sql": SQL,
+    "sql_conn_id": "shop",
+    "mapping": MAPPING,
+    "deferrable": True,
+}
 
 
-def test_a_sync_that_comes_back_as_another_has_a_line_for_every_row(
-    klaviyo: Emulator, shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture(autouse=True)
+def five_people(shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", f"{tmp_path}/storage")
     shop.fill_with_people(PEOPLE)
-    settings: dict[str, Any] = {
-        "task_id": "sync",
-        "sql": SQL,
-        "sql_conn_id": "shop",
-        "mapping": MAPPING,
-        "deferrable": True,
-        "only_changes": True,
-    }
+
+
+def deferred(**settings: Any) -> TaskInstance:
+    """The task instance of a sync that has left its jobs to the triggerer."""
     ti = TaskInstance("sync")
     with pytest.raises(TaskDeferred):
-        KlaviyoSyncProfilesOperator(**settings, primary_key="id").execute({"ti": ti})  # type: ignore[typeddict-item]
-    changed = KlaviyoSyncProfilesOperator(**settings, primary_key="email")
+        KlaviyoSyncProfilesOperator(**SYNC, **settings).execute({"ti": ti})  # type: ignore[typeddict-item]
+    return ti
+
+
+def come_back(ti: TaskInstance, **settings: Any) -> None:
+    KlaviyoSyncProfilesOperator(**SYNC, **settings).execute_complete({"ti": ti}, {})  # type: ignore[typeddict-item]
+
+
+def test_a_sync_that_comes_back_as_another_has_a_line_for_every_row(klaviyo: Emulator) -> None:
+    ti = deferred(only_changes=True, primary_key="id")
 
     with pytest.raises(AirflowFailException, match="key columns"):
-        changed.execute_complete({"ti": ti}, {})  # type: ignore[typeddict-item]
+        come_back(ti, only_changes=True, primary_key="email")
 
     assert klaviyo.count() == PEOPLE
     run = Run(ti.pushed["return_value"], None)
@@ -46,26 +56,14 @@ def test_a_sync_that_comes_back_as_another_has_a_line_for_every_row(
     assert all("had no result yet" in line["reason"] for line in run.rejects)
 
 
-def test_rows_that_cannot_be_read_any_more_are_told_of_in_the_report(
-    klaviyo: Emulator, shop: Shop, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", f"{tmp_path}/storage")
-    shop.fill_with_people(PEOPLE)
-    settings: dict[str, Any] = {
-        "task_id": "sync",
-        "sql": SQL,
-        "sql_conn_id": "shop",
-        "mapping": MAPPING,
-        "deferrable": True,
-    }
-    ti = TaskInstance("sync")
-    with pytest.raises(TaskDeferred):
-        KlaviyoSyncProfilesOperator(**settings).execute({"ti": ti})  # type: ignore[typeddict-item]
+@pytest.mark.usefixtures("klaviyo")
+def test_rows_that_cannot_be_read_any_more_are_told_of_in_the_report(tmp_path: Path) -> None:
+    ti = deferred()
     (rows,) = tmp_path.rglob("*.deferred-0.json")
     rows.write_text("[[")
 
     with pytest.raises(KlaviyoRetryableError, match="left behind when it was deferred"):
-        KlaviyoSyncProfilesOperator(**settings).execute_complete({"ti": ti}, {})  # type: ignore[typeddict-item]
+        come_back(ti)
 
     run = Run(ti.pushed["return_value"], None)
     assert run.counts() == {"rows_read": PEOPLE, "pending": PEOPLE}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,33 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def people(shop: Shop) -> Shop:
     shop.fill([(1, "ada@shop.io", None, "A", "gold"), (2, JANE, None, "J", "gold")])
     return shop
+
+
+@pytest.fixture
+def two_states(root: Path, klaviyo: Emulator, people: Shop, sync: Sync) -> tuple[Path, Path]:
+    """The folders of the states ``a`` and ``b``, which both know her."""
+    sync(**WITH_STATE, state_key="a")
+    sync(**WITH_STATE, state_key="b", run_id="second")
+    (a,), (b,) = root.glob("sync-state/a-*"), root.glob("sync-state/b-*")
+    return a, b
+
+
+def tear(state: Path) -> None:
+    """Cut the end off every file of a state."""
+    for entry in state.glob("*.entry"):
+        entry.write_bytes(entry.read_bytes()[:-3])
+
+
+@contextmanager
+def at_work(state: Path) -> Iterator[None]:
+    """Within, a run elsewhere has a state."""
+    holder = Holder("shop", "sync", "monday", -1, 1, "elsewhere", 1)
+    lock = StateLock(store_of(state), holder, now=SystemClock().now)
+    lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def forget(*more: str) -> int:
@@ -151,13 +179,10 @@ def test_files_of_others_are_left_alone(rejects: Path, root: Path) -> None:
 
 
 def test_a_damaged_state_is_named_and_others_are_searched(
-    root: Path, klaviyo: Emulator, people: Shop, sync: Sync, capsys: pytest.CaptureFixture[str]
+    two_states: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sync(**WITH_STATE, state_key="a")
-    sync(**WITH_STATE, state_key="b", run_id="second")
-    (damaged,) = root.glob("sync-state/a-*")
-    for entry in damaged.glob("*.entry"):
-        entry.write_bytes(entry.read_bytes()[:-3])
+    damaged, _ = two_states
+    tear(damaged)
     assert forget() == 1
     told = capsys.readouterr()
     assert "1 rows forgotten in the state b" in told.out
@@ -166,19 +191,11 @@ def test_a_damaged_state_is_named_and_others_are_searched(
 
 
 def test_a_locked_state_is_named_with_who_has_it_and_others_are_searched(
-    root: Path, klaviyo: Emulator, people: Shop, sync: Sync, capsys: pytest.CaptureFixture[str]
+    two_states: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sync(**WITH_STATE, state_key="a")
-    sync(**WITH_STATE, state_key="b", run_id="second")
-    (folder,) = root.glob("sync-state/a-*")
-    lock = StateLock(
-        store_of(folder), Holder("shop", "sync", "monday", -1, 1, "elsewhere", 1), now=SystemClock().now
-    )
-    lock.acquire()
-    try:
+    folder, _ = two_states
+    with at_work(folder):
         assert forget() == 1
-    finally:
-        lock.release()
     told = capsys.readouterr()
     assert "1 rows forgotten in the state b" in told.out
     assert "it is locked. Another run of this sync is under way: shop.sync, run monday" in told.err
@@ -329,25 +346,16 @@ def test_a_run_that_is_at_work_is_not_reset(
 ) -> None:
     sync(**WITH_STATE)
     (folder,) = root.glob("sync-state/*")
-    lock = StateLock(
-        store_of(folder), Holder("shop", "sync", "monday", -1, 1, "elsewhere", 1), now=SystemClock().now
-    )
-    lock.acquire()
-    try:
+    with at_work(folder):
         assert main(["state", "reset", "shop_to_klaviyo.sync_customers", "--yes"]) == 1
-    finally:
-        lock.release()
     assert "Another run of this sync is under way" in capsys.readouterr().err
 
 
 def test_a_damaged_state_does_not_hide_the_others(
-    root: Path, klaviyo: Emulator, people: Shop, sync: Sync, capsys: pytest.CaptureFixture[str]
+    two_states: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    sync(**WITH_STATE, state_key="a")
-    sync(**WITH_STATE, state_key="b", run_id="second")
-    (damaged,) = root.glob("sync-state/a-*")
-    for entry in damaged.glob("*.entry"):
-        entry.write_bytes(entry.read_bytes()[:-3])
+    damaged, _ = two_states
+    tear(damaged)
     capsys.readouterr()
     assert main(["state", "list"]) == 1
     told = capsys.readouterr()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from tests.integration.conftest import Shop, StartEmulator, Sync, Warehouse
+from tests.integration.state.alive import alive
 
 pytestmark = pytest.mark.integration
 
@@ -352,15 +352,8 @@ def test_two_runs_at_once_the_second_stops_and_names_the_first(
 ) -> None:
     klaviyo = start_emulator(job_seconds=3.0)
     shop.fill_with_people(3)
-    runs: list[Any] = []
-    first = threading.Thread(target=lambda: runs.append(nightly(run_id="monday")))
-    first.start()
-    while not klaviyo.requests(IMPORT):
-        pass
-
-    second = nightly(run_id="tuesday")
-
-    first.join()
+    with alive(klaviyo, nightly) as runs:
+        second = nightly(run_id="tuesday")
     assert "Another run of this sync is under way" in str(second.error)
     assert "run monday" in str(second.error)
     assert second.counts() == {}

@@ -18,11 +18,9 @@ from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import remote_path
 from tests.integration.conftest import Shop, StartEmulator, Sync
+from tests.integration.state.alive import LOOK
 
 pytestmark = pytest.mark.integration
-
-LOOK = "get_bulk_import_profiles_job"
-"""Klaviyo's operation that tells of a job."""
 
 
 @pytest.fixture(params=["disk", "s3"])

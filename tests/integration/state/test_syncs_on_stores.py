@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,12 +25,12 @@ from tests.integration.conftest import (
     emails,
 )
 from tests.integration.dying import Worker
+from tests.integration.state.alive import alive
 from tests.integration.state.storages import attach_again, attached
 
 pytestmark = pytest.mark.integration
 
 IMPORT = "bulk_import_profiles"
-LOOK = "get_bulk_import_profiles_job"
 KEY = "shop_to_klaviyo.sync_customers"
 
 
@@ -71,13 +70,8 @@ def test_a_second_run_stops_while_the_first_is_alive(
 ) -> None:
     klaviyo = start_emulator(job_seconds=3.0)
     shop.fill_with_people(3)
-    runs: list[Run] = []
-    first = threading.Thread(target=lambda: runs.append(nightly(run_id="monday")))
-    first.start()
-    while not klaviyo.requests(LOOK) and first.is_alive():
-        first.join(0.01)  # until it has noted the job, and waits for it
-    second = nightly(run_id="tuesday")
-    first.join()
+    with alive(klaviyo, nightly) as runs:
+        second = nightly(run_id="tuesday")
     assert "Another run of this sync is under way" in str(second.error)
     assert runs[0].counts() == {"rows_read": 3, "accepted": 3}
     assert nightly(run_id="tuesday").counts() == {"rows_read": 3, "unchanged": 3}
@@ -88,13 +82,8 @@ def test_of_two_tries_alive_the_later_one_goes_on_and_the_state_stays_whole(
 ) -> None:
     klaviyo = start_emulator(job_seconds=3.0)
     shop.fill_with_people(3)
-    runs: list[Run] = []
-    first = threading.Thread(target=lambda: runs.append(nightly(run_id="monday")))
-    first.start()
-    while not klaviyo.requests(LOOK) and first.is_alive():
-        first.join(0.01)  # until it has noted the job, and waits for it
-    later = nightly(run_id="monday")
-    first.join()
+    with alive(klaviyo, nightly) as runs:
+        later = nightly(run_id="monday")
     assert later.error is None
     assert later.counts() == {"rows_read": 3, "unchanged": 3}, "it waited for the job of the first"
     assert len(klaviyo.requests(IMPORT)) == 1
