@@ -12,10 +12,10 @@ import pytest
 from airflow_provider_klaviyo.client.endpoints import SUBSCRIBE, UNSUBSCRIBE
 from airflow_provider_klaviyo.records.mapping import Columns, bind_only
 from airflow_provider_klaviyo.records.subscriptions.mapper import (
-    FIELDS,
     SubscriptionMapper,
     SubscriptionOptions,
 )
+from airflow_provider_klaviyo.records.subscriptions.mapping import FIELDS
 from airflow_provider_klaviyo.sync.subscriptions.bodies import consent_body
 from tests.contract.test_requests import strict
 

@@ -10,7 +10,7 @@ import pytest
 from airflow_provider_klaviyo.client import endpoints
 from airflow_provider_klaviyo.client.any_endpoint import SCARCE, addressed
 from airflow_provider_klaviyo.client.endpoints import Endpoint
-from airflow_provider_klaviyo.client.rate_limit import Rate
+from airflow_provider_klaviyo.client.rate_limit_slots import Rate
 from airflow_provider_klaviyo.records.events import fields as event_fields
 from tests.contract.test_requests import strict
 

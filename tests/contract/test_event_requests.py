@@ -17,7 +17,8 @@ from airflow_provider_klaviyo.emulator.requests.event_body import read_events
 from airflow_provider_klaviyo.records.events.bodies import EventRecord
 from airflow_provider_klaviyo.records.events.mapper import EventMapper, EventOptions
 from airflow_provider_klaviyo.records.mapping import Columns
-from airflow_provider_klaviyo.records.profiles.mapper import FIELDS, ProfileOptions
+from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
+from airflow_provider_klaviyo.records.profiles.mapping import FIELDS
 from airflow_provider_klaviyo.sync.events.delivery import events_body
 from tests.contract.test_requests import ROW, strict
 

@@ -21,7 +21,8 @@ from airflow_provider_klaviyo.client.lists import creation_body, membership_body
 from airflow_provider_klaviyo.client.profile_imports import import_body
 from airflow_provider_klaviyo.records.lists.member import ListMemberMapper
 from airflow_provider_klaviyo.records.mapping import Columns, bind
-from airflow_provider_klaviyo.records.profiles.mapper import FIELDS, ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.profiles.mapper import ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.profiles.mapping import FIELDS
 from airflow_provider_klaviyo.sync.delivery.single_imports import single_body
 
 ROW: dict[str, object] = {

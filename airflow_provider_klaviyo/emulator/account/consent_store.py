@@ -51,6 +51,12 @@ class ConsentStore:
         """Where somebody stands on a channel; None for who never said anything."""
         return self._standings[channel].get(number)
 
+    def is_known(self, number: int) -> bool:
+        """Whether there is anything to say of somebody."""
+        if number in self._suppressions or any(number in each for each in self._standings.values()):
+            return True
+        return any(number in each for each in self._list_suppressions.values())
+
     def is_subscribed(self, number: int, channel: str) -> bool:
         """Whether somebody's consent to a channel is in force; suppressions do not count."""
         standing = self.standing(number, channel)

@@ -61,4 +61,4 @@ def _leave(account: Account, list_id: str | None, parts: list[Part]) -> None:
     if found is not None:
         for part in parts:
             if part.profile is not None:
-                found.members.pop(part.profile.number, None)
+                found.leave(part.profile.number)

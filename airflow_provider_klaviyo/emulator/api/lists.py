@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from airflow_provider_klaviyo.emulator.account.list_store import OPT_IN_PROCESSES, OptIn, ProfileList
-from airflow_provider_klaviyo.emulator.account.list_views import as_member, member_values
 from airflow_provider_klaviyo.emulator.account.profile_store import Profile
-from airflow_provider_klaviyo.emulator.api.operations import XS, Answer, Call, L, M, Operation, timestamp
+from airflow_provider_klaviyo.emulator.api.list_members import (
+    FILTERS,
+    SORTS,
+    find_list,
+    get_profile_ids,
+    get_profiles,
+)
+from airflow_provider_klaviyo.emulator.api.operations import XS, Answer, Call, L, M, Operation
 from airflow_provider_klaviyo.emulator.api.profile_resources import (
     ADDITIONAL,
     FIELDS,
@@ -16,25 +22,16 @@ from airflow_provider_klaviyo.emulator.api.profile_resources import (
     LOWERED,
     PAGE,
     list_resource,
-    profile_resource,
 )
 from airflow_provider_klaviyo.emulator.api.resources import page
-from airflow_provider_klaviyo.emulator.core.errors import ApiError, Problem, invalid, not_found, pointer_to
+from airflow_provider_klaviyo.emulator.core.errors import ApiError, Problem, invalid, pointer_to
 from airflow_provider_klaviyo.emulator.core.windows import Rates
 from airflow_provider_klaviyo.emulator.requests import documents
 from airflow_provider_klaviyo.emulator.requests.documents import object_problems, resource_of
-from airflow_provider_klaviyo.emulator.requests.filters import Comparison, Filterable
+from airflow_provider_klaviyo.emulator.requests.filters import Filterable
 from airflow_provider_klaviyo.emulator.requests.query import Page, QueryRules
 
 MAX_MEMBERS = 1_000
-
-
-def _find(call: Call) -> ProfileList:
-    found = call.account.lists.get(call.path["id"])
-    if found is None:
-        detail = f"A list with id {call.path['id']} does not exist."
-        raise not_found(detail)
-    return found
 
 
 def _document(call: Call, profile_list: ProfileList) -> dict[str, Any]:
@@ -64,7 +61,7 @@ def _get_lists(call: Call) -> Answer:
 def _get_list(call: Call) -> Answer:
     with call.account.lock:
         call.account.settle()
-        profile_list = _find(call)
+        profile_list = find_list(call)
         document = _document(call, profile_list)
         if "profile_count" in call.query.additional:
             document["data"]["attributes"]["profile_count"] = len(profile_list.members)
@@ -91,7 +88,7 @@ def _update_list(call: Call) -> Answer:
         raise invalid(detail, "/data/id")
     with call.account.lock:
         now = call.account.settle()
-        profile_list = _find(call)
+        profile_list = find_list(call)
         profile_list.name = attributes.get("name") or profile_list.name
         profile_list.opt_in_process = attributes.get("opt_in_process") or profile_list.opt_in_process
         profile_list.updated = now
@@ -127,62 +124,17 @@ def _value_problems(attributes: dict[str, Any], pointer: str, *, is_name_require
 def _delete_list(call: Call) -> Answer:
     with call.account.lock:
         call.account.settle()
-        call.account.lists.remove(_find(call).id)
+        call.account.lists.remove(find_list(call).id)
     return Answer(204, records=1)
 
 
 # ------------------------------------------------------------------------------------------------------------
 
 
-def _get_profiles(call: Call) -> Answer:
-    def resource(row: tuple[int, Profile, float]) -> dict[str, Any]:
-        resource = profile_resource(call, row[1], {"joined_group_at": timestamp(row[2])})
-        return as_member(call.account, row[1], resource)
-
-    return Answer(200, _members_page(call, resource))
-
-
-def _get_profile_ids(call: Call) -> Answer:
-    def resource(row: tuple[int, Profile, float]) -> dict[str, Any]:
-        return {"type": "profile", "id": call.account.profiles.id_of(row[1])}
-
-    return Answer(200, _members_page(call, resource))
-
-
-def _members_page(
-    call: Call, resource: Callable[[tuple[int, Profile, float]], dict[str, Any]]
-) -> dict[str, Any]:
-    with call.account.lock:
-        call.account.settle()
-        rows = list(_members(call, _find(call)))
-        is_descending = call.query.sort == "-joined_group_at"
-        return page(
-            call,
-            rows[::-1] if is_descending else rows,
-            resource=resource,
-            position=lambda row: row[0],
-            is_descending=is_descending,
-        )
-
-
-def _members(call: Call, profile_list: ProfileList) -> Iterator[tuple[int, Profile, float]]:
-    """(place, profile, joined) of the members that fulfil the filter, in the order of joining."""
-    for number, (place, joined) in profile_list.members.items():
-        profile = call.account.profiles[number]
-        if all(_fulfils(call, profile, joined, each) for each in call.query.filter):
-            yield place, profile, joined
-
-
-def _fulfils(call: Call, profile: Profile, joined: float, condition: Comparison) -> bool:
-    if condition.field == "joined_group_at":
-        return condition.matches(joined)
-    return any(map(condition.matches, member_values(call.account, profile, condition.field)))
-
-
 def _add_profiles(call: Call) -> Answer:
     with call.account.lock:
         now = call.account.settle()
-        profile_list, profiles = _find(call), _named_profiles(call)
+        profile_list, profiles = find_list(call), _named_profiles(call)
         for profile in profiles:
             call.account.lists.join(profile_list.id, profile, now)
     return Answer(204, records=len(profiles))
@@ -191,9 +143,9 @@ def _add_profiles(call: Call) -> Answer:
 def _remove_profiles(call: Call) -> Answer:
     with call.account.lock:
         call.account.settle()
-        profile_list, profiles = _find(call), _named_profiles(call)
+        profile_list, profiles = find_list(call), _named_profiles(call)
         for profile in profiles:
-            profile_list.members.pop(profile.number, None)
+            profile_list.leave(profile.number)
     return Answer(204, records=len(profiles))
 
 
@@ -241,14 +193,6 @@ def _named_profile(call: Call, member: Any, pointer: str) -> Profile | list[Prob
 
 _COUNT = ("additional-fields[list]", "profile_count", XS)
 _READS = ("lists:read", "profiles:read")
-_MEMBER_FILTERS = {
-    "email": Filterable(("any", "equals")),
-    "phone_number": Filterable(("any", "equals")),
-    "joined_group_at": Filterable(
-        ("greater-or-equal", "greater-than", "less-or-equal", "less-than"), "datetime"
-    ),
-}
-_MEMBER_SORTS = ("joined_group_at", "-joined_group_at")
 _MEMBERSHIP = "/api/lists/{id}/relationships/profiles"
 
 OPERATIONS = (
@@ -311,12 +255,12 @@ OPERATIONS = (
         "/api/lists/{id}/profiles",
         _READS,
         L,
-        _get_profiles,
+        get_profiles,
         QueryRules(
             fields={"profile": FIELDS | {"joined_group_at"}},
             additional={"profile": ADDITIONAL},
-            sort=_MEMBER_SORTS,
-            filters=_MEMBER_FILTERS,
+            sort=SORTS,
+            filters=FILTERS,
             page=PAGE,
         ),
         lowered=LOWERED,
@@ -327,8 +271,8 @@ OPERATIONS = (
         _MEMBERSHIP,
         _READS,
         L,
-        _get_profile_ids,
-        QueryRules(sort=_MEMBER_SORTS, filters=_MEMBER_FILTERS, page=PAGE),
+        get_profile_ids,
+        QueryRules(sort=SORTS, filters=FILTERS, page=PAGE),
     ),
     Operation(
         "add_profiles_to_list",

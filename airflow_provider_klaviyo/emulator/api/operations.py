@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from airflow_provider_klaviyo.emulator.account.account import Account
@@ -53,6 +54,11 @@ class Answer:
     records: int = 0
 
 
+@lru_cache
+def _pattern(path: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", path) + "/?")
+
+
 @dataclass(frozen=True, slots=True)
 class Operation:
     """One method of one path, as the OpenAPI file describes it.
@@ -72,8 +78,7 @@ class Operation:
 
     def match(self, path: str) -> dict[str, str] | None:
         """The path's parameters, or None for another path."""
-        pattern = re.sub(r"\{(\w+)\}", r"(?P<\1>[^/]+)", self.path)
-        found = re.fullmatch(pattern + "/?", path)
+        found = _pattern(self.path).fullmatch(path)
         return None if found is None else found.groupdict()
 
     def rates_for(self, pairs: Mapping[str, str]) -> tuple[Rates, ...]:

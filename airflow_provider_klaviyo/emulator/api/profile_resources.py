@@ -5,6 +5,8 @@ Source: OpenAPI 2026-07-15, `ProfileResponseObjectResource`, `ListResponseObject
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Mapping
+from functools import lru_cache
 from typing import Any
 
 from airflow_provider_klaviyo.emulator.account.consent_store import ConsentStore
@@ -30,18 +32,16 @@ PREDICTIVE_ANALYTICS = (
 )
 
 
-def attributes_of(profile: Profile, consents: ConsentStore, additional: frozenset[str]) -> dict[str, Any]:
-    """All attributes of a profile, empty ones as null."""
+def attributes_of(
+    profile: Profile,
+    consents: ConsentStore,
+    additional: frozenset[str],
+    asked: Container[str] | None = None,
+) -> dict[str, Any]:
+    """The attributes of a profile that are asked for, or all; empty ones as null."""
     given = profile.attributes()
-    attributes: dict[str, Any] = {name: given.get(name) for name in (*IDENTIFIERS, *TEXTS)}
-    location = given.get("location", {})
-    attributes |= {
-        "location": {name: location.get(name) for name in LOCATION},
-        "properties": given.get("properties", {}),
-        "created": timestamp(profile.created),
-        "updated": timestamp(profile.updated),
-        "last_event_date": None,
-    }
+    attributes: dict[str, Any] = {name: given.get(name) for name in _PLAIN if asked is None or name in asked}
+    attributes |= {name: make(profile, given) for name, make in _MADE if asked is None or name in asked}
     if "subscriptions" in additional:
         attributes["subscriptions"] = subscriptions(consents, profile)
     if "predictive_analytics" in additional:
@@ -49,6 +49,14 @@ def attributes_of(profile: Profile, consents: ConsentStore, additional: frozense
     return attributes
 
 
+_PLAIN = (*IDENTIFIERS, *TEXTS)
+_MADE: tuple[tuple[str, Callable[[Profile, Mapping[str, Any]], Any]], ...] = (
+    ("location", lambda _, given: {name: given.get("location", {}).get(name) for name in LOCATION}),
+    ("properties", lambda _, given: given.get("properties", {})),
+    ("created", lambda profile, _: timestamp(profile.created)),
+    ("updated", lambda profile, _: timestamp(profile.updated)),
+    ("last_event_date", lambda _, __: None),
+)
 _EVERYTHING = attributes_of(
     Profile(0, None, None, None, b"{}", 0.0, 0.0),
     ConsentStore(),
@@ -65,10 +73,11 @@ def profile_resource(
     call: Call, profile: Profile, more: dict[str, Any] | None = None, *, is_sparse: bool = True
 ) -> dict[str, Any]:
     """A profile as JSON:API resource; a sparse fieldset keeps the relationships, as recorded from live answers."""
-    names = _with_additional(call) if is_sparse else None
+    names = _fieldset(call.query.fields.get("profile"), call.query.additional) if is_sparse else None
+    asked = None if names is None else _outermost(names)
     profile_id = call.account.profiles.id_of(profile)
     path = f"/api/profiles/{profile_id}"
-    attributes = attributes_of(profile, call.account.consents, call.query.additional) | (more or {})
+    attributes = attributes_of(profile, call.account.consents, call.query.additional, asked) | (more or {})
     relations = ("lists", "segments", "push-tokens")
     return {
         "type": "profile",
@@ -79,13 +88,15 @@ def profile_resource(
     }
 
 
-def _with_additional(call: Call) -> frozenset[str] | None:
+@lru_cache(maxsize=256)
+def _fieldset(names: frozenset[str] | None, additional: frozenset[str]) -> frozenset[str] | None:
     """The fields that were asked for; additional ones come on top, unless single members of them were asked for."""
-    names = call.query.fields.get("profile")
-    if names is None:
-        return None
-    asked_for = {name.partition(".")[0] for name in names}
-    return names | (call.query.additional - asked_for)
+    return None if names is None else names | (additional - _outermost(names))
+
+
+@lru_cache(maxsize=256)
+def _outermost(names: frozenset[str]) -> frozenset[str]:
+    return frozenset(name.partition(".")[0] for name in names)
 
 
 LIST_FIELDS = frozenset(("created", "id", "name", "opt_in_process", "updated"))

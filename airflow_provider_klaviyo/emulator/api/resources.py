@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import lru_cache
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -22,6 +23,12 @@ def flattened(attributes: Mapping[str, Any], prefix: str = "") -> frozenset[str]
     return frozenset(names)
 
 
+@lru_cache(maxsize=256)
+def _holders(names: frozenset[str]) -> frozenset[str]:
+    """The names of what holds a member that is named."""
+    return frozenset(name[:at] for name in names for at, letter in enumerate(name) if letter == ".")
+
+
 def sparse(attributes: Mapping[str, Any], names: frozenset[str] | None, prefix: str = "") -> dict[str, Any]:
     """The attributes that a sparse fieldset names; None names all."""
     if names is None:
@@ -31,7 +38,7 @@ def sparse(attributes: Mapping[str, Any], names: frozenset[str] | None, prefix: 
         path = prefix + name
         if path in names:
             kept[name] = value
-        elif any(each.startswith(path + ".") for each in names):
+        elif path in _holders(names):
             kept[name] = sparse(value, names, path + ".") if isinstance(value, Mapping) else value
     return kept
 

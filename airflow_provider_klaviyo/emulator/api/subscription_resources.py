@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_klaviyo.emulator.account.consent_store import ConsentStore, Standing
@@ -11,8 +12,14 @@ from airflow_provider_klaviyo.emulator.api.operations import timestamp
 NEVER = "NEVER_SUBSCRIBED"
 
 
-def subscriptions(consents: ConsentStore, profile: Profile) -> dict[str, Any]:
+def subscriptions(consents: ConsentStore, profile: Profile) -> Mapping[str, Any]:
     """Where somebody stands on every channel."""
+    if consents.is_known(profile.number):
+        return _subscriptions(consents, profile)
+    return _SILENT[profile.email is not None]
+
+
+def _subscriptions(consents: ConsentStore, profile: Profile) -> Mapping[str, Any]:
     tracking = consents.standing(profile.number, "email.open_tracking")
     return {
         "email": {
@@ -84,3 +91,10 @@ def _method(standing: Standing | None) -> dict[str, Any]:
 
 def _updated(standing: Standing | None) -> str | None:
     return None if standing is None else timestamp(standing.updated)
+
+
+_SILENT = [
+    _subscriptions(ConsentStore(), Profile(0, email, None, None, b"{}", 0.0, 0.0))
+    for email in (None, "a@b.c")
+]
+"""What people show who never said anything, without an address and with one."""

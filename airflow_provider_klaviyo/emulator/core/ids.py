@@ -8,6 +8,7 @@ import string
 
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 _VALUES = {letter: value for value, letter in enumerate(_CROCKFORD)}
+_PAIRS = [first + second for first in _CROCKFORD for second in _CROCKFORD]
 _MASK = (1 << 40) - 1
 _SPREAD = 0x9E3779B97F
 
@@ -61,4 +62,8 @@ class Ids:
 
 
 def _base32(number: int, digits: int) -> str:
-    return "".join(_CROCKFORD[number >> 5 * place & 31] for place in reversed(range(digits)))
+    """The last digits of a number, written two at a time."""
+    pairs = "".join(
+        [_PAIRS[number >> shift & 1023] for shift in range(5 * (digits - digits % 2) - 10, -1, -10)]
+    )
+    return _CROCKFORD[number >> 5 * (digits - 1) & 31] + pairs if digits % 2 else pairs

@@ -35,6 +35,8 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "conflicts": ("refuse", "take_over"),
     "suppression_jobs": ("mislead", "tell"),
     "hides_members_as": ("null", "absent"),
+    "joined_times": ("seconds", "exact"),
+    "ties": ("turn", "stay"),
 }
 
 
@@ -111,6 +113,10 @@ class Settings:
         it was written, while the profile itself shows it at once.
     :param hidden_of_members: identifiers that a list's members never show, though filters find them by these.
     :param hides_members_as: how they are hidden: `null`, or `absent`.
+    :param joined_times: how a list shows when its members joined: in whole `seconds`, as Klaviyo does, or `exact`;
+        it orders and filters by the exact time.
+    :param ties: what becomes of the order of those who joined in one instant when the newest come first: they `turn`
+        too, or they `stay`, which Klaviyo does not document.
     :param conflicts: what becomes of a record whose identifiers belong to several profiles, which Klaviyo does not
         document for every endpoint: `refuse` it, or let the profile of the first of them `take_over` the others.
     :param fake_domains: e-mail domains whose profiles are dropped in silence, as Klaviyo does with fake addresses.
@@ -157,6 +163,8 @@ class Settings:
     member_lag: float = 0.0
     hidden_of_members: frozenset[str] = frozenset()
     hides_members_as: Literal["null", "absent"] = "null"
+    joined_times: Literal["seconds", "exact"] = "seconds"
+    ties: Literal["turn", "stay"] = "turn"
     conflicts: Literal["refuse", "take_over"] = "refuse"
     fake_domains: frozenset[str] = frozenset()
     refuses_known_events: bool = False

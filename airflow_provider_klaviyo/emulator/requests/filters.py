@@ -18,6 +18,8 @@ Kind = Literal["string", "datetime", "number"]
 
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
 _BARE = re.compile(r"[^\s,()\[\]\"']+")
+_QUOTED = {quote: re.compile(rf"((?:[^{quote}\\]|\\.)*){quote}", re.DOTALL) for quote in "\"'"}
+_ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 _NUMBER = re.compile(r"-?\d+(\.\d+)?$", re.ASCII)
 _DATETIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:?\d\d)?)?$")
 
@@ -141,16 +143,11 @@ class _Reader:
         return self._take(_BARE), False
 
     def _quoted(self, quote: str) -> str:
-        characters: list[str] = []
-        at = self._at + 1
-        while at < len(self._text) and self._text[at] != quote:
-            at += self._text[at] == "\\"
-            characters.append(self._text[at : at + 1])
-            at += 1
-        if at >= len(self._text):
+        match = _QUOTED[quote].match(self._text, self._at + 1)
+        if match is None:
             raise self._malformed()
-        self._at = at + 1
-        return "".join(characters)
+        self._at = match.end()
+        return _ESCAPED.sub(r"\1", match[1])
 
     def _take(self, pattern: re.Pattern[str]) -> str:
         self._blanks()

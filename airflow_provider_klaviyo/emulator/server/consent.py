@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from airflow_provider_klaviyo.emulator.account.account import Account
@@ -102,7 +103,7 @@ class ConsentPart:
 
     # --------------------------------------------------------------------------------------------------------
 
-    def subscriptions(self, profile_id: str) -> dict[str, Any]:
+    def subscriptions(self, profile_id: str) -> Mapping[str, Any]:
         """Somebody's consent in full, as `additional-fields[profile]=subscriptions` shows it."""
         with self._account.lock:
             self._account.settle()

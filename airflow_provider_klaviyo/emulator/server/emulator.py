@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 from types import TracebackType
 from typing import Any, Self
 
@@ -188,19 +189,23 @@ class Emulator(ConsentPart):
             self._account.profiles.add_email(profile, email)
 
     def add_list(
-        self, name: str, profile_ids: Sequence[str] = (), opt_in_process: OptIn = "single_opt_in"
+        self,
+        name: str,
+        profile_ids: Sequence[str] = (),
+        opt_in_process: OptIn = "single_opt_in",
+        joined: Sequence[float] = (),
     ) -> str:
-        """Make a list with these members; returns its id."""
+        """Make a list with these members, who joined at these times, or else now; returns its id."""
         with self._account.lock:
             now = self._account.settle()
             profile_list = ProfileList(self._account.ids.list(), name, opt_in_process, now, now)
             self._account.lists.add(profile_list)
-            for profile_id in profile_ids:
+            for profile_id, moment in zip(profile_ids, joined or repeat(now), strict=bool(joined)):
                 profile = self._account.profiles.with_id(profile_id)
                 if profile is None:
                     detail = f"no profile {profile_id}"
                     raise ValueError(detail)
-                self._account.lists.join(profile_list.id, profile, now)
+                self._account.lists.join(profile_list.id, profile, moment)
             return profile_list.id
 
     def members(self, list_id: str) -> list[dict[str, Any]]:

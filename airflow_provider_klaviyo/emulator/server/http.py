@@ -124,7 +124,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Answer any method; which of them a path takes is the API's business."""
-        started = time.monotonic()
+        came, started = time.time(), time.monotonic()
         body = self._read_body()
         if body is None:
             return
@@ -135,15 +135,14 @@ class Handler(BaseHTTPRequestHandler):
         headers = {name.lower(): value for name, value in self.headers.items()}
         host = headers.get("host") or "{}:{}".format(*self._server.server_address[:2])
         request = Request(self.command, path, query, headers, body, f"http://{host}")
-        self._answer(request, started)
+        self._answer(request, came, started)
 
     do_POST = do_PATCH = do_DELETE = do_PUT = do_HEAD = do_OPTIONS = do_GET  # noqa: N815 - named by the base class
 
-    def _answer(self, request: Request, started: float) -> None:
+    def _answer(self, request: Request, came: float, started: float) -> None:
         operation = request.operation
         operation_id = operation.id if operation else None
         struck = self._server.faults.strike(operation_id)
-        begun = time.time()
         fault = next((each for each in struck if each.kind in _HANDLERS), None)
         if fault is None:
             response = self.real_answer(request, struck)
@@ -152,7 +151,7 @@ class Handler(BaseHTTPRequestHandler):
             response = _HANDLERS[fault.kind](self, request, struck, fault)
         entry = LoggedRequest(
             number=0,
-            time=begun,
+            time=came,
             seconds=round(time.monotonic() - started, 6),
             method=request.method,
             path=request.path,

@@ -15,6 +15,7 @@ _WRITES = ("POST", "PATCH", "DELETE", "PUT")
 class LoggedRequest:
     """One request and its answer; `status` is 0 when the connection was reset instead.
 
+    `time` is when it began to arrive, by the machine's clock, and `seconds` how long after that its answer left;
     `records` counts the records of a request that was carried out, `query` is as it came over the wire.
     """
 
