@@ -19,7 +19,7 @@ from airflow_provider_klaviyo.client.endpoints import (
     Endpoint,
     windows,
 )
-from airflow_provider_klaviyo.client.rate_limit import Rate
+from airflow_provider_klaviyo.client.rate_limit_slots import Rate
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 
 METHODS = ("GET", "POST", "PATCH", "DELETE")

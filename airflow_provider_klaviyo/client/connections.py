@@ -25,11 +25,17 @@ _LINE: ContextVar[Line | None] = ContextVar("klaviyo_line", default=None)
 class Line:
     """What one exchange waits for. Who leaves its context ends the exchange, in whatever thread that is.
 
-    ``was_sent`` says whether the request has begun to leave: before that, nobody can have got it.
+    ``was_sent`` says whether the request has begun to leave: before that, nobody can have got it. ``awaited_since`` is
+    when all of it had. ``query`` is what the request's path lacks until it leaves.
+
+    :param now: the time, on a scale that never jumps.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.query = ""
         self.was_sent = False
+        self.awaited_since: float | None = None
+        self._now = now
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
         self._is_cut = False
@@ -57,6 +63,10 @@ class Line:
             self._socket = held
             self.was_sent = self.was_sent or to_send
 
+    def await_answer(self) -> None:
+        """Tell that nothing of the request is left to be sent."""
+        self.awaited_since = self._now()
+
     def let_go(self) -> bool:
         """End the exchange in its own thread; False when another was first, so that its connection is of no use."""
         with self._lock:
@@ -81,11 +91,17 @@ class _Told:
         super().connect()  # type: ignore[misc]
         _hold(self.sock)
 
-    def putrequest(self, *arguments: Any, **named: Any) -> None:
+    def putrequest(self, method: str, url: str, *arguments: Any, **named: Any) -> None:
         if self.sock is None:
             self.connect()
         _hold(self.sock, to_send=True)
-        super().putrequest(*arguments, **named)  # type: ignore[misc]
+        line = _LINE.get()
+        super().putrequest(method, url + line.query if line else url, *arguments, **named)  # type: ignore[misc]
+
+    def getresponse(self, *arguments: Any, **named: Any) -> Any:
+        if line := _LINE.get():
+            line.await_answer()
+        return super().getresponse(*arguments, **named)  # type: ignore[misc]
 
     def _new_conn(self) -> Any:
         # A proxy is spoken to before ``connect`` comes back.
@@ -122,12 +138,24 @@ def _make_telling(manager: Any) -> Any:
 
 
 class TellingAdapter(HTTPAdapter):
-    """Gives a session connections that tell their lines, through whatever proxy."""
+    """Gives a session connections that tell their lines, through whatever proxy.
+
+    The query stays with the line: urllib3 would spell a filter of a hundred people anew, byte by byte, which takes
+    longer than all else of a request, and would write it into its log.
+    """
 
     def init_poolmanager(self, *arguments: Any, **named: Any) -> None:
         """Make the pools for connections without a proxy."""
         super().init_poolmanager(*arguments, **named)
         _make_telling(self.poolmanager)
+
+    def request_url(self, *arguments: Any, **named: Any) -> str:
+        """The URL as urllib3 gets it: without the query, which the line of this thread has from now on."""
+        url, mark, query = super().request_url(*arguments, **named).partition("?")
+        if (line := _LINE.get()) is None:
+            return url + mark + query
+        line.query = mark + query
+        return url
 
     def proxy_manager_for(self, proxy: str, **named: Any) -> Any:
         """The pools for connections through a proxy."""

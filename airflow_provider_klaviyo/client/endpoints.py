@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from airflow_provider_klaviyo.client.rate_limit import Rate
+from airflow_provider_klaviyo.client.rate_limit_slots import Rate
 
 MAX_REQUEST_BYTES = 5_000_000
 """5 MB a request, decompressed; larger is 413 (Klaviyo's guide to rate limits)."""

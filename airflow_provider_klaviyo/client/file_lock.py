@@ -16,7 +16,12 @@ from airflow_provider_klaviyo.client.rate_limit_waits import Caller, StoreUnreac
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.000_2, 0.02
 """Seconds between two looks: a holder is through in a tenth of a millisecond, unless it is stopped."""
 
+_LEAST = 1.0
+"""Seconds that are waited in any case: close to a deadline, others who are just at work would look like a failure."""
+
 _LOCKS = Path("/proc/locks")
+
+_STOPPED = {"T": ", which is stopped", "t": ", which is being traced"}
 
 
 @contextmanager
@@ -25,7 +30,7 @@ def locked(path: Path, caller: Caller) -> Iterator[int]:
 
     The kernel frees the lock of a process that dies, but not that of one that is stopped.
 
-    :raises StoreUnreachable: when another process holds it until the caller's deadline.
+    :raises StoreUnreachable: when another process holds it until the caller's deadline, and for a second.
     :raises WaitStopped: when told to stop.
     :raises OSError: when the file cannot be opened.
     """
@@ -39,21 +44,22 @@ def locked(path: Path, caller: Caller) -> Iterator[int]:
 
 def _open_locked(path: Path, caller: Caller) -> FileIO:
     """Open anew each time: a descriptor kept across ``fork`` would give one lock to parent and child."""
-    began, pause = caller.clock.monotonic(), _FIRST_PAUSE
+    began, pause, patience = caller.clock.monotonic(), _FIRST_PAUSE, max(caller.seconds_left, _LEAST)
     while True:
-        file = FileIO(path, "r+", opener=_opened_or_made)
+        file = FileIO(os.fspath(path), "r+", opener=_opened_or_made)
         try:
             is_ours = _is_ours(file)
             if is_ours and os.fstat(file.fileno()).st_nlink:
                 return file
+            waited = caller.clock.monotonic() - began
             if not is_ours:
-                _check(file, path, caller, caller.clock.monotonic() - began)
+                _check(file, path, caller, waited, patience)
         except BaseException:
             file.close()
             raise
         file.close()  # another's, or deleted meanwhile: others use another file by now
         if not is_ours:
-            caller.clock.sleep(random.uniform(0.5, 1.0) * min(pause, caller.seconds_left))  # noqa: S311 - jitter
+            caller.clock.sleep(random.uniform(0.5, 1.0) * min(pause, patience - waited))  # noqa: S311 - jitter
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
@@ -61,12 +67,12 @@ def _opened_or_made(path: str, flags: int) -> int:
     return open_private(path, flags | os.O_CREAT)
 
 
-def _check(file: FileIO, path: Path, caller: Caller, waited: float) -> None:
+def _check(file: FileIO, path: Path, caller: Caller, waited: float, patience: float) -> None:
     """Whether to wait on for a lock that another has."""
     if caller.stop():
         msg = f"Told to stop while waiting for the lock of {path}."
         raise WaitStopped(msg)
-    if caller.seconds_left <= 0:
+    if waited >= patience:
         raise StoreUnreachable(_held(path, file, waited))
 
 
@@ -80,8 +86,12 @@ def _is_ours(file: FileIO) -> bool:
 
 def _held(path: Path, file: FileIO, seconds: float) -> str:
     holder = _holder(file)
-    who = f"process {holder}{_condition(holder)}" if holder else "another process"
-    advice = f"Continue it (kill -CONT {holder}) or end it" if holder else f"End it (fuser {path} names it)"
+    condition = _condition(holder) if holder else ""
+    who = f"process {holder}{condition}" if holder else "another process"
+    if condition in _STOPPED.values():
+        advice = f"Continue it (kill -CONT {holder}) or end it"
+    else:
+        advice = f"If it hangs, end it ({f'kill {holder}' if holder else f'fuser {path} names it'})"
     return (
         f"The rate-limit windows at {path} are locked by {who}, for {seconds:.0f} s now, so nothing is sent. "
         f"{advice}, or restart the host."
@@ -105,6 +115,4 @@ def _condition(process: int) -> str:
         state = Path(f"/proc/{process}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()[0]
     except (OSError, IndexError):
         return ""
-    return {"T": ", which is stopped", "t": ", which is being traced", "D": ", which waits for its disk"}.get(
-        state, ""
-    )
+    return (_STOPPED | {"D": ", which waits for its disk"}).get(state, "")

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from http.client import HTTPException
+from typing import Any
 from urllib.parse import urlencode
 
 import requests
@@ -34,26 +34,6 @@ _NO_FALL_FORWARD = "X-Klaviyo-Revision-Fall-Forward-Opt-Out"
 of revision changes, October 2026)."""
 
 
-class QueryMask(logging.Filter):
-    """Cuts the query of Klaviyo's URLs out of urllib3's own lines: filters name people."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Let every line pass, without queries."""
-        if isinstance(record.args, tuple):
-            record.args = tuple(map(_without_query, record.args))
-        return True
-
-
-def _without_query(argument: object) -> object:
-    if isinstance(argument, str) and "/api/" in argument and "?" in argument:
-        return f"{argument.partition('?')[0]}?***"
-    return argument
-
-
-for _name in ("urllib3.connection", "urllib3.connectionpool"):
-    logging.getLogger(_name).addFilter(QueryMask())
-
-
 class KeyAuth(AuthBase):
     """Signs requests; also keeps ``requests`` from looking for other credentials in ``.netrc``."""
 
@@ -76,7 +56,9 @@ class HttpTransport:
     def __init__(self, config: KlaviyoConfig, *, stop: Callable[[], bool] | None = None) -> None:
         self._config = config
         self._stop = stop
+        self._timeout = (min(CONNECT_TIMEOUT, config.timeout), config.timeout)
         self._sessions = Sessions(self._make_session)
+        self._environment: Mapping[str, Any] | None = None
 
     def exchange(
         self, endpoint: Endpoint, path: str, query: Mapping[str, str], body: bytes | None
@@ -88,13 +70,12 @@ class HttpTransport:
         :raises KlaviyoConfigurationError: when a setting of this host keeps the request from leaving.
         :raises KlaviyoStopped: when told to stop.
         """
-        url = self._url(path, query)
         started = time.monotonic()
-        line = Line()
+        line = Line(time.monotonic)
         try:
             with line:
                 return call_bounded(
-                    lambda: self._talk(line, endpoint, url, body),
+                    lambda: self._talk(line, endpoint, path, query, body),
                     seconds=self._config.timeout,
                     stop=self._stop,
                     grace=STOP_GRACE,
@@ -113,10 +94,6 @@ class HttpTransport:
         """Close all connections."""
         self._sessions.close()
 
-    def _url(self, path: str, query: Mapping[str, str]) -> str:
-        url = self._config.base_url.rstrip("/") + path
-        return f"{url}?{urlencode(query)}" if query else url
-
     def _make_session(self) -> requests.Session:
         session = requests.Session()
         session.auth = KeyAuth(self._config.api_key)
@@ -132,21 +109,42 @@ class HttpTransport:
         )
         return session
 
-    def _talk(self, line: Line, endpoint: Endpoint, url: str, body: bytes | None) -> Response:
+    def _talk(
+        self, line: Line, endpoint: Endpoint, path: str, query: Mapping[str, str], body: bytes | None
+    ) -> Response:
         line.carry()
         session = self._sessions.take()
         try:
-            with session.request(
-                endpoint.method,
-                url,
-                data=body,
-                timeout=(min(CONNECT_TIMEOUT, self._config.timeout), self._config.timeout),
-                allow_redirects=False,
-                stream=True,
-            ) as answer:
-                return self._read(endpoint, answer)
+            request = self._request(session, endpoint, path, query, body)
+            with session.send(request, **self._settings(session), timeout=self._timeout) as answer:
+                heard = time.monotonic()
+                response = self._read(endpoint, answer)
+                awaited = heard - (line.awaited_since or heard)
+                return replace(response, awaited=awaited, read_in=time.monotonic() - heard)
         finally:
             self._sessions.give_back(session, is_usable=line.let_go())
+
+    def _request(
+        self,
+        session: requests.Session,
+        endpoint: Endpoint,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes | None,
+    ) -> requests.PreparedRequest:
+        url = self._config.base_url.rstrip("/") + path
+        request = session.prepare_request(requests.Request(endpoint.method, url, data=body))
+        if query:  # put on here, since ``requests`` would go over it byte by byte
+            request.url = f"{request.url}?{urlencode(query)}"
+        return request
+
+    def _settings(self, session: requests.Session) -> Mapping[str, Any]:
+        """What the environment says of proxies and certificates; read once, as all requests go to one host."""
+        if self._environment is None:
+            self._environment = session.merge_environment_settings(
+                self._config.base_url, {}, stream=True, verify=None, cert=None
+            )
+        return {**self._environment, "allow_redirects": False}
 
     def _read(self, endpoint: Endpoint, answer: requests.Response) -> Response:
         headers = {name.lower(): value for name, value in answer.headers.items()}

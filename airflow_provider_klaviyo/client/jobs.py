@@ -24,6 +24,7 @@ from airflow_provider_klaviyo.client.responses import (
     words,
 )
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
+from airflow_provider_klaviyo.wording import counted
 
 _NOT_FOUND = (400, 404)  # Klaviyo answers 400 to an id that is not shaped as it expects
 _FEW = 2
@@ -269,11 +270,6 @@ def job_errors(client: KlaviyoClient, kind: JobKind, job_id: str) -> Iterator[Re
     for document in client.pages(kind.errors.endpoint, resource_id=job_id, query=kind.errors.query):
         for resource in resources(document):
             yield kind.read_error(attributes_of(resource))
-
-
-def counted(number: int, noun: str) -> str:
-    """A number and what it is of: ``1 import job``, ``1,200 import jobs``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def count(attributes: Document, name: str) -> int | None:

@@ -7,8 +7,9 @@ import math
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import replace
-from typing import NoReturn, Self, TypeVar
+from typing import NamedTuple, NoReturn, Self, TypeVar
 from urllib.parse import quote
 
 import tenacity
@@ -17,7 +18,8 @@ from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.http import HttpTransport
-from airflow_provider_klaviyo.client.rate_limit import RateLimiter
+from airflow_provider_klaviyo.client.pace import Pace, Paces
+from airflow_provider_klaviyo.client.rate_limit import Permit, RateLimiter
 from airflow_provider_klaviyo.client.rate_limit_waits import RateLimitDeadline, WaitStopped
 from airflow_provider_klaviyo.client.responses import (
     Document,
@@ -27,6 +29,7 @@ from airflow_provider_klaviyo.client.responses import (
 )
 from airflow_provider_klaviyo.client.retry import is_hopeless, is_repeatable, wait_before, was_not_processed
 from airflow_provider_klaviyo.client.server_clock import ServerClock
+from airflow_provider_klaviyo.client.traffic import Traffic
 from airflow_provider_klaviyo.client.trail import Trail
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoError,
@@ -41,13 +44,24 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Read = Callable[[Endpoint, Response], T]
-Turn = Callable[[bytes, Read[str]], str]
-"""Sends one request with a body, at once and once, and reads the answer."""
-
 During = Callable[[], AbstractContextManager[object]]
 """Makes what is entered while a request is under way."""
 
 _STOP_CHECK = 1.0
+
+_IS_OVER: ContextVar[Callable[[], bool]] = ContextVar("klaviyo_is_over", default=lambda: False)
+"""Whether what this thread does is of no use any more."""
+
+
+class Turn(NamedTuple):
+    """The permission to send one request.
+
+    :param wait: until the request may leave, for those who had their turn while they were preparing it.
+    :param send: sends it with a body, at once and once, and reads the answer.
+    """
+
+    wait: Callable[[], None]
+    send: Callable[[bytes, Read[str]], str]
 
 
 class KlaviyoClient:
@@ -69,16 +83,25 @@ class KlaviyoClient:
         self.config = config
         self.clock = clock or SystemClock()
         self._deadline = math.inf if deadline is None else deadline
-        self.requests_sent = 0
-        self.seconds_waited = 0.0
+        self.traffic = Traffic()
         self._limiter = limiter
         self._cancelled = threading.Event()
         self._asked_to_stop = stop
         # Not ended by ``cancel``: what is under way when another request fails may still tell the id of a job.
         self._transport = HttpTransport(config, stop=stop)
+        self._paces = Paces(config.rate_limit_share, self.clock)
         self._server_clock = ServerClock(self.clock)
         self._was_reached = False
-        self._lock = threading.Lock()
+
+    @property
+    def requests_sent(self) -> int:
+        """How many requests have left."""
+        return self.traffic.requests
+
+    @property
+    def seconds_waited(self) -> float:
+        """Seconds that rate limits held requests back, altogether."""
+        return self.traffic.seconds_waited
 
     @property
     def longest_exchange(self) -> float:
@@ -164,7 +187,7 @@ class KlaviyoClient:
             wait=lambda state: wait_before(endpoint, _error(state), state.attempt_number),
             stop=lambda state: self._must_give_up(state, started),
             sleep=self.sleep,
-            before_sleep=_log_wait,
+            before_sleep=self._repeat,
             retry_error_callback=lambda state: self._give_up(state, started),
         )
         doubtful = False
@@ -172,10 +195,10 @@ class KlaviyoClient:
         def attempt() -> T:
             nonlocal doubtful
             try:
-                with self._slot(endpoint, hold):
+                with self._slot(endpoint, hold) as permit:
                     made = body() if callable(body) else body
                     with during():
-                        return self._try(endpoint, path, query or {}, made, read)
+                        return self._try(permit, endpoint, path, query or {}, made, read)
             except KlaviyoError as error:
                 error.was_repeated = doubtful
                 if isinstance(error, KlaviyoRetryableError):
@@ -186,15 +209,28 @@ class KlaviyoClient:
         return result
 
     @contextmanager
-    def turn(self, endpoint: Endpoint, *, hold: float) -> Iterator[Turn]:
+    def turn(self, endpoint: Endpoint, *, hold: float, prepares: float = 0.0) -> Iterator[Turn]:
         """Wait until a request may be sent, for those who must look at something right before it leaves.
 
         It is tried once; whoever repeats it waits for that with ``wait_to_repeat``, and then for another turn.
 
         :param hold: seconds that it may take before the request leaves.
+        :param prepares: seconds that it takes at least, as far as that is known: the turn may come so much earlier, and
+            ``Turn.wait`` waits for what is left.
         """
-        with self._slot(endpoint, hold):
-            yield lambda body, read: self._try(endpoint, endpoint.path, {}, body, read)
+        with self._slot(endpoint, hold, prepares) as permit:
+
+            def wait() -> None:
+                early = permit.not_before - self.clock.monotonic()
+                if early > 0:
+                    self.traffic.waited(endpoint.name, early)
+                    self.sleep(early)
+
+            def send(body: bytes, read: Read[str]) -> str:
+                wait()
+                return self._try(permit, endpoint, endpoint.path, {}, body, read)
+
+            yield Turn(wait, send)
 
     def wait_to_repeat(self, endpoint: Endpoint, error: KlaviyoError, tries: int, started: float) -> None:
         """Wait as ``send`` does after so many tries, the first of which was at ``started`` by the monotonic clock.
@@ -210,7 +246,17 @@ class KlaviyoClient:
         ):
             raise error
         log.warning("%s Try %d follows in %.1f s.", error, tries + 1, wait)
+        self.traffic.repeats(wait)
         self.sleep(wait)
+
+    def pace(self, endpoint: Endpoint) -> Pace:
+        """How many requests of an endpoint are to be under way, by its answers to this client."""
+        return self._paces.of(endpoint)
+
+    @property
+    def limiter(self) -> RateLimiter:
+        """What every request of this client waits for."""
+        return self._limiter
 
     def server_now(self) -> float:
         """Klaviyo's time in seconds since the epoch: for what several hosts write down and compare."""
@@ -254,6 +300,15 @@ class KlaviyoClient:
         """End every wait and retry, in all threads: the run is over."""
         self._cancelled.set()
 
+    @contextmanager
+    def until(self, is_over: Callable[[], bool]) -> Iterator[None]:
+        """Within, and in this thread, waits and retries end as soon as that is so, and no request leaves any more."""
+        token = _IS_OVER.set(is_over)
+        try:
+            yield
+        finally:
+            _IS_OVER.reset(token)
+
     def check_stop(self) -> None:
         """Raise ``KlaviyoStopped`` when told to stop."""
         if self._stop():
@@ -261,20 +316,43 @@ class KlaviyoClient:
             raise KlaviyoStopped(msg)
 
     def _stop(self) -> bool:
-        return self._cancelled.is_set() or bool(self._asked_to_stop and self._asked_to_stop())
+        return (
+            self._cancelled.is_set()
+            or _IS_OVER.get()()
+            or bool(self._asked_to_stop and self._asked_to_stop())
+        )
 
     def _try(
-        self, endpoint: Endpoint, path: str, query: Mapping[str, str], body: bytes | None, read: Read[T]
+        self,
+        permit: Permit,
+        endpoint: Endpoint,
+        path: str,
+        query: Mapping[str, str],
+        body: bytes | None,
+        read: Read[T],
     ) -> T:
-        with self._lock:
-            self.requests_sent += 1
-        answer = self._transport.exchange(endpoint, path, query, body)
-        response = replace(answer, arrived=self.clock.now())
+        with self.pace(endpoint).request():
+            self.traffic.sent()
+            answer = self._transport.exchange(endpoint, path, query, body)
+            self._hear(permit, endpoint, answer)
+            return self._read(endpoint, replace(answer, arrived=self.clock.now()), read)
+
+    def _hear(self, permit: Permit, endpoint: Endpoint, answer: Response) -> None:
+        """Let the limits know by when a request was counted; how long before a refusal, no success tells."""
+        counting, began = self.pace(endpoint).counting, self.clock.monotonic() - answer.read_in
+        if answer.is_success:
+            counting.hear(answer.awaited)
+            began -= min(counting.lead, answer.awaited)
+        permit.counted_by = began
+
+    def _read(self, endpoint: Endpoint, response: Response, read: Read[T]) -> T:
         self._was_reached = True
         self._server_clock.hear(response)
         try:
             return read(endpoint, response)
         except KlaviyoRateLimitError as error:
+            self.traffic.refused()
+            self.pace(endpoint).counting.doubt()
             self._pause(endpoint, error)
             raise
         except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
@@ -292,7 +370,7 @@ class KlaviyoClient:
             error.args = (f"{error} {notice}",)
 
     @contextmanager
-    def _slot(self, endpoint: Endpoint, hold: float = 0.0) -> Iterator[None]:
+    def _slot(self, endpoint: Endpoint, hold: float = 0.0, prepares: float = 0.0) -> Iterator[Permit]:
         """Wait for a slot in the endpoint's windows; it is kept for so many seconds longer than a request takes."""
         self.check_stop()
         try:
@@ -302,16 +380,24 @@ class KlaviyoClient:
                 hold=self.longest_exchange + hold,
                 deadline=self._deadline,
                 stop=self._stop,
+                lead=self.pace(endpoint).counting.lead,
+                prepares=prepares,
             ) as permit:
-                with self._lock:
-                    self.seconds_waited += permit.waited
-                yield
+                self.traffic.waited(endpoint.name, permit.waited)
+                self.check_stop()
+                yield permit
         except RateLimitDeadline as error:
             msg = f"The time is up before Klaviyo's rate limit allows {endpoint.name} again. {error.notice}".rstrip()
             raise KlaviyoTimeout(msg, endpoint=endpoint.name) from error
         except WaitStopped as error:
             msg = "The run was told to stop."
             raise KlaviyoStopped(msg) from error
+
+    def _repeat(self, state: tenacity.RetryCallState) -> None:
+        log.warning(
+            "%s Try %d follows in %.1f s.", _error(state), state.attempt_number + 1, state.upcoming_sleep
+        )
+        self.traffic.repeats(state.upcoming_sleep)
 
     def _must_give_up(self, state: tenacity.RetryCallState, started: float) -> bool:
         if state.upcoming_sleep > self.seconds_left:
@@ -335,7 +421,3 @@ def _error(state: tenacity.RetryCallState) -> BaseException:
     outcome = state.outcome
     error = outcome.exception() if outcome else None
     return error or KlaviyoError("unknown")
-
-
-def _log_wait(state: tenacity.RetryCallState) -> None:
-    log.warning("%s Try %d follows in %.1f s.", _error(state), state.attempt_number + 1, state.upcoming_sleep)

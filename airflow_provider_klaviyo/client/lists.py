@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import logging
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, closing, nullcontext, suppress
 from functools import partial
 from typing import NamedTuple, Protocol
 
 import msgspec
 
+from airflow_provider_klaviyo.client.abreast import abreast
 from airflow_provider_klaviyo.client.endpoints import (
     ADD_TO_LIST,
     CREATE_LIST,
     GET_LIST,
-    GET_LIST_PROFILES,
     GET_LISTS,
     GET_PROFILES,
     REMOVE_FROM_LIST,
@@ -48,9 +48,7 @@ from airflow_provider_klaviyo.exceptions import (
 
 log = logging.getLogger(__name__)
 
-OPT_IN_PROCESSES = ("single_opt_in", "double_opt_in")
-
-NOT_FOUND = (400, 404)
+_NOT_FOUND = (400, 404)
 """What Klaviyo answers to an id that it does not know, or that is not shaped as it expects."""
 
 _PAUSES = (1.0, 2.0, 4.0)
@@ -105,24 +103,27 @@ def find_list(client: KlaviyoClient, name: str) -> str | None:
 
     :raises KlaviyoConfigurationError: when several lists have it; all ids are named.
     """
+    found = find_list_as_shown(client, name)
+    return str(found["id"]) if found else None
+
+
+def find_list_as_shown(client: KlaviyoClient, name: str) -> Document | None:
+    """The same with all that Klaviyo shows of the list.
+
+    :raises KlaviyoConfigurationError: when several lists have the name; all ids are named.
+    """
     spellings = dict.fromkeys((name, name.strip()))
     return next((found for spelling in spellings if (found := _find_exactly(client, spelling))), None)
 
 
-def _find_exactly(client: KlaviyoClient, name: str) -> str | None:
+def _find_exactly(client: KlaviyoClient, name: str) -> Document | None:
     pages = client.pages(GET_LISTS, query={"filter": equals("name", name)}, read=read_resources)
-    ids = [
-        str(found["id"])
-        for page in pages
-        for found in resources(page)
-        if attributes_of(found).get("name") == name
-    ]
-    if len(ids) > 1:
-        msg = (
-            f"Klaviyo has {len(ids)} lists named {name!r} ({', '.join(ids)}): use the id of the one you mean."
-        )
+    lists = [found for page in pages for found in resources(page) if attributes_of(found).get("name") == name]
+    if len(lists) > 1:
+        ids = ", ".join(str(found["id"]) for found in lists)
+        msg = f"Klaviyo has {len(lists)} lists named {name!r} ({ids}): use the id of the one you mean."
         raise KlaviyoConfigurationError(msg)
-    return ids[0] if ids else None
+    return lists[0] if lists else None
 
 
 def refuse_alike(client: KlaviyoClient, name: str) -> None:
@@ -149,17 +150,20 @@ def _folded(name: str) -> str:
     return "".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
-def name_of_list(client: KlaviyoClient, list_id: str) -> str | None:
-    """The name of a list; None when there is no list of this id."""
+def list_as_shown(client: KlaviyoClient, list_id: str) -> Document | None:
+    """What Klaviyo shows of a list; None when there is no list of this id."""
     try:
-        resource = client.send(
-            GET_LIST, resource_id=list_id, read=partial(read_resource, expected_id=list_id)
-        )
+        return client.send(GET_LIST, resource_id=list_id, read=partial(read_resource, expected_id=list_id))
     except KlaviyoRequestError as error:
-        if error.status in NOT_FOUND:
+        if error.status in _NOT_FOUND:
             return None
         raise
-    return text(attributes_of(resource).get("name")) or list_id
+
+
+def name_of_list(client: KlaviyoClient, list_id: str) -> str | None:
+    """The name of a list; None when there is no list of this id."""
+    found = list_as_shown(client, list_id)
+    return None if found is None else text(attributes_of(found).get("name")) or list_id
 
 
 def count_members(client: KlaviyoClient, list_id: str) -> int:
@@ -243,22 +247,17 @@ def _appears(client: KlaviyoClient, name: str) -> str | None:
 # --- members --------------------------------------------------------------------------------------------------
 
 
-def all_members(client: KlaviyoClient, list_id: str) -> Iterator[list[Member]]:
-    """Everybody on a list, a page at a time."""
-    query = {"fields[profile]": "email,phone_number,external_id", "page[size]": str(MAX_VALUES)}
-    for page in client.pages(GET_LIST_PROFILES, resource_id=list_id, query=query, read=read_profiles):
-        yield list(map(member_of, resources(page)))
-
-
 def profiles_now(client: KlaviyoClient, ids: Sequence[str]) -> dict[str, Member]:
     """Profiles by id as they are now, whatever a list shows of them."""
     query = {"fields[profile]": "email,phone_number,external_id", "page[size]": str(MAX_VALUES)}
-    found: dict[str, Member] = {}
-    for part in in_filters(ids):
+
+    def look_up(part: Sequence[str]) -> dict[str, Member]:
         asked = query | {"filter": any_of("id", part)}
-        for page in client.pages(GET_PROFILES, query=asked, read=read_profiles):
-            found |= {member.id: member for member in map(member_of, resources(page))}
-    return found
+        pages = client.pages(GET_PROFILES, query=asked, read=read_profiles)
+        return {member.id: member for page in pages for member in map(member_of, resources(page))}
+
+    with closing(abreast(client, GET_PROFILES, look_up, in_filters(ids))) as looks:
+        return {member: found for each in looks for member, found in each.items()}
 
 
 def add_members(client: KlaviyoClient, list_id: str, profiles: Sequence[bytes]) -> None:

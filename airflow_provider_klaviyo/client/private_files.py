@@ -40,14 +40,14 @@ def open_private(path: str, flags: int) -> int:
 
     :raises NotPrivate: when it is somebody else's, a link, no plain file, or others can write to it.
     """
-    _check(Path(path).parent, stat.S_IFDIR)
+    _check(os.path.dirname(path), stat.S_IFDIR)  # noqa: PTH120 - text, since this is done for each request
     with suppress(FileNotFoundError):  # it may be deleted at any moment
-        _check(Path(path), stat.S_IFREG)
+        _check(path, stat.S_IFREG)
     return os.open(path, flags | os.O_NOFOLLOW, 0o600)
 
 
-def _check(path: Path, kind: int) -> None:
-    found = path.lstat()
+def _check(path: str | Path, kind: int) -> None:
+    found = os.lstat(path)
     fault = ""
     if stat.S_ISLNK(found.st_mode):
         fault = "is a link"
@@ -60,4 +60,4 @@ def _check(path: Path, kind: int) -> None:
     elif found.st_mode & 0o022:
         fault = "can be written to by other users"
     if fault:
-        raise NotPrivate(path, fault)
+        raise NotPrivate(Path(path), fault)

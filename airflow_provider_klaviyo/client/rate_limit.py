@@ -3,9 +3,10 @@
 Klaviyo counts the requests of an account and endpoint in fixed windows of a second, a minute and sometimes a
 day (https://developers.klaviyo.com/en/docs/rate_limits_and_error_handling). Nobody outside knows where those
 windows begin, nor when between its sending and its answer a request is counted. So a request takes a slot in
-each window from the moment it may be sent until its answer came *and* the length of the window has passed.
-When one more is let in, everything that could be counted in the same window still has its slot: no window can
-hold too many, wherever it begins and however slow the network is.
+each window from the moment it may be sent until it was counted for certain *and* the length of the window has
+passed. When one more is let in, everything that could be counted in the same window still has its slot: no
+window can hold too many, wherever it begins and however slow the network is. It was counted for certain when
+its answer began, and earlier by as much as all answers of the endpoint let wait for themselves: ``counting``.
 
 The slots are kept by a ``WindowStore``: for one process (here), for all processes of a host
 (``rate_limit_files``), or for all hosts (``rate_limit_redis``).
@@ -23,9 +24,17 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock, time_of_day
+from airflow_provider_klaviyo.client.rate_limit_slots import (
+    SOONEST,
+    Rate,
+    is_taken,
+    longest_window,
+    shared,
+    wait_or_slot,
+)
 from airflow_provider_klaviyo.client.rate_limit_waits import (
     WORTH_A_LINE,
     Caller,
@@ -46,9 +55,6 @@ WHY_LENGTH = 56
 
 _NONE = Pause(0.0, "")
 
-_CLOCK_MARGIN = 1.001
-"""Windows are kept so much longer: NTP may run a clock 500 ppm too fast or too slow, ours and Klaviyo's."""
-
 _CALL_SECONDS = 10.0
 """What one call to a store may take; whoever keeps the windows answers in milliseconds."""
 
@@ -58,19 +64,18 @@ _PATIENCE = 60.0
 _ASIDE_SECONDS = 3.0
 """What a call may take that is not worth waiting for: the answer that the caller has in hand is."""
 
+LOOK_AGAIN = 5.0
+"""Seconds after which a waiter asks the store again at the latest: those before it in the line may have left."""
+
+LATE = 0.5
+"""Seconds by which a waiter may be late until it is passed over; it has its place in the line again when it comes."""
+
 _FIRST_REPEAT, _LONGEST_REPEAT = 1.0, 10.0
 
 _LONG_PAUSE = 30.0
 """Seconds from which people are told of a pause, and how to end it."""
 
 T = TypeVar("T")
-
-
-class Rate(NamedTuple):
-    """At most ``limit`` requests in a window of so many ``seconds``."""
-
-    limit: int
-    seconds: float
 
 
 class WindowStore(Protocol):
@@ -84,12 +89,21 @@ class WindowStore(Protocol):
     def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, caller: Caller) -> float:
         """Take a slot in all windows and return 0.0, or take none and return the seconds to wait at least.
 
+        For a caller that prepares its request, a slot is taken that will certainly be free by then; returned are the
+        seconds until it is, below zero.
+
+        Who shares a store with other processes waits in line there: it has its turn before those who came later, as
+        long as it looks again when it was to, or after ``LOOK_AGAIN``.
+
         :param token: names the slot; below 2**52 and never used before.
         :param hold: seconds until the request is over, answered or not.
         """
 
-    def release(self, key: str, token: int, caller: Caller) -> None:
-        """The request of that slot is over: from now on its windows run out."""
+    def release(self, key: str, token: int, ago: float, caller: Caller) -> None:
+        """The request of that slot is over, and was counted so many seconds ago: since then its windows run out.
+
+        What is kept is when it was over, so that who knows nothing of ``ago`` can share a store, and wait longer.
+        """
 
     def pause(self, key: str, seconds: float, why: str, caller: Caller) -> None:
         """Let nobody take a slot for so long; an earlier pause that ends later stays.
@@ -102,18 +116,6 @@ class WindowStore(Protocol):
 
     def way_out(self, key: str) -> str:
         """What ends a pause, as people are told to do it: ``delete …``."""
-
-
-def seconds_until_slot(ends: Sequence[float], rates: Sequence[Rate], now: float) -> float:
-    """Seconds until every window can have a free slot; 0.0 when all have one.
-
-    A window is full as long as the request that is ``limit`` from the end has a slot in it. One in flight may
-    be over any moment, but not before now, so that is waited for: too short at worst, never too long.
-
-    :param ends: when the requests were, or will at the latest be, over; the last one first.
-    """
-    full = (min(ends[rate.limit - 1], now) + rate.seconds - now for rate in rates if rate.limit <= len(ends))
-    return max((0.0, *full))
 
 
 @dataclass(slots=True)
@@ -144,15 +146,15 @@ class MemoryWindows:
             slots.longest = max(slots.longest, longest_window(rates))
             slots.forget(now)
             ends = sorted(slots.ends.values(), reverse=True)
-            wait = max(slots.paused_until - now, seconds_until_slot(ends, rates, now))
-            if not wait:
+            wait = wait_or_slot(ends, rates, now, slots.paused_until, caller)
+            if is_taken(wait):
                 slots.ends[token] = now + hold
             return wait
 
-    def release(self, key: str, token: int, caller: Caller) -> None:
+    def release(self, key: str, token: int, ago: float, caller: Caller) -> None:
         """See ``WindowStore``."""
         with self._lock:
-            self._slots[key].ends[token] = caller.clock.monotonic()
+            self._slots[key].ends[token] = caller.clock.monotonic() - ago
 
     def pause(self, key: str, seconds: float, why: str, caller: Caller) -> None:
         """See ``WindowStore``."""
@@ -172,20 +174,26 @@ class MemoryWindows:
         return "end this process"
 
 
-def longest_window(rates: Sequence[Rate]) -> float:
-    """Seconds that a request is remembered after it is over."""
-    return max((rate.seconds for rate in rates), default=0.0)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Permit:
     """The permission to send one request.
 
     :param waited: seconds that the limits held the request back.
+    :param since: when it was given, by ``monotonic()`` of the limiter's clock.
+    :param not_before: when the request may leave, by the same.
+    :param counted_by: when the request was counted at the latest, by the same; None as long as nobody knows better than
+        that it was when the permit is given back.
     """
 
     endpoint: str
     waited: float
+    since: float
+    not_before: float
+    counted_by: float | None = None
+
+    def counted_ago(self, now: float) -> float:
+        """Seconds since it was counted: not before the permit was given, whatever somebody thinks to know."""
+        return 0.0 if self.counted_by is None else max(0.0, now - max(self.counted_by, self.since))
 
 
 class RateLimiter:
@@ -219,8 +227,12 @@ class RateLimiter:
         hold: float,
         deadline: float = math.inf,
         stop: Stop | None = None,
+        lead: float = 0.0,
+        prepares: float = 0.0,
     ) -> Iterator[Permit]:
         """Wait until a request may be sent; leave the context when it is answered or has failed.
+
+        Who learns before that when it was counted notes it in the permit.
 
         :param endpoint: Klaviyo's operation id; each has windows of its own.
         :param rates: the windows that Klaviyo counts the operation in, at their full limits.
@@ -228,6 +240,9 @@ class RateLimiter:
             that died is kept for so long.
         :param deadline: by ``monotonic()`` of the limiter's clock.
         :param stop: asked at least each second while waiting; True ends the wait.
+        :param lead: seconds before its answer at which such a request is counted, as far as that is known.
+        :param prepares: seconds that the request will not leave in yet: so much earlier the permit may be given, which
+            says when it counts.
         :raises RateLimitDeadline: at once, when the wait would pass the deadline.
         :raises WaitStopped: when told to stop.
         :raises RateLimitStoreError: when the windows cannot be kept.
@@ -236,12 +251,14 @@ class RateLimiter:
             msg = f"A request can be held for up to {MAX_SECONDS:.0f} seconds, not {hold!r}."
             raise ValueError(msg)
         key, token = self._key(endpoint), secrets.randbits(52)
-        wait = Wait(endpoint, self._clock, deadline, stop or _never)
-        waited = self._acquire(key, token, self._shared(rates), hold, wait)
+        wait = Wait(endpoint, self._clock, deadline, stop or _never, lead, self._clock.monotonic(), prepares)
+        waited, early = self._acquire(key, token, shared(rates, self._share), hold, wait)
+        now = self._clock.monotonic()
+        permit = Permit(endpoint, waited, now, now + early)
         try:
-            yield Permit(endpoint, waited)
+            yield permit
         finally:
-            self._release(key, token)
+            self._release(key, token, permit.counted_ago(self._clock.monotonic()))
 
     def pause(self, endpoint: str, seconds: float, why: str = "") -> str:
         """Let no sharer send to the endpoint for so many seconds, a day at most: Klaviyo asked for it (429).
@@ -260,29 +277,26 @@ class RateLimiter:
     def _key(self, endpoint: str) -> str:
         return f"{self._account}:{endpoint}"
 
-    def _shared(self, rates: Sequence[Rate]) -> list[Rate]:
-        return [Rate(self._part(rate.limit), rate.seconds * _CLOCK_MARGIN) for rate in rates]
-
-    def _part(self, limit: int) -> int:
-        # The millionth keeps 0.29 of 100 from becoming 28.
-        return max(1, math.floor(limit * self._share + 1e-6))
-
-    def _acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, wait: Wait) -> float:
+    def _acquire(
+        self, key: str, token: int, rates: Sequence[Rate], hold: float, wait: Wait
+    ) -> tuple[float, float]:
+        """Seconds that a slot was waited for, and until it may be used."""
         wait.check(0.0)
-        began = self._clock.monotonic()
         has_waited = False
-        while seconds := self._ask(wait, lambda caller: self._store.acquire(key, token, rates, hold, caller)):
+        while not is_taken(
+            seconds := self._ask(wait, lambda caller: self._store.acquire(key, token, rates, hold, caller))
+        ):
             is_long = seconds >= WORTH_A_LINE
             pause = self._ask(wait, lambda caller: self._store.pause_of(key, caller)) if is_long else _NONE
             notice = self._notice(key, wait.endpoint, pause)
             wait.check(seconds, notice)
             if notice and self._is_news(key, pause):
                 log.warning("%s", notice)
-            elif is_long:
+            elif is_long and not has_waited:
                 log.info("Klaviyo's rate limit: the next %s follows in %.0f s.", wait.endpoint, seconds)
-            wait.sleep(seconds)
+            wait.sleep(min(seconds, LOOK_AGAIN, max(seconds - wait.prepares, SOONEST)))
             has_waited = True
-        return self._clock.monotonic() - began if has_waited else 0.0
+        return self._clock.monotonic() - wait.since if has_waited else 0.0, -seconds
 
     def _ask(self, wait: Wait, work: Callable[[Caller], T]) -> T:
         """Have the store do something; one that does not answer is asked again for a while."""
@@ -291,7 +305,9 @@ class RateLimiter:
         while True:
             soon = min(self._clock.monotonic() + _CALL_SECONDS, end)
             try:
-                return work(Caller(self._clock, soon, wait.stop))
+                return work(
+                    Caller(self._clock, soon, wait.stop, wait.lead, wait.since, wait.deadline, wait.prepares)
+                )
             except StoreUnreachable as error:
                 tried, left = self._clock.monotonic() - began, end - self._clock.monotonic()
                 if left <= repeat:
@@ -302,9 +318,9 @@ class RateLimiter:
             wait.sleep(repeat)
             repeat = min(2 * repeat, _LONGEST_REPEAT)
 
-    def _release(self, key: str, token: int) -> None:
+    def _release(self, key: str, token: int, ago: float = 0.0) -> None:
         try:
-            self._store.release(key, token, self._aside())
+            self._store.release(key, token, ago, self._aside())
         except RateLimitStoreError as error:
             # The answer in the caller's hands is worth more than the slot, which runs out by itself.
             log.warning("A slot in the rate limits stays taken until its time is up: %s", error)

@@ -57,11 +57,20 @@ class Caller:
 
     :param deadline: by ``clock.monotonic()``.
     :param stop: asked several times a second; True ends the call.
+    :param lead: seconds before its answer at which a request of the caller's was counted: one in flight may turn out to
+        have been, too.
+    :param since: when its wait for a slot began, by ``clock.monotonic()``; infinity where nobody waits.
+    :param until: when that wait ends at the latest, by the same.
+    :param prepares: seconds that the request will not leave in yet: a slot that is free by then is taken at once.
     """
 
     clock: Clock
     deadline: float = math.inf
     stop: Stop = lambda: False
+    lead: float = 0.0
+    since: float = math.inf
+    until: float = math.inf
+    prepares: float = 0.0
 
     @property
     def seconds_left(self) -> float:
@@ -74,12 +83,16 @@ class Wait:
     """What may end a wait for a slot before its time.
 
     :param deadline: by ``clock.monotonic()``.
+    :param lead: as a ``Caller`` has it, and ``since`` and ``prepares``.
     """
 
     endpoint: str
     clock: Clock
     deadline: float
     stop: Stop
+    lead: float = 0.0
+    since: float = math.inf
+    prepares: float = 0.0
 
     def check(self, seconds: float, notice: str = "") -> None:
         """Refuse a wait that would pass the deadline.

@@ -48,12 +48,16 @@ class Response:
     """A raw HTTP answer; header names in lower case.
 
     :param arrived: when, in seconds since the epoch, by the client's clock; None where nobody looked at one.
+    :param awaited: seconds from the end of the request to the beginning of the answer.
+    :param read_in: seconds from there to the end of the answer.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     arrived: float | None = None
+    awaited: float = 0.0
+    read_in: float = 0.0
 
     @property
     def is_success(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from airflow_provider_klaviyo.client.endpoints import Endpoint
-from airflow_provider_klaviyo.client.rate_limit import longest_window
+from airflow_provider_klaviyo.client.rate_limit_slots import longest_window
 from airflow_provider_klaviyo.exceptions import (
     KlaviyoConnectionError,
     KlaviyoError,

@@ -56,6 +56,12 @@ class Trail:
         self.query = following
 
 
+def is_last(page: Document) -> bool:
+    """Whether no page follows one that was read."""
+    links = page.get("links")
+    return not (isinstance(links, Mapping) and links.get("next"))
+
+
 def _hash(query: Query) -> int:
     return hash(frozenset(query.items()))
 

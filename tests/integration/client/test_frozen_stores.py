@@ -22,9 +22,10 @@ import airflow_provider_klaviyo
 from airflow_provider_klaviyo.client import rate_limit
 from airflow_provider_klaviyo.client.clock import SystemClock
 from airflow_provider_klaviyo.client.endpoints import GET_LISTS
-from airflow_provider_klaviyo.client.rate_limit import Rate, RateLimiter
+from airflow_provider_klaviyo.client.rate_limit import RateLimiter
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
 from airflow_provider_klaviyo.client.rate_limit_redis import RedisWindows, with_timeouts
+from airflow_provider_klaviyo.client.rate_limit_slots import Rate
 from airflow_provider_klaviyo.client.rate_limit_waits import (
     RateLimitStoreError,
     StoreUnreachable,
@@ -318,6 +319,15 @@ def test_a_file_that_a_stopped_process_has_locked_is_named_with_the_process(
     assert f"windows at {tmp_path}" in told
     assert f"locked by process {frozen.pid}, which is stopped" in told
     assert f"kill -CONT {frozen.pid}" in told
+
+
+def test_a_holder_that_is_not_stopped_is_not_to_be_continued(
+    limiter: RateLimiter, frozen: subprocess.Popen[bytes]
+) -> None:
+    frozen.send_signal(signal.SIGCONT)
+    with pytest.raises(StoreUnreachable, match=f"locked by process {frozen.pid}, for.*If it hangs") as caught:
+        take(limiter)
+    assert "kill -CONT" not in str(caught.value)
 
 
 @pytest.mark.usefixtures("quick")

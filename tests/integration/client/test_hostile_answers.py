@@ -25,9 +25,9 @@ from airflow_provider_klaviyo.client.endpoints import (
 )
 from airflow_provider_klaviyo.client.jobs import find_jobs, get_job, job_errors, start_job
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.list_reader import all_members
 from airflow_provider_klaviyo.client.lists import (
     add_members,
-    all_members,
     count_members,
     creation_body,
     find_list,

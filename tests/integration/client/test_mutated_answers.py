@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import os
 import random
 import uuid
@@ -38,6 +39,8 @@ from airflow_provider_klaviyo.sync.lists.target import ListTarget
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 from airflow_provider_klaviyo.sync.run import SyncRun
+from airflow_provider_klaviyo.sync.source.query import Query
+from airflow_provider_klaviyo.sync.source.rows import RowStream
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.subscriptions.sync_type import SubscriptionsSync
 from airflow_provider_klaviyo.sync.subscriptions.terms import Terms
@@ -57,8 +60,8 @@ TIMEOUT = 1_800.0
 REAL_SECONDS = 60.0
 MAPPING = {"email": "email"}
 LIST = "VIPs"
+QUERY = Query("SELECT id, email FROM customers ORDER BY id")
 OPTIONS = SyncOptions(
-    sql="SELECT id, email FROM customers ORDER BY id",
     mapping=MAPPING,
     primary_key=("id",),
     only_changes=True,
@@ -95,7 +98,7 @@ def consent(mode: str) -> SubscriptionsSync:
         MAPPING,
         SubscriptionOptions(mode, ("email",)),
         only_changes=False,
-        waits=True,
+        waits=math.inf,
     )
 
 
@@ -181,7 +184,7 @@ class World:
             run=TaskRun(Task("shop", "sync"), run_id, due=self.clock.now()),
             storage=self.storage,
             klaviyo=Access(url, self.klaviyo.api_key, self.clock),
-            open_source=lambda _: self._database,
+            open_source=lambda: RowStream(self._database, QUERY),
             clock=self.clock,
         )
         run = SyncRun(TYPES[self.name](self), OPTIONS, environment)

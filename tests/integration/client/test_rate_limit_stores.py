@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import os
 import random
 import socket
@@ -22,9 +23,10 @@ import pytest
 
 import airflow_provider_klaviyo
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
-from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, Rate, RateLimiter, WindowStore
+from airflow_provider_klaviyo.client.rate_limit import LATE, MemoryWindows, RateLimiter, WindowStore
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
 from airflow_provider_klaviyo.client.rate_limit_redis import RedisWindows
+from airflow_provider_klaviyo.client.rate_limit_slots import Rate
 from airflow_provider_klaviyo.client.rate_limit_waits import (
     Caller,
     RateLimitDeadline,
@@ -111,6 +113,59 @@ def test_the_window_begins_with_the_answer(sharers: Sharers) -> None:
         answered = sharers.clock.monotonic()
     sharers.send()
     assert sharers.clock.monotonic() - answered >= WINDOW
+
+
+def test_the_window_begins_when_the_request_was_counted_where_that_is_known(sharers: Sharers) -> None:
+    store, window, counted_ago = sharers.store(), (Rate(1, 60.0),), 20.0
+    assert store.acquire("key", 1, window, 90.0, Caller(sharers.clock)) == 0
+    began = sharers.clock.monotonic()
+    store.release("key", 1, counted_ago, Caller(sharers.clock))
+    wait = store.acquire("key", 2, window, 90.0, Caller(sharers.clock))
+    took = sharers.clock.monotonic() - began
+    assert 60.0 - counted_ago - took <= wait <= 60.0 - counted_ago
+
+
+@pytest.mark.parametrize("sharers", ["memory", "files"], indirect=True)
+def test_a_permit_tells_when_its_request_was_counted(sharers: Sharers) -> None:
+    window, clock = (Rate(1, 1.0),), sharers.clock
+    with sharers.limiter().permit("e", window, hold=5.0, lead=0.3) as permit:
+        clock.sleep(0.5)
+        permit.counted_by = clock.monotonic() - 0.3
+    assert 0.7 <= sharers.send(window) < 0.71
+
+
+def test_who_prepares_takes_a_slot_before_it_is_free_and_learns_when_that_is(sharers: Sharers) -> None:
+    store, window = sharers.store(), (Rate(1, 60.0),)
+    assert store.acquire("key", 1, window, 90.0, Caller(sharers.clock)) == 0
+    began = sharers.clock.monotonic()
+    store.release("key", 1, 20.0, Caller(sharers.clock))
+    assert store.acquire("key", 2, window, 90.0, Caller(sharers.clock, prepares=30.0)) > 30
+    early = -store.acquire("key", 2, window, 90.0, Caller(sharers.clock, prepares=50.0))
+    took = sharers.clock.monotonic() - began
+    assert 40.0 - took <= early <= 40.0
+    assert store.acquire("key", 3, window, 90.0, Caller(sharers.clock, prepares=50.0)) > 50
+
+
+def test_nobody_takes_a_slot_before_a_pause_ends(sharers: Sharers) -> None:
+    sharers.limiter().pause("e", 60.0)
+    with sharers.limiter().permit("e", ONE, hold=5.0, prepares=90.0) as permit:
+        assert permit.not_before - permit.since > 50
+
+
+def test_no_window_begins_before_the_request_left(sharers: Sharers) -> None:
+    clock = sharers.clock
+    with sharers.limiter().permit("e", ONE, hold=5.0) as permit:
+        given = clock.monotonic()
+        permit.counted_by = given - 60.0
+    sharers.send()
+    assert clock.monotonic() - given >= WINDOW
+
+
+def test_what_is_in_flight_keeps_its_place_however_early_it_may_have_been_counted(sharers: Sharers) -> None:
+    store = sharers.store()
+    early = Caller(sharers.clock, lead=60.0)
+    assert store.acquire("key", 1, ONE, 3_600.0, early) == 0
+    assert 0 < store.acquire("key", 2, ONE, 3_600.0, early) <= 0.1
 
 
 def test_the_longest_wait_of_all_windows_counts(sharers: Sharers) -> None:
@@ -232,6 +287,67 @@ def test_a_stopped_wait_takes_nothing(sharers: Sharers) -> None:
         pass
 
 
+class Line:
+    """Who waits for the one slot of a window, which somebody has who was not answered yet."""
+
+    RATES = (Rate(1, 5.0),)
+
+    def __init__(self, store: WindowStore, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self._began = clock.monotonic()
+        assert self.ask(0) == 0
+
+    def ask(self, name: int, *, patience: float = math.inf, lead: float = 0.0) -> float:
+        """Somebody asks for a slot, and tells that it waits since it asked first: a minute after the one before.
+
+        Their ages cross to the store, which reckons from its own time: they must lie further apart than a call takes.
+        """
+        now, since = self._clock.monotonic(), self._began - 60.0 * (10 - name)
+        caller = Caller(self._clock, lead=lead, since=since, until=now + patience)
+        return self._store.acquire("key", name, self.RATES, 5.0, caller)
+
+    def leave(self, name: int) -> None:
+        """Somebody's request was counted so long ago that its slot is free."""
+        self._store.release("key", name, 5.0, Caller(self._clock))
+
+
+@pytest.fixture
+def line(sharers: Sharers) -> Line:
+    return Line(sharers.store(), sharers.clock)
+
+
+among_processes = pytest.mark.parametrize("sharers", ["files", "redis"], indirect=True)
+
+
+@among_processes
+def test_who_came_first_has_the_next_slot(line: Line) -> None:
+    assert min(line.ask(1), line.ask(2)) > 0
+    line.leave(0)
+    assert min(line.ask(3), line.ask(2)) > 0
+    assert line.ask(1) == 0
+
+
+@among_processes
+def test_who_does_not_look_again_in_its_time_is_passed_over_and_keeps_its_place(
+    sharers: Sharers, line: Line
+) -> None:
+    assert line.ask(1, lead=60.0) < 0.1 < min(line.ask(2), line.ask(3))
+    sharers.clock.sleep(LATE + 0.2)
+    line.leave(0)
+    assert line.ask(2) == 0
+    assert line.ask(1) > 0
+    line.leave(2)
+    assert line.ask(3) > 0
+    assert line.ask(1) == 0
+
+
+@among_processes
+def test_who_has_not_the_time_to_wait_keeps_nobody(line: Line) -> None:
+    assert line.ask(1, patience=4.0) > 4
+    line.leave(0)
+    assert line.ask(2) == 0
+
+
 def test_sharers_with_lower_limits_and_shorter_windows_make_nobody_forget(sharers: Sharers) -> None:
     began = sharers.clock.monotonic()
     full = (Rate(2, 1.0),)
@@ -267,7 +383,7 @@ def test_redis_forgets_what_no_window_needs(redis_client: Any, prefix: str) -> N
     with limiter.permit("e", THREE, hold=0.5):
         pass
     keys = list(redis_client.scan_iter(f"{prefix}:*"))
-    assert len(keys) == 2
+    assert len(keys) == 3
     assert all(0 < redis_client.pttl(key) <= 5_000 for key in keys)
 
 
@@ -296,6 +412,90 @@ def test_redis_takes_one_place_for_a_request_it_hears_twice(redis_client: Any, p
     windows, clock = RedisWindows(redis_client, prefix), SystemClock()
     assert [windows.acquire("k", 7, (Rate(1, 60.0),), 5.0, Caller(clock)) for _ in range(2)] == [0, 0]
     assert windows.acquire("k", 8, (Rate(1, 60.0),), 5.0, Caller(clock)) > 0
+
+
+def test_a_slot_that_redis_was_asked_for_twice_is_used_no_sooner(redis_client: Any, prefix: str) -> None:
+    windows, minute, clock = RedisWindows(redis_client, prefix), (Rate(1, 60.0),), SystemClock()
+    windows.acquire("k", 7, minute, 5.0, Caller(clock))
+    windows.release("k", 7, 20.0, Caller(clock))
+    first, second = (windows.acquire("k", 8, minute, 5.0, Caller(clock, prepares=50.0)) for _ in range(2))
+    assert second <= first < -30
+
+
+class Hosts:
+    """Limiters of several hosts that share a Redis, which loses what it keeps; each has sent as much as it may."""
+
+    RATES = (Rate(2, 2.0),)
+
+    def __init__(self, client: Any, prefix: str) -> None:
+        self.client, self.prefix = client, prefix
+        self.first, self.second, self.new = (
+            RateLimiter(RedisWindows(client, prefix), account="account", share=1.0) for _ in range(3)
+        )
+        for limiter in (self.first, self.second):
+            self.send(limiter)
+        self.sent = time.monotonic()
+
+    def send(self, limiter: RateLimiter) -> None:
+        with limiter.permit("e", self.RATES, hold=5.0, deadline=SystemClock().monotonic() + 60):
+            pass
+
+    def names(self) -> list[bytes]:
+        return sorted(self.client.scan_iter(f"{self.prefix}:*"))
+
+
+def test_redis_that_lost_what_it_kept_lets_nothing_through_until_that_no_longer_counts(
+    redis_client: Any, prefix: str
+) -> None:
+    hosts = Hosts(redis_client, prefix)
+    redis_client.delete(*hosts.names())
+    lost = time.monotonic()
+    hosts.send(hosts.second)
+    assert time.monotonic() - lost >= 2.0
+
+
+def test_who_comes_first_after_the_loss_and_knows_nothing_of_it_waits_once_another_has_told(
+    redis_client: Any, prefix: str
+) -> None:
+    hosts = Hosts(redis_client, prefix)
+    with hosts.first.permit("e", (Rate(3, 2.0),), hold=5.0):
+        redis_client.delete(*hosts.names())
+        lost = time.monotonic()  # and told when the slot is given back
+    hosts.send(hosts.new)
+    assert time.monotonic() - lost >= 2.0
+
+
+def test_redis_that_came_back_with_an_older_copy_has_lost_what_was_newer(
+    redis_client: Any, prefix: str
+) -> None:
+    hosts = Hosts(redis_client, prefix)
+    copies = {key: redis_client.dump(key) for key in hosts.names()}
+    time.sleep(max(hosts.sent + 2.1 - time.monotonic(), 0.0))
+    for _ in range(2):
+        hosts.send(hosts.first)
+    for key, copy in copies.items():
+        redis_client.restore(key, 60_000, copy, replace=True)
+    restored = time.monotonic()
+    hosts.send(hosts.first)
+    assert time.monotonic() - restored >= 2.0
+
+
+def test_a_loss_is_told_once_for_each_key(redis_client: Any, prefix: str) -> None:
+    """Else every process that finds out would make all others wait anew."""
+    hosts = Hosts(redis_client, prefix)
+    redis_client.delete(*hosts.names())
+    hosts.send(hosts.first)
+    windows, caller = hosts.second._store, Caller(SystemClock())
+    assert isinstance(windows, RedisWindows)
+    assert windows.pause_of(hosts.first._key("e"), caller).seconds == 0
+
+
+def test_what_expired_was_not_lost(redis_client: Any, prefix: str) -> None:
+    windows, clock = RedisWindows(redis_client, prefix), SystemClock()
+    assert windows.acquire("k", 7, THREE, 0.1, Caller(clock)) == 0
+    while list(redis_client.scan_iter(f"{prefix}:*")):
+        time.sleep(0.05)
+    assert windows.acquire("k", 8, THREE, 0.1, Caller(clock)) == 0
 
 
 # -----------------------------------------------------------------------------------------------------------
@@ -336,7 +536,8 @@ class Counter(socketserver.StreamRequestHandler):
 SENDER = """
 import socket, sys, threading, time
 from pathlib import Path
-from airflow_provider_klaviyo.client.rate_limit import Rate, RateLimiter
+from airflow_provider_klaviyo.client.rate_limit import RateLimiter
+from airflow_provider_klaviyo.client.rate_limit_slots import Rate
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
 from airflow_provider_klaviyo.client.rate_limit_redis import RedisWindows
 

@@ -17,11 +17,12 @@ from airflow_provider_klaviyo.state.owner import Task
 from airflow_provider_klaviyo.sync.environment import Environment
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 from airflow_provider_klaviyo.sync.run import SyncRun
+from airflow_provider_klaviyo.sync.source.rows import RowStream
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.task_run import TaskRun
 from tests.hostile import SLOW, Conversation, HostileServer
 from tests.integration.conftest import counts_of
-from tests.integration.program import OPTIONS, Access, Database
+from tests.integration.program import OPTIONS, QUERY, Access, Database
 
 pytestmark = pytest.mark.integration
 
@@ -48,7 +49,7 @@ def test_a_run_ends_soon_after_it_is_told_to_stop(name: str, tmp_path: Path) -> 
             run=TaskRun(Task("shop", "sync"), "run", due=time.time()),
             storage=Storage(tmp_path / "storage"),
             klaviyo=Access(server.url, "pk_x"),
-            open_source=lambda _: database,
+            open_source=lambda: RowStream(database, QUERY),
             stop=is_told.is_set,
         )
         run = SyncRun(

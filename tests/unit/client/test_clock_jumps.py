@@ -57,8 +57,8 @@ def test_whoever_repeats_a_request_himself_waits_alike(world: MakeWorld, clock: 
 
     def repeat() -> None:
         for tries in range(1, 10):
-            with client.turn(GET_LISTS, hold=1.0) as post, pytest.raises(KlaviyoRateLimitError) as caught:
-                post(b"", read_accepted)
+            with client.turn(GET_LISTS, hold=1.0) as turn, pytest.raises(KlaviyoRateLimitError) as caught:
+                turn.send(b"", read_accepted)
             client.wait_to_repeat(GET_LISTS, caught.value, tries, started)
 
     with pytest.raises(KlaviyoRateLimitError):

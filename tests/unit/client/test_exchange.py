@@ -60,8 +60,8 @@ def _no_thread_lives_on() -> Iterator[None]:
 @pytest.mark.parametrize("manner", SLOW.values(), ids=SLOW)
 def test_an_answer_that_never_ends_is_given_up_and_its_connection_ended(manner: Manner) -> None:
     with HostileServer(manner) as server:
-        made = transport(server, timeout=0.2)
-        with pytest.raises(KlaviyoConnectionError, match=r"not complete after 0\.2 seconds") as caught:
+        made = transport(server, timeout=1.0)
+        with pytest.raises(KlaviyoConnectionError, match=r"after 1(\.0)? s") as caught:
             exchange(made)
         assert caught.value.sent
         assert comes_true(are_over)

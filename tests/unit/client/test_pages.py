@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.client.endpoints import GET_PROFILES
-from airflow_provider_klaviyo.client.lists import all_members, find_list, name_of_list
+from airflow_provider_klaviyo.client.list_reader import all_members
+from airflow_provider_klaviyo.client.lists import find_list, name_of_list
 from airflow_provider_klaviyo.client.people import find_people
 from airflow_provider_klaviyo.exceptions import KlaviyoResponseError
 from tests.unit.client.conftest import MakeWorld, Scripted
@@ -144,5 +145,5 @@ def test_who_is_read_twice_because_of_a_change_is_one_profile_and_the_last_readi
 
 
 def test_nobody_is_found_by_the_word_for_nothing(world: MakeWorld) -> None:
-    made = world(page(profile(1)), page())
-    assert find_people(made.client, "external_id", ["None"]) == {}
+    made = world(page(profile(1)), page(), page())
+    assert find_people(made.client, "external_id", ["None", "C-1"]) == {}

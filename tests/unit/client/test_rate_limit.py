@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
@@ -14,18 +15,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_klaviyo.client.rate_limit import (
-    MemoryWindows,
-    Rate,
-    RateLimiter,
-    WindowStore,
-    seconds_until_slot,
-)
+from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimiter, WindowStore
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
-from airflow_provider_klaviyo.client.rate_limit_waits import RateLimitDeadline, WaitStopped
+from airflow_provider_klaviyo.client.rate_limit_slots import Rate, seconds_until_slot
+from airflow_provider_klaviyo.client.rate_limit_waits import Caller, RateLimitDeadline, WaitStopped
 
 BULK_IMPORT = (Rate(10, 1.0), Rate(150, 60.0))
-HOLD = 5.0
+HOLD, LONGEST_PREPARATION = 5.0, 3.0
 
 
 class VirtualTime:
@@ -91,9 +87,14 @@ class FakeClock:
 
 
 class Call(NamedTuple):
-    """One request of the model: its way takes ``latency``, the server counts it after ``share`` of that."""
+    """One request of the model: its way takes ``latency``, the server counts it after ``share`` of that.
+
+    It is prepared when it has its permit, which takes ``preparation``, and was thought to take ``prepares``.
+    """
 
     pause_before: float
+    prepares: float
+    preparation: float
     latency: float
     share: float
     dies: bool
@@ -102,6 +103,8 @@ class Call(NamedTuple):
 calls = st.builds(
     Call,
     pause_before=st.one_of(st.just(0.0), st.floats(0.0, 3.0)),
+    prepares=st.one_of(st.just(0.0), st.floats(0.0, 3.0)),
+    preparation=st.one_of(st.just(0.0), st.floats(0.0, LONGEST_PREPARATION)),
     latency=st.one_of(st.just(0.0), st.floats(0.0, HOLD)),
     share=st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0.0, 1.0)),
     dies=st.sampled_from([False] * 9 + [True]),
@@ -118,8 +121,10 @@ def worker(
 ) -> None:
     for call in plan:
         time.sleep(call.pause_before)
-        permit = limiter.permit("e", rates, hold=HOLD)
-        permit.__enter__()
+        permit = limiter.permit("e", rates, hold=HOLD + LONGEST_PREPARATION, prepares=call.prepares)
+        given = permit.__enter__()
+        time.sleep(call.preparation)
+        time.sleep(max(0.0, given.not_before - time.time))
         counted.append(time.time + call.latency * call.share)
         if call.dies:  # it never says that its request is over
             graves.push(permit)
@@ -179,6 +184,60 @@ def test_nearly_all_that_klaviyo_allows_is_used() -> None:
     in_time = sum(moment < start + 60 * minutes for moment in sent)
     assert in_time >= 0.95 * 150 * minutes
     assert most_in_any_window(sent, 60) <= 150
+
+
+class CountedWindows(FileWindows):
+    """Notes how often it was asked for a slot."""
+
+    asked = 0
+
+    def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, caller: Caller) -> float:
+        CountedWindows.asked += 1
+        return super().acquire(key, token, rates, hold, caller)
+
+
+def test_many_who_wait_get_as_much_each_and_ask_seldom(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(CountedWindows, "asked", 0)
+    time, rates, seconds = VirtualTime(), (Rate(75, 1.0), Rate(300, 5.0)), 10.0
+    end, sent, answers = time.time + seconds, [list[float]() for _ in range(40)], random.Random(4)
+
+    def send_all_the_time(mine: list[float]) -> None:
+        limiter = RateLimiter(CountedWindows(tmp_path), account="a", share=1.0, clock=time)
+        while time.time < end:
+            with limiter.permit("get_profiles", rates, hold=70):
+                mine.append(time.time)
+                time.sleep(answers.uniform(0.01, 0.03))
+
+    time.run([lambda mine=mine: send_all_the_time(mine) for mine in sent])  # type: ignore[misc]
+    moments = [moment for mine in sent for moment in mine]
+    assert sum(moment < end for moment in moments) >= 0.95 * 60 * seconds
+    assert min(map(len, sent)) >= 0.8 * len(moments) / len(sent)
+    assert CountedWindows.asked <= 5 * len(moments)
+    for rate in rates:
+        assert most_in_any_window(moments, rate.seconds) <= rate.limit
+
+
+def test_who_prepares_a_request_has_the_slot_that_is_free_by_then() -> None:
+    clock = FakeClock()
+    limiter = used_up(clock)
+    began = clock.monotonic()
+    with limiter.permit("e", [Rate(1, 60.0)], hold=HOLD, prepares=20.0) as permit:
+        assert 40 <= clock.monotonic() - began < 41
+        assert 60 <= permit.not_before - began < 61
+    assert sum(clock.sleeps) == permit.waited
+
+
+def test_nobody_prepares_for_a_slot_that_somebody_has_who_was_not_answered_yet() -> None:
+    clock, minute = FakeClock(), [Rate(1, 60.0)]
+    limiter = RateLimiter(MemoryWindows(), account="a", share=1.0, clock=clock)
+    with (
+        limiter.permit("e", minute, hold=HOLD),
+        pytest.raises(RateLimitDeadline),
+        limiter.permit("e", minute, hold=HOLD, prepares=100.0, deadline=clock.monotonic() + 30),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(
@@ -336,3 +395,21 @@ def test_memory_does_not_grow_with_the_number_of_requests() -> None:
 )
 def test_the_wait_is_the_shortest_that_can_help(ends: list[float], wait: float) -> None:
     assert seconds_until_slot(ends, [Rate(2, 10.0)], now=100.0) == wait
+
+
+def test_who_comes_later_waits_for_a_slot_that_those_ahead_leave() -> None:
+    ends, rates = [99.0, 98.0, 97.0], [Rate(3, 10.0)]
+    assert [seconds_until_slot(ends, rates, now=100.0, ahead=ahead) for ahead in range(5)] == [
+        7,
+        8,
+        9,
+        17,
+        18,
+    ]
+    assert [seconds_until_slot([], rates, now=100.0, ahead=ahead) for ahead in (2, 3, 6)] == [0, 10, 20]
+
+
+def test_one_in_flight_may_have_been_counted_before_now_but_one_answered_was_not() -> None:
+    assert seconds_until_slot([130.0, 130.0], [Rate(2, 10.0)], now=100.0, lead=3.0) == 7.0
+    assert seconds_until_slot([130.0, 130.0], [Rate(2, 10.0)], now=100.0, lead=30.0) > 0
+    assert seconds_until_slot([130.0, 99.0], [Rate(2, 10.0)], now=100.0, lead=3.0) == 9.0

@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_klaviyo
-from airflow_provider_klaviyo.client.rate_limit import Rate, RateLimiter
+from airflow_provider_klaviyo.client.rate_limit import RateLimiter
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
+from airflow_provider_klaviyo.client.rate_limit_slots import Rate
 from airflow_provider_klaviyo.client.rate_limit_waits import Caller, RateLimitStoreError
 
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(Path(airflow_provider_klaviyo.__file__).parents[1])}
@@ -146,6 +147,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "noise in the header": lambda raw: raw[:24] + random.Random(2).randbytes(40) + raw[64:],
     "noise in a place": lambda raw: raw[:-16] + b"\x01\x02\x03\x04\x05\x06\x07\x7f" * 2,
     "not a number": lambda raw: raw[:-8] + b"\xff" * 8,
+    "a token without its sign": lambda raw: raw[:-9] + bytes([raw[-9] ^ 0x80]) + raw[-8:],
     "another kind of file": lambda _: b"#!/bin/sh\n" * 40,
 }
 
@@ -293,7 +295,8 @@ def test_a_file_that_others_can_write_to_is_refused(machine: Machine) -> None:
 SENDER = """
 import sys
 from pathlib import Path
-from airflow_provider_klaviyo.client.rate_limit import Rate, RateLimiter
+from airflow_provider_klaviyo.client.rate_limit import RateLimiter
+from airflow_provider_klaviyo.client.rate_limit_slots import Rate
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
 
 limiter = RateLimiter(FileWindows(Path(sys.argv[1])), account="account", share=1.0)
