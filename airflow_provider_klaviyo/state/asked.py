@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from airflow_provider_klaviyo.state.rows import Status
-from airflow_provider_klaviyo.state.statements import change, look_up
+from airflow_provider_klaviyo.state.statements import change, change_by_rows, look_up
 
 _TIMES = {"earliest": 1, "latest": (1 << 32) - 1}
 """Seconds since the epoch that somebody may have been asked at."""
@@ -27,7 +27,7 @@ class Asked(NamedTuple):
 
 
 class AskedAddresses:
-    """Addresses by their hash (``keys.asked_hash``), each with whose it is; a part of the state's table.
+    """Addresses by their hash (``keys.asked_hashes``), each with whose it is; a part of the state's table.
 
     Any number may be given at once. A ``serial`` is the number of the entry that says what a method is told.
 
@@ -59,9 +59,15 @@ class AskedAddresses:
         :param at: when, in seconds since the epoch.
         """
         with self._lock:
-            self._database.executemany(
-                "INSERT OR REPLACE INTO asked (address, person, at, status, serial) VALUES (?, ?, ?, ?, ?)",
-                ((address, person, at, Status.IN_DOUBT.value, serial) for address, person in people.items()),
+            change_by_rows(
+                self._database,
+                "INSERT OR REPLACE INTO asked (address, person, at, status, serial) "
+                "SELECT address, person, :at, :in_doubt, :serial FROM given",
+                ("address", "person"),
+                list(people.items()),
+                at=at,
+                in_doubt=Status.IN_DOUBT.value,
+                serial=serial,
             )
 
     def settle(self, sent: int, status: Status, serial: int) -> None:

@@ -94,8 +94,8 @@ def _check_base(store: Store, chain: list[Stored], torn: list[str]) -> None:
         header = chain[0].header
         missing = header.parent.number if header.parent else header.base
         msg = (
-            f"The state is damaged: entry {missing} is missing or not what was written, and "
-            f"{store.path(chain[0].name)} builds upon it. {WHAT_TO_DO}"
+            f"The state is damaged: {store.path(name_of(missing))} is missing or not what was written, and "
+            f"{chain[0].name} builds upon it. {WHAT_TO_DO}"
         )
         raise StateDamaged(msg)
     if torn and not chain and torn != [name_of(1)]:

@@ -31,3 +31,7 @@ class OlderRun(KlaviyoConfigurationError):
 
 class StateLocked(KlaviyoRetryableError):
     """Another run of the sync is under way."""
+
+
+class JobsUnderWay(StateLocked):
+    """Klaviyo is at work on what an earlier run of the sync has sent."""

@@ -34,6 +34,11 @@ class Holder(msgspec.Struct, frozen=True):
             other.map_index,
         )
 
+    def is_beside(self, other: Holder) -> bool:
+        """Whether both are instances of one mapped task in one Dag run, and not the same."""
+        is_one_run = (self.dag_id, self.task_id, self.run_id) == (other.dag_id, other.task_id, other.run_id)
+        return is_one_run and self.map_index != other.map_index
+
 
 class Whereabouts(Enum):
     """What is known of the task instance of a holder; the values say it in words."""

@@ -13,6 +13,7 @@ import msgspec
 from airflow_provider_klaviyo.state.entries.entry import Entry, Written
 from airflow_provider_klaviyo.state.entries.kinds import read_entry
 from airflow_provider_klaviyo.state.entries.runs import Refresh
+from airflow_provider_klaviyo.state.frozen import pack, unpack
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
 from airflow_provider_klaviyo.state.replica import Replica, Snapshot, table_in
@@ -54,6 +55,7 @@ class Journal:
         base = log.entries[0] if log.entries else None
         if base and base.kind == "snapshot":
             log.copy_payload(base, table_in(scratch))
+            unpack(table_in(scratch))
         self._target = dict(base.facts["target"] if base else target or {})
         self.replica = Replica(scratch)
         with ExitStack() as unless_whole:
@@ -144,6 +146,7 @@ class Journal:
         with self.lock:
             path = self.replica.table.path.with_suffix(".frozen")
             self.replica.table.freeze(path)
+            pack(path)
             facts: dict[str, Any] = msgspec.to_builtins(self.replica.snapshot(self._target))
             self._log.append_file("snapshot", facts, path)
             self._snapshot_bytes, self._bytes, self._entries = path.stat().st_size, 0, 0

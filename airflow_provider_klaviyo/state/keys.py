@@ -36,9 +36,9 @@ def person_hashes(texts: Sequence[str]) -> list[int]:
     return list(_hashes(list(map(_encoded, texts))))
 
 
-def asked_hash(channel: str, value: str) -> int:
-    """The hash of an address on a channel, under which it is remembered that somebody was asked there."""
-    return person_hash(Identity("asked", Identity(channel, value).text))
+def asked_hashes(addresses: Sequence[tuple[str, str]]) -> list[int]:
+    """The hashes of channels and addresses on them, under which it is remembered that somebody was asked there."""
+    return person_hashes([Identity("asked", Identity(*address).text).text for address in addresses])
 
 
 def fingerprints(meanings: Sequence[bytes]) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_klaviyo.state.asked import AskedAddresses
@@ -10,7 +10,7 @@ from airflow_provider_klaviyo.state.encounters import Met
 from airflow_provider_klaviyo.state.entries.asked import Answered, Asking, Concluded
 from airflow_provider_klaviyo.state.entries.people import Identified, Leaving, Removed, Shared, Unshared
 from airflow_provider_klaviyo.state.entries.rows import Doubt, Failed, Hashed, Job, Moved, Stale, Verdict
-from airflow_provider_klaviyo.state.entries.runs import Refresh, Run
+from airflow_provider_klaviyo.state.entries.runs import Refresh, Run, TakenOver
 from airflow_provider_klaviyo.state.journal import Journal
 from airflow_provider_klaviyo.state.replica import UnsettledJob
 from airflow_provider_klaviyo.state.rows import Known, Sent, Status
@@ -37,6 +37,7 @@ class Ledger:
         self._replica = journal.replica
         self._table = journal.replica.table
         self._fingerprints: dict[int, int] = {}
+        self._earlier_tries_since: int | None = None
 
     # --- what is known ----------------------------------------------------------------------------------------
 
@@ -96,6 +97,17 @@ class Ledger:
         :param keys: those of a chunk of rows, in their order.
         """
         return self._table.meet(keys, self._replica.refreshed.serial)
+
+    def go_on(self, run_id: str, map_index: int) -> None:
+        """Be the state of a run that was tried before."""
+        self._earlier_tries_since = self._replica.before_tries_of(run_id, map_index)
+
+    def taken_by_earlier_tries(self, keys: Sequence[int]) -> Collection[int]:
+        """Which of some acknowledged keys an earlier try of this run has brought to Klaviyo."""
+        since = self._earlier_tries_since
+        if since is None:
+            return ()
+        return {key for key, known in self._table.look_up(keys).items() if known.serial > since}
 
     def knows(self, key: int) -> bool:
         """Whether anything is kept of a row."""
@@ -253,6 +265,13 @@ class Ledger:
         """
         if not self._replica.is_refreshed_by(run_id):
             self._journal.append(Refresh(run_id))
+
+    def take_over(self, left_by: str) -> None:
+        """Go on in the place of a run that may be alive, which cannot write from now on.
+
+        :param left_by: who that is.
+        """
+        self._journal.append(TakenOver(left_by))
 
     def record_run(self, told: Mapping[str, Any]) -> None:
         """Remember a run, and compact the log when it has grown.

@@ -7,34 +7,34 @@ import logging
 import os
 import queue
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 
 import msgspec
 
-from airflow_provider_klaviyo.state.errors import StateLocked
+from airflow_provider_klaviyo.state.errors import StateConflict, StateLocked, StateOfAnotherTask
 from airflow_provider_klaviyo.state.holder import Holder, Whereabouts, nobody_knows
+from airflow_provider_klaviyo.state.lock_note import (
+    BESIDE,
+    LIFETIME,
+    OVERLAP,
+    LockNote,
+    lost,
+    older_first,
+    shown,
+    shown_time,
+    torn,
+)
 from airflow_provider_klaviyo.state.stores import Store
+from airflow_provider_klaviyo.state.turns import Turns
 
 log = logging.getLogger(__name__)
 
 LOCK = "lock.json"
 """The name of the lock in the folder of its state."""
 
-LIFETIME = 300.0
-"""Seconds after which a lock counts as left by the dead; its holder renews it three times as often."""
-
 _LAST_RENEWAL = 10.0
 """Seconds that a renewal under way has left when the lock is given back."""
-
-
-class _Note(msgspec.Struct):
-    holder: Holder
-    token: str
-    since: float
-    until: float
-    is_deferred: bool = False
 
 
 class _Unreadable(Exception):
@@ -48,6 +48,7 @@ class StateLock:
     :param holder: who is to hold the lock.
     :param now: seconds since the epoch.
     :param whereabouts: what Airflow knows of another holder, asked where that one's lock is in the way.
+    :param turns: who else waits for the lock; None does not ask.
     """
 
     def __init__(
@@ -57,15 +58,23 @@ class StateLock:
         *,
         now: Callable[[], float],
         whereabouts: Callable[[Holder], Whereabouts] = nobody_knows,
+        turns: Turns | None = None,
     ) -> None:
         self.taken_from: Holder | None = None
         """Another task instance, which had the lock and does not come back."""
+
+        self.left_by: Holder | None = None
+        """Who had the lock and did not give it back: killed, most likely, but it may be alive and write."""
+
+        self.lost = ""
+        """How this run has lost the lock that it had, in words; empty as long as that is not known."""
 
         self._store = store
         self._holder = holder
         self._now = now
         self._whereabouts = whereabouts
-        self._note = _Note(holder, uuid.uuid4().hex, now(), 0.0)
+        self._turns = turns
+        self._note = LockNote(holder, uuid.uuid4().hex, now(), 0.0)
         self._is_renewing = False
         self._over: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._ended: queue.SimpleQueue[None] = queue.SimpleQueue()
@@ -73,17 +82,23 @@ class StateLock:
     def acquire(self) -> None:
         """Take the lock, and renew it until it is released.
 
-        :raises StateLocked: when another run has it; who, since when and until when is named.
+        :raises StateLocked: when another run has it, or waits for it with older data; who, and since when, is named.
+        :raises StateOfAnotherTask: when another instance of the same mapped task has it.
         :raises OSError: when it cannot be read or written, or what else the store raises.
         """
+        names = self._store.names()
         try:
-            found = self._read()
+            found = self._read() if LOCK in names else None
         except _Unreadable as error:
             if self._now() < (self._store.written(LOCK) or 0.0) + LIFETIME:
-                raise StateLocked(_torn(self._store.path(LOCK))) from error
+                raise StateLocked(torn(self._store.path(LOCK))) from error
             found = None
         if found and found.until > self._now():
             self._take_over(found)
+        if found and not found.is_deferred:
+            self.left_by = found.holder
+        if not (found and found.holder.is_same_task(self._holder)):
+            self._take_turn(names)
         self.renew()
         # ``threading`` breaks where a timeout of Airflow's breaks into it, and hides the timeout
         _thread.start_new_thread(self._renew_always, ())
@@ -106,27 +121,27 @@ class StateLock:
         self._write()
 
     def keep(self) -> bool:
-        """Renew the lock, unless it is another's or may be: what cannot be read is not written over.
+        """Renew the lock, unless it is another's or gone, or may be: what cannot be read is not written over.
 
         :returns: whether it was renewed.
         """
         try:
-            found = self._read()
-            if found and found.token != self._note.token:
-                log.warning("The lock was taken over by %s.", found.holder)
-                return False
-            self.renew()
+            if not self._is_lost():
+                self.renew()
         except Exception as error:
             log.warning("The lock could not be renewed: %s", error)
             return False
-        return True
+        return not self.lost
 
     def hold_until(self, timestamp: float) -> None:
         """Keep the lock for a deferred task, whose process ends; the same task takes it over when it comes back.
 
         :param timestamp: when it ends at the latest, in seconds since the epoch.
+        :raises StateConflict: when this run has lost it.
         """
         self._stop_renewing()
+        if self._is_lost():
+            raise StateConflict(self.lost)
         self._note.until, self._note.is_deferred = timestamp, True
         self._write()
 
@@ -142,14 +157,16 @@ class StateLock:
         except (OSError, _Unreadable) as error:
             log.warning("The lock stays until its time is up, in %.0f s: %s", LIFETIME, error)
 
-    def _take_over(self, found: _Note) -> None:
+    def _take_over(self, found: LockNote) -> None:
         """Go on in the place of a holder that is dead.
 
         :raises StateLocked: when it is not, or that is not known.
+        :raises StateOfAnotherTask: when it is another instance of the same mapped task.
         """
         holder = found.holder
         if holder.is_same_task(self._holder):
-            log.info("The lock of %s is taken over.", holder)
+            if not (found.is_deferred and holder.try_number == self._holder.try_number):
+                log.info("The lock of %s is taken over.", holder)
             return
         is_dead = holder.host == self._holder.host and not _is_alive(holder.pid) and not found.is_deferred
         where = Whereabouts.ENDED if is_dead else self._whereabouts(holder)
@@ -158,10 +175,29 @@ class StateLock:
             log.warning("The lock of %s is taken over, which %s.", holder, where.value)
             self.taken_from = holder
             return
-        raise StateLocked(_shown(found, where, self._store.path(LOCK)))
+        if holder.is_beside(self._holder):
+            raise StateOfAnotherTask(BESIDE.format(holder=holder))
+        raise StateLocked(shown(found, where, self._store.path(LOCK)))
+
+    def _take_turn(self, names: Sequence[str]) -> None:
+        """Let a run go first that waits with older data.
+
+        :raises StateLocked: when there is one.
+        """
+        if not self._turns:
+            return
+        if ahead := self._turns.ahead(names):
+            msg = (
+                f"Another run of this sync waits since {shown_time(ahead.since)}, and its data is older, so it is to "
+                f"go first: {ahead.holder}. Nothing was sent. {OVERLAP}"
+            )
+            raise StateLocked(msg)
+        if older := self._turns.older_run():
+            raise StateLocked(older_first(older))
+        self._turns.leave(names)
 
     def _renew_always(self) -> None:
-        while not _comes(self._over, LIFETIME / 3):
+        while not _comes(self._over, LIFETIME / 3) and not self.lost:
             self.keep()
         self._ended.put(None)
 
@@ -171,14 +207,27 @@ class StateLock:
             log.warning("The lock is still being renewed after %.0f s, and is not waited for.", _LAST_RENEWAL)
         self._is_renewing = False
 
-    def _read(self) -> _Note | None:
+    def _is_lost(self) -> bool:
+        """Whether the lock is another's, or gone.
+
+        :raises _Unreadable: when it is not whole.
+        :raises OSError: when it cannot be read, or what else the store raises.
+        """
+        found = self._read()
+        if found and found.token == self._note.token:
+            return False
+        self.lost = lost(found, self._holder, self._store.path(LOCK))
+        log.warning("%s", self.lost)
+        return True
+
+    def _read(self) -> LockNote | None:
         """The note in the file; None when there is none.
 
         :raises _Unreadable: when it is not whole.
         :raises OSError: when it cannot be read, or what else the store raises.
         """
         try:
-            return msgspec.json.decode(self._store.read(LOCK), type=_Note)
+            return msgspec.json.decode(self._store.read(LOCK), type=LockNote)
         except FileNotFoundError:
             return None
         except msgspec.DecodeError as error:
@@ -196,41 +245,6 @@ def _comes(told: queue.SimpleQueue[None], timeout: float) -> bool:
     except queue.Empty:
         return False
     return True
-
-
-_OVERLAP = "To keep runs from overlapping, set max_active_tis_per_dag=1 on the task."
-
-
-def _shown(found: _Note, where: Whereabouts, path: str) -> str:
-    since, until = (
-        datetime.fromtimestamp(timestamp, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        for timestamp in (found.since, found.until)
-    )
-    waits = " and waits in the triggerer" if found.is_deferred else ""
-    what_to_do = f"If that run is dead, its lock ends at {until} by itself, or when you delete {path}."
-    if found.is_deferred and where is Whereabouts.AT_WORK:
-        what_to_do = (
-            f"Its lock ends when it comes back, at {until} at the latest. To end it now, mark that task instance "
-            "as failed in Airflow; the next run of this sync then goes on in its place."
-        )
-    elif found.is_deferred:
-        what_to_do = (
-            "Whether it still waits could not be asked of Airflow. If it does not, its lock ends at "
-            f"{until} by itself, or when you delete {path}; then also delete the files *.deferred*.json of its "
-            "run beside its report, which hold people."
-        )
-    return (
-        f"Another run of this sync is under way: {found.holder}, since {since}{waits}. Nothing was sent. "
-        f"{what_to_do} {_OVERLAP}"
-    )
-
-
-def _torn(path: str) -> str:
-    return (
-        f"Another run of this sync may be under way: its lock {path} is not whole. Nothing was sent. A run that is "
-        f"alive writes it anew; otherwise it ends {LIFETIME / 60:.0f} minutes after it was written, or when you "
-        f"delete it. {_OVERLAP}"
-    )
 
 
 def _is_alive(pid: int) -> bool:

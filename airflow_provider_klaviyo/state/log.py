@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 _BASES = ("snapshot", "begin")
 
+_TRY = ", try "
+"""What stands before the number of the try, where a task's run has written."""
+
 
 class StateLog:
     """The entries of one state, from the newest base on; a base is a snapshot, or the beginning of a chain.
@@ -98,7 +101,7 @@ class StateLog:
         :raises StateConflict: when somebody else wrote meanwhile; nothing can be added from then on.
         :raises KlaviyoConfigurationError: when the store cannot hold a log, because it lets two writers create a file.
         """
-        self._store.prove_exclusive()
+        self._store.prove_exclusive("No state can be kept in", "two runs could damage the state")
         return self._add("begin", facts, lambda: iter(()))
 
     def append(self, kind: str, facts: Mapping[str, Any], payload: bytes = b"") -> int:
@@ -155,8 +158,11 @@ class StateLog:
             with usable(self._store, "The state cannot be written to", "the state_key"):
                 is_new = self._store.create(name, line, payload)
             if not is_new or self._is_overtaken(number, parent):
+                latest = max(names_in(self._store), default=number) if is_new else number
                 is_gone = is_new and names_in(self._store).keys() == {number}
-                self._conflict = _gone(self._store) if is_gone else _conflict(self._store, number, name)
+                self._conflict = (
+                    _gone(self._store) if is_gone else _conflict(self._store, latest, self._writer)
+                )
                 if is_new:
                     with suppress(Exception):  # it does not count, and is below what will be deleted
                         self._store.delete(name)
@@ -182,13 +188,15 @@ def _gone(store: Store) -> str:
     )
 
 
-def _conflict(store: Store, number: int, name: str) -> str:
+def _conflict(store: Store, latest: int, loser: str) -> str:
     try:
-        writer = read(store, number, name).header.writer
+        writer = read(store, latest, name_of(latest)).header.writer
     except Exception:  # being written, or gone already
         writer = "another run"
+    if writer.partition(_TRY)[0] == loser.partition(_TRY)[0]:
+        return f"A later try of this task goes on with the state: {writer}. This one, {loser}, stops."
     return (
         f"{writer} wrote to the state while this run did: two runs of one sync overlap. This run stops; "
         "what it has sent is acknowledged as far as the state says, and the rest is sent again by the next run. "
-        "Set max_active_tis_per_dag=1 on the task, or give each run a state_key of its own."
+        "Leave max_active_tis_per_dag of the task at 1, its default, or give each task a state_key of its own."
     )

@@ -16,6 +16,9 @@ BELONGS_TO = "belongs to"
 
 ANYBODY = "whoever gives this state_key"
 
+SHARD_KEY = 'state_key="vip-{{ task.parameters.shard }}"'
+"""How a mapped task names its shard: by what is expanded, as its instance has it."""
+
 
 class Task(NamedTuple):
     """A task of a Dag."""
@@ -93,7 +96,7 @@ class Claim:
                 msg = (
                     f"{_instance(task, map_index)} has used the state {self.state_key!r} in this very run, and so does "
                     f"{_instance(self.task, self.map_index)}: each would undo what the other does. Nothing was sent. "
-                    'Give each a state_key of its own, such as state_key="vip-{{ region }}".'
+                    f"Give each a state_key of its own, such as {SHARD_KEY}."
                 )
                 raise StateOfAnotherTask(msg)
 

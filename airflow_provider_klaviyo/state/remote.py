@@ -21,14 +21,26 @@ _WITHOUT_FOLDERS = frozenset({"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "
 _LONG = 8 << 20
 """Files of so many bytes are read and written in pieces; others, where a listing told their size, by one request."""
 
+_OF_A_FILE = (
+    FileExistsError,
+    FileNotFoundError,
+    IsADirectoryError,
+    NotADirectoryError,
+    PermissionError,
+)
+
 _AGE = ("LastModified", "last_modified", "mtime", "updated", "modified")
 """What the listings of the filesystems call the time of a file's last change."""
+
+
+class StoreFailed(OSError):
+    """A store did not do what it was asked for, nor said why in a way that has an error of its own."""
 
 
 class RemotePath:
     """A file or folder of a store.
 
-    Whatever a store's client raises arrives as an ``OSError``.
+    Whatever a store's client raises arrives as an ``OSError``: a ``StoreFailed``, where it says nothing of the file.
 
     :param fs: an ``fsspec`` filesystem; every path made from this one uses the same.
     :param key: where it is, as the filesystem names it.
@@ -141,10 +153,12 @@ class RemotePath:
                 for block in blocks:
                     file.write(block)
                     size += len(block)
-            except BaseException:
+                file.close()
+            except BaseException as error:
                 _discard(file)
+                if _says_that_it_is_there(error):
+                    raise FileExistsError(str(error)) from error
                 raise
-            file.close()
         self.check_size(size)
 
     def is_created_by_one_only(self) -> bool:
@@ -162,9 +176,14 @@ class RemotePath:
         second, is_refused = None, True
         with suppress(Exception):
             second = self._fs.open(self._key, "xb")
-        with self._spoken():
-            first.write(b"first")
-            first.close()
+        try:
+            with self._spoken():
+                first.write(b"first")
+                first.close()
+        except BaseException:
+            _discard(first)
+            _discard(second)
+            raise
         if second:
             try:
                 second.write(b"second")
@@ -189,18 +208,20 @@ class RemotePath:
             self._fs.invalidate_cache()
             found = self._fs.info(self._key).get("size")
         if found is not None and found != expected and not (or_more and found > expected):
-            raise OSError(errno.EIO, f"{found} of {expected} bytes were stored", str(self))
+            raise StoreFailed(errno.EIO, f"{found} of {expected} bytes were stored", str(self))
 
     @contextmanager
     def _spoken(self) -> Iterator[None]:
         try:
             yield
-        except (OSError, NotImplementedError):
+        except (StoreFailed, NotImplementedError, *_OF_A_FILE):
             raise
         except ValueError as error:  # what filesystems say to a mode that they do not have
             raise NotImplementedError(str(error)) from error
         except Exception as error:  # such as the errors of Google's, Azure's and Paramiko's clients
-            raise OSError(errno.EIO, f"{type(error).__name__}: {error}", str(self)) from error
+            number, words = getattr(error, "errno", None), getattr(error, "strerror", None)
+            told = f"{type(error).__name__}: {error}" if number is None else words or str(error)
+            raise StoreFailed(number or errno.EIO, told, str(self)) from error
 
 
 def listed(folder: Any) -> list[Any]:
@@ -229,7 +250,17 @@ def _seconds(told: object) -> float | None:
 
 
 def _discard(file: Any) -> None:
-    """Let nothing be stored of a file that is being written; closing it would store what there is so far."""
+    """Let nothing be stored of a file that is being written: closed, or merely forgotten, it would be stored after all.
+
+    :param file: that of a filesystem; None where there is none.
+    """
     with suppress(Exception):
         file.discard()
+    with suppress(Exception):
         file.closed = True
+
+
+def _says_that_it_is_there(error: BaseException) -> bool:
+    """Whether S3 refused an upload because the name is taken: the winner's file may be readable only a moment later."""
+    response = getattr(error.__cause__, "response", None)
+    return isinstance(response, dict) and response.get("Error", {}).get("Code") == "PreconditionFailed"

@@ -104,6 +104,15 @@ class Replica:
             for ticket, job in self.jobs.items()
         ]
 
+    def before_tries_of(self, run_id: str, map_index: int) -> int:
+        """The number of the last entry before the tries of a run that have not succeeded yet; 0 where there is none."""
+        others = (
+            run["serial"]
+            for run in self.runs
+            if run.get("succeeded") or (run.get("run"), run.get("map_index", -1)) != (run_id, map_index)
+        )
+        return max(others, default=0)
+
     def is_refreshed_by(self, run_id: str) -> bool:
         """Whether the last refresh was this run's, and the run has not succeeded since."""
         last = self.refreshed

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from airflow_provider_klaviyo.state.statements import change, look_up
+from airflow_provider_klaviyo.state.statements import change, change_by_rows, look_up
 
 
 class Owned(NamedTuple):
@@ -62,9 +62,12 @@ class SharedIdentifiers:
         :param field: what the values are, as Klaviyo names it: ``email``, ``phone_number`` and so on.
         """
         with self._lock:
-            self._database.executemany(
-                "INSERT OR REPLACE INTO shared VALUES (?, ?, ?)",
-                ((value, owner, field) for value, owner in owners.items()),
+            change_by_rows(
+                self._database,
+                "INSERT OR REPLACE INTO shared SELECT value, owner, :field FROM given",
+                ("value", "owner"),
+                list(owners.items()),
+                field=field,
             )
 
     def release(self, values: Sequence[int]) -> None:

@@ -13,11 +13,12 @@ import msgspec
 from airflow_provider_klaviyo.state.errors import StateDamaged, StateUnreadable
 from airflow_provider_klaviyo.state.stores import DiskStore, Store, blocks_of, measured
 
-FORMAT = 4
+FORMAT = 5
 """Of what is written.
 
 1: fingerprints are of the bytes that were sent; 2: of their meaning, beside older ones; 3: who was asked is written in
-entries of its own, and no longer as rows; 4: Klaviyo's ids of people on a list are kept.
+entries of its own, and no longer as rows; 4: Klaviyo's ids of people on a list are kept; 5: a small table is written
+packed.
 """
 
 WHAT_TO_DO = (

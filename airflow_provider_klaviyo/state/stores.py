@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.state.remote import RemotePath, listed
+from airflow_provider_klaviyo.state.remote import RemotePath, listed, modified
 
 _BLOCK = 1 << 20
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS)
@@ -59,10 +59,12 @@ class Store(Protocol):
         :param line: the first line, with its end, unlike that of any other writer.
         """
 
-    def prove_exclusive(self) -> None:
+    def prove_exclusive(self, what: str, danger: str) -> None:
         """Make sure that of two who create one name only one succeeds.
 
-        :raises KlaviyoConfigurationError: when both do: no state can be kept there.
+        :param what: cannot be done otherwise, before the store.
+        :param danger: what could happen then.
+        :raises KlaviyoConfigurationError: when both do.
         """
 
     def put(self, name: str, content: bytes) -> None:
@@ -132,7 +134,7 @@ class DiskStore:
         path = self._folder / name
         return _created(self, name, line, payload, lambda: self._write(path, line, payload))
 
-    def prove_exclusive(self) -> None:
+    def prove_exclusive(self, what: str, danger: str) -> None:
         """A disk has links, or files that are opened exclusively."""
 
     def put(self, name: str, content: bytes) -> None:
@@ -147,7 +149,7 @@ class DiskStore:
 
     def written(self, name: str) -> float | None:
         with suppress(OSError):
-            return (self._folder / name).stat().st_mtime
+            return modified(self._folder / name)
         return None
 
     def delete(self, name: str) -> None:
@@ -212,7 +214,7 @@ class RemoteStore:
         path = self._folder / name
         return _created(self, name, line, payload, lambda: path.create(chain((line,), payload())))
 
-    def prove_exclusive(self) -> None:
+    def prove_exclusive(self, what: str, danger: str) -> None:
         self._folder.mkdir()
         path = self._folder / f"probe-{uuid.uuid4().hex}"
         try:
@@ -222,9 +224,9 @@ class RemoteStore:
                 path.unlink()
         if not is_exclusive:
             msg = (
-                f"No state can be kept in {self}: this store lets two writers create the same file, so that two runs "
-                "could damage the state. Set [klaviyo] storage_path to a store that creates a file only once (Amazon "
-                "S3, Google Cloud Storage, Azure Blob Storage, an SFTP server, or a folder that all workers share)."
+                f"{what} {self}: this store lets two writers create the same file, so that {danger}. Set [klaviyo] "
+                "storage_path to a store that creates a file only once (Amazon S3, Google Cloud Storage, Azure Blob "
+                "Storage, an SFTP server, or a folder that all workers share)."
             )
             raise KlaviyoConfigurationError(msg)
 

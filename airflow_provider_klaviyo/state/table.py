@@ -16,7 +16,7 @@ from airflow_provider_klaviyo.state.encounters import Encounters, Met
 from airflow_provider_klaviyo.state.errors import StateUnreadable
 from airflow_provider_klaviyo.state.rows import Known, Status
 from airflow_provider_klaviyo.state.shared import SharedIdentifiers
-from airflow_provider_klaviyo.state.statements import PART, change, look_up, packed, parts
+from airflow_provider_klaviyo.state.statements import PART, change, change_by_rows, look_up, packed, parts
 from airflow_provider_klaviyo.state.tracked import TrackedPeople
 
 _VERSION = 2
@@ -116,11 +116,16 @@ class StateTable:
         with self._lock:
             query = "SELECT key FROM rows WHERE key IN"
             known = {key for (key,) in look_up(self._database, query, [row[0] for row in rows])}
-            self._database.executemany(
+            change_by_rows(
+                self._database,
                 "INSERT INTO rows (key, fingerprint, person, status, serial, place) "
-                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, "
+                "SELECT key, fingerprint, person, :status, :serial, place FROM given WHERE true "
+                "ON CONFLICT (key) DO UPDATE SET fingerprint = excluded.fingerprint, "
                 "person = excluded.person, status = excluded.status, serial = excluded.serial",
-                ((*row[:3], status.value, serial, self._place_for(row[0], known)) for row in rows),
+                ("key", "fingerprint", "person", "place"),
+                [(*row[:3], self._place_for(row[0], known)) for row in rows],
+                status=status.value,
+                serial=serial,
             )
 
     def _place_for(self, key: int, known: Collection[int]) -> int:

@@ -10,7 +10,7 @@ from typing import NamedTuple, Protocol
 from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.state.profile_ids import ProfileIds
 from airflow_provider_klaviyo.state.rows import Status
-from airflow_provider_klaviyo.state.statements import PART, change, look_up, packed
+from airflow_provider_klaviyo.state.statements import PART, change, change_by_rows, look_up, packed
 
 
 class Absent(NamedTuple):
@@ -76,13 +76,17 @@ class TrackedPeople:
         """
         with self._lock:
             before = self._rows.persons_of(list(persons))
-            self._database.executemany(
-                "INSERT OR IGNORE INTO former (key, person) VALUES (?, ?)",
+            change_by_rows(
+                self._database,
+                "INSERT OR IGNORE INTO former (key, person) SELECT key, person FROM given",
+                ("key", "person"),
                 [(key, person) for key, person in before.items() if person != persons[key]],
             )
-            self._database.executemany(
-                "DELETE FROM former WHERE person = ? AND key = ?",
-                [(person, key) for key, person in persons.items()],
+            change_by_rows(
+                self._database,
+                "DELETE FROM former WHERE (person, key) IN (SELECT person, key FROM given)",
+                ("key", "person"),
+                list(persons.items()),
             )
 
     def confirm(self, persons: Sequence[int]) -> None:

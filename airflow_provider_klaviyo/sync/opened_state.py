@@ -8,6 +8,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from airflow_provider_klaviyo.state.errors import StateLocked
 from airflow_provider_klaviyo.state.holder import Holder, Whereabouts
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.lock import StateLock
@@ -16,6 +17,7 @@ from airflow_provider_klaviyo.state.owner import BELONGS_TO, Claim
 from airflow_provider_klaviyo.state.storage import usable
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.state.target import KEYS
+from airflow_provider_klaviyo.state.turns import Turns
 from airflow_provider_klaviyo.sync.contracts import SyncType, Target
 from airflow_provider_klaviyo.sync.options import SyncOptions
 
@@ -58,8 +60,11 @@ def opened_state(
     sync_type: SyncType,
     holder: Holder,
     *,
+    due: float,
+    comes_again: float,
     now: Callable[[], float],
     whereabouts: Callable[[Holder], Whereabouts],
+    older_run: Callable[[], str],
     has_run_before: Callable[[], bool],
 ) -> Iterator[OpenState]:
     """The state, locked while it is open; a preview only reads it.
@@ -67,7 +72,10 @@ def opened_state(
     :param folder: where it is kept.
     :param scratch: a private folder of this run.
     :param target: what it is to be a state of, as ``state_target`` says.
+    :param due: what the run is of, in seconds since the epoch: of those that wait, the oldest goes first.
+    :param comes_again: seconds within which the run comes again when another has the state; 0 where it does not.
     :param whereabouts: what Airflow knows of another holder.
+    :param older_run: the id of a run that is to go first, and is still to come; empty where there is none.
     :param has_run_before: whether an earlier run of the Dag succeeded, asked where there is no state.
     :raises KlaviyoConfigurationError: when nothing can be kept in its folder.
     :raises StateLocked: when another run writes it.
@@ -75,11 +83,16 @@ def opened_state(
     :raises StateOfAnotherTarget: when it is the state of something else.
     """
     store = store_of(folder)
-    lock = None if options.is_preview else StateLock(store, holder, now=now, whereabouts=whereabouts)
+    turns = Turns(store, holder, due, now=now, whereabouts=whereabouts, older_run=older_run)
+    lock = (
+        None
+        if options.is_preview
+        else StateLock(store, holder, now=now, whereabouts=whereabouts, turns=turns)
+    )
     try:
         with usable(folder, "The state cannot be kept in", "the state_key"):
             if lock:
-                lock.acquire()
+                _acquire(lock, turns, comes_again)
             else:
                 folder.exists()  # nothing else tells a preview that it is of no use
         ledger = open_ledger(
@@ -94,20 +107,36 @@ def opened_state(
             claim=claim,
         )
         with closing(ledger):
+            if lock and lock.left_by:
+                ledger.take_over(str(lock.left_by))
             if ledger.is_new:
                 _say_if_missing(claim.state_key, folder, has_run_before)
             _say_if_shared(claim, ledger)
-            yield OpenState(ledger, lock)
+            try:
+                yield OpenState(ledger, lock)
+            except StateLocked:
+                if comes_again:
+                    turns.wait(comes_again)
+                raise
     finally:
         if lock:
             lock.release()
 
 
+def _acquire(lock: StateLock, turns: Turns, comes_again: float) -> None:
+    try:
+        lock.acquire()
+    except StateLocked:
+        if comes_again:
+            turns.wait(comes_again)
+        raise
+
+
 def _say_if_shared(claim: Claim, ledger: Ledger) -> None:
     if other := claim.shared_with(ledger.runs):
         log.warning(
-            "The state %r was last used by %s. Tasks that give the same state_key share one state: unless one has "
-            "taken the place of the other, each undoes what the other does.",
+            "Each of two tasks may undo what the other does: the state %r was last used by %s. Tasks that give the "
+            "same state_key share one state, which is right where one has taken the place of the other.",
             claim.state_key,
             other,
         )
@@ -117,8 +146,8 @@ def _say_if_missing(state_key: str, folder: Any, has_run_before: Callable[[], bo
     """Tell a first run from a state that is lost."""
     if has_run_before():
         log.warning(
-            "There is no state %r in %s, although an earlier run of this Dag succeeded: every row counts as new, and "
-            "nobody counts as gone. If storage_path, state_key or only_changes was not changed, the state was deleted.",
+            "Every row counts as new, and nobody as gone: the state %r is missing, although an earlier run of this Dag "
+            "succeeded. If storage_path, state_key or only_changes was not changed, it was deleted from %s",
             state_key,
             folder,
         )

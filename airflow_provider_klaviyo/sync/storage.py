@@ -5,9 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from airflow_provider_klaviyo.masking import show_place
 from airflow_provider_klaviyo.state.holder import Holder
+from airflow_provider_klaviyo.state.stores import folders_in
 from airflow_provider_klaviyo.sync.run_files import RunFiles
 
 _UNSAFE = re.compile(r"[^\w.+-]+")
@@ -26,10 +29,13 @@ _STATES, _IN_FLIGHT, _LIST_CREATION = _OWN = ("sync-state", "in-flight", "list-c
 class Storage:
     """The folders below a root, which every worker of the Dag must reach.
 
-    :param root: a ``pathlib.Path`` or an ``ObjectStoragePath``.
+    :param root: a ``pathlib.Path`` or a ``RemotePath``.
     """
 
     root: Any
+
+    def __post_init__(self) -> None:
+        show_place(str(self.root))
 
     @property
     def states(self) -> Any:
@@ -47,14 +53,38 @@ class Storage:
         return self.root / _LIST_CREATION
 
     def state(self, state_key: str) -> Any:
-        """The folder of one state."""
-        return self.states / _unique_name(state_key)
+        """The folder of one state.
+
+        Object stores take longer names than disks do; former releases gave them such, and those are found, too.
+        """
+        name, whole = _unique_name(state_key), _unique_name(state_key, None)
+        if name != whole and not isinstance(self.root, Path):
+            return next(
+                (folder for folder in folders_in(self.states) if folder.name == whole), self.states / name
+            )
+        return self.states / name
 
     def files(self, run: Holder) -> RunFiles:
         """The files of a try of a task instance: ``<dag>/<task>/<run>.try<n>.<what>``."""
         folder = self.root / _folder_name(run.dag_id) / _folder_name(run.task_id)
         mapped = f".map{run.map_index}" if run.map_index >= 0 else ""
         return RunFiles(folder, f"{_unique_name(run.run_id, _LONGEST_STEM)}{mapped}.try{run.try_number}")
+
+    def files_of(self, report_path: str) -> RunFiles | None:
+        """The files of the run that has written a report; None where it lies elsewhere.
+
+        :param report_path: as the run's summary names it.
+        """
+        root, end = f"{str(self.root).rstrip('/')}/", ".report.json"
+        folders = report_path.removeprefix(root).removesuffix(end).split("/")
+        if (
+            not (report_path.startswith(root) and report_path.endswith(end))
+            or ".." in folders
+            or len(folders) != 3
+        ):
+            return None
+        dag, task, stem = folders
+        return RunFiles(self.root / dag / task, stem)
 
 
 def _folder_name(name: str) -> str:
@@ -68,11 +98,11 @@ def _folder_name(name: str) -> str:
     return name if is_usable else _unique_name(name)
 
 
-def _unique_name(name: str, longest: int = _LONGEST) -> str:
+def _unique_name(name: str, longest: int | None = _LONGEST) -> str:
     """A name as only one file has it: that of ``a b`` is another than that of ``a_b``.
 
-    :param longest: bytes that it may have.
+    :param longest: bytes that it may have; None: any number.
     """
     ending = f"-{hashlib.sha256(name.encode(errors='surrogatepass')).hexdigest()[:8]}"
-    shown = _UNSAFE.sub("_", name).encode()[: longest - len(ending)]
+    shown = _UNSAFE.sub("_", name).encode()[: longest and longest - len(ending)]
     return f"{shown.decode(errors='ignore')}{ending}"

@@ -8,7 +8,7 @@ from airflow_provider_klaviyo.state.entries.asked import Answered, Asking, Concl
 from airflow_provider_klaviyo.state.entries.entry import Entry, Written
 from airflow_provider_klaviyo.state.entries.people import Identified, Leaving, Removed, Shared, Unshared
 from airflow_provider_klaviyo.state.entries.rows import Doubt, Failed, Hashed, Job, Moved, Stale, Verdict
-from airflow_provider_klaviyo.state.entries.runs import Refresh, Run
+from airflow_provider_klaviyo.state.entries.runs import Refresh, Run, TakenOver
 from airflow_provider_klaviyo.state.errors import StateUnreadable
 
 _KINDS: Mapping[str, type[Entry]] = {
@@ -30,6 +30,7 @@ _KINDS: Mapping[str, type[Entry]] = {
         Answered,
         Concluded,
         Refresh,
+        TakenOver,
         Run,
     )
 }

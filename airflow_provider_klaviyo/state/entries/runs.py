@@ -1,4 +1,4 @@
-"""What happens to a state as a whole: a run ends, or asks for a refresh."""
+"""What happens to a state as a whole: a run ends, takes the place of another, or asks for a refresh."""
 
 from __future__ import annotations
 
@@ -19,6 +19,18 @@ class Refresh(Entry, frozen=True, tag="refresh"):
 
     def apply(self, replica: Replica) -> None:
         replica.refreshed = Refreshed(self.run, replica.serial)
+
+
+class TakenOver(Entry, frozen=True, tag="taken over"):
+    """A run goes on in the place of one that may be alive: whatever that one still writes comes too late.
+
+    :param left_by: who that is.
+    """
+
+    left_by: str
+
+    def apply(self, replica: Replica) -> None:
+        """What is known stays as it is."""
 
 
 class Run(Entry, frozen=True, tag="run"):

@@ -13,7 +13,7 @@ import pytest
 from airflow_provider_klaviyo.state.remote import RemotePath
 from tests.integration.state import storages
 
-STORES = ["s3", "Azure", "Google", "SFTP"]
+STORES = ["s3", "SeaweedFS", "Azure", "Google", "SFTP"]
 """Those that keep state."""
 
 
@@ -34,6 +34,36 @@ def sftp_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     logging.getLogger("asyncssh").setLevel(logging.WARNING)  # else it speaks when pytest has ended
     with storages.sftp(tmp_path_factory.mktemp("sftp")) as port:
         yield port
+
+
+@pytest.fixture(scope="session")
+def seaweedfs_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Its URL; it has a bucket ``klaviyo``, since each takes it seconds to lay out."""
+    with storages.seaweedfs(tmp_path_factory.mktemp("seaweedfs")) as url:
+        import boto3
+
+        client = boto3.client(
+            "s3",
+            endpoint_url=url,
+            region_name="us-east-1",
+            aws_access_key_id="owner",
+            aws_secret_access_key="owner",
+        )
+        client.create_bucket(Bucket="klaviyo")
+        yield url
+
+
+@pytest.fixture
+def seaweedfs_storage(seaweedfs_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """With the rights of one who may write, and neither make buckets nor ask for them."""
+    connection = {
+        "conn_type": "aws",
+        "login": "writer",
+        "password": "writer",
+        "extra": {"endpoint_url": seaweedfs_server, "region_name": "us-east-1"},
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_SEAWEEDFS", json.dumps(connection))
+    return f"s3://seaweedfs@klaviyo/{uuid.uuid4().hex}"
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +53,50 @@ def azure() -> Iterator[str]:
             yield f"http://127.0.0.1:{port}/devstoreaccount1"
         finally:
             server.terminate()
+
+
+@contextmanager
+def seaweedfs(folder: Path) -> Iterator[str]:
+    """SeaweedFS, another server that speaks S3, which keeps its data in a folder; its URL.
+
+    ``owner`` may do everything, ``writer`` and ``reader`` only what they are called after, in any bucket; each has its
+    name as its secret.
+    """
+    command = shutil.which(
+        "weed", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+    )
+    if not command:
+        absent("seaweedfs", "SeaweedFS is not installed")
+    rights = {"owner": ["Admin"], "writer": ["List", "Read", "Write"], "reader": ["List", "Read"]}
+    identities = [
+        {"name": name, "credentials": [{"accessKey": name, "secretKey": name}], "actions": actions}
+        for name, actions in rights.items()
+    ]
+    (folder / "rights.json").write_text(json.dumps({"identities": identities}))
+    ports = free_ports(8)
+    named = ("master.port", "volume.port", "filer.port", "s3.port")
+    arguments = {
+        "dir": folder,
+        "ip": "127.0.0.1",
+        "s3.config": folder / "rights.json",
+        "s3.localSocket": folder / "s3.sock",
+        "filer.localSocket": folder / "filer.sock",
+        "s3.port.iceberg": 0,
+        "s3.port.lance": 0,
+        "s3.autoCreateBucket": "false",
+        "volume.preStopSeconds": 0,
+        "master.volumeSizeLimitMB": 64,
+        "volume.max": 20,
+        **dict(zip([*named, *(f"{name}.grpc" for name in named)], ports, strict=True)),
+    }
+    words = [command, f"-logdir={folder}", "server", "-filer", "-s3"]
+    words += [f"-{name}={value}" for name, value in arguments.items()]
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            _wait_for(arguments["s3.port"])
+            yield f"http://127.0.0.1:{arguments['s3.port']}"
+        finally:
+            server.kill()
 
 
 @contextmanager
@@ -150,9 +194,15 @@ def attach_again() -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    return free_ports(1)[0]
+
+
+def free_ports(count: int) -> list[int]:
+    with ExitStack() as probes:
+        sockets = [probes.enter_context(socket.socket()) for _ in range(count)]
+        for probe in sockets:
+            probe.bind(("127.0.0.1", 0))
+        return [int(probe.getsockname()[1]) for probe in sockets]
 
 
 def _wait_for(port: int) -> None:

@@ -17,6 +17,9 @@ pytestmark = pytest.mark.integration
 MOST = 30
 """Requests of an unchanged run."""
 
+MOST_BYTES = 13_000
+"""Bytes of the state that an unchanged run of a few people moves, on average; a snapshot is written every few runs."""
+
 
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[CountedS3]:
@@ -44,4 +47,5 @@ def test_an_unchanged_run_takes_few_requests_however_many_there_were(
         counts.append(sum(s3.requests.values()))
         sizes.append(s3.state_bytes)
     assert max(counts[1:]) <= MOST
+    assert sum(sizes[1:]) / len(sizes[1:]) <= MOST_BYTES
     assert max(sizes[10:]) < 2 * max(sizes[:10])

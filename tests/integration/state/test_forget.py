@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +17,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from airflow_provider_klaviyo.cli.person import Person
-from airflow_provider_klaviyo.cli.state import main
+from airflow_provider_klaviyo.cli.program import main
 from airflow_provider_klaviyo.client.clock import SystemClock
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
@@ -21,6 +25,8 @@ from airflow_provider_klaviyo.state.holder import Holder
 from airflow_provider_klaviyo.state.lock import StateLock
 from airflow_provider_klaviyo.state.notes import Note, NoteFolder
 from airflow_provider_klaviyo.state.stores import store_of
+from airflow_provider_klaviyo.sync.scratch.folder import scratch_folder
+from tests.contents import content_of
 from tests.integration.conftest import MAPPING, SQL, Run, Shop, Sync, TaskInstance
 
 pytestmark = pytest.mark.integration
@@ -73,9 +79,29 @@ def forget(*more: str) -> int:
     return main(["state", "forget", "--email", JANE, *more, "--yes"])
 
 
+def test_temporary_folders_of_killed_runs_are_deleted_and_a_run_at_work_is_told(
+    two_states: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    code = (
+        "import os\nfrom airflow_provider_klaviyo.sync.scratch.folder import scratch_folder\n"
+        "with scratch_folder(): os._exit(0)"
+    )
+    with scratch_folder():
+        subprocess.run([sys.executable, "-c", code], env=os.environ | {"TMPDIR": str(tmp_path)}, check=True)
+        assert len(list(tmp_path.glob("klaviyo-*"))) == 2
+        assert main(["state", "forget", "--email", "nobody@shop.io", "--yes"]) == 0
+    told = capsys.readouterr().out
+    assert list(tmp_path.glob("klaviyo-*")) == []
+    assert "A sync is at work on this machine" in told
+
+
 def remains(root: Path) -> list[Path]:
     """The files that have her, as text."""
-    return [file for file in root.rglob("*") if file.is_file() and JANE.encode() in file.read_bytes().lower()]
+    return [file for file in root.rglob("*") if file.is_file() and JANE.encode() in content_of(file).lower()]
 
 
 # --- damage ------------------------------------------------------------------------------------------------------
@@ -185,7 +211,7 @@ def test_a_damaged_state_is_named_and_others_are_searched(
     tear(damaged)
     assert forget() == 1
     told = capsys.readouterr()
-    assert "1 rows forgotten in the state b" in told.out
+    assert "1 row forgotten in the state b" in told.out
     assert str(damaged) in told.err
     assert "damaged" in told.err
 
@@ -197,10 +223,10 @@ def test_a_locked_state_is_named_with_who_has_it_and_others_are_searched(
     with at_work(folder):
         assert forget() == 1
     told = capsys.readouterr()
-    assert "1 rows forgotten in the state b" in told.out
+    assert "1 row forgotten in the state b" in told.out
     assert "it is locked. Another run of this sync is under way: shop.sync, run monday" in told.err
     assert forget() == 0
-    assert "1 rows forgotten in the state a" in capsys.readouterr().out
+    assert "1 row forgotten in the state a" in capsys.readouterr().out
 
 
 def test_a_draft_of_a_killed_writer_is_deleted(
@@ -256,6 +282,7 @@ def deferred(root: Path, klaviyo: Emulator, people: Shop) -> Deferred:
             "timeout": 60,
             "max_rejected": 1.0,
             "deferrable": True,
+            "defer_after": 0,
         }
         operator = KlaviyoSyncProfilesOperator(**(settings | parameters))
         ti = TaskInstance("sync_customers")
@@ -294,7 +321,7 @@ def test_a_deferred_sync_comes_back_without_the_rows_that_were_forgotten(
     assert JANE in bodies(root)[1]
 
     assert forget() == (1 if more else 0), "a state is locked"
-    assert "1 rows of deferred tasks blanked" in capsys.readouterr().out
+    assert "1 row of deferred tasks blanked" in capsys.readouterr().out
     assert not remains(root)
     assert len(bodies(root)) == 2
     assert bodies(root)[1] == ""

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.cli.state import main
+from airflow_provider_klaviyo.cli.program import main
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.operators.events import KlaviyoSyncEventsOperator
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator

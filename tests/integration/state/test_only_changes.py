@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
+from tests.contents import content_of
 from tests.integration.conftest import Shop, StartEmulator, Sync, Warehouse
 from tests.integration.state.alive import alive
 
@@ -304,8 +305,8 @@ def test_state_holds_no_address_and_no_number(
     nightly()
     for file in tmp_path.glob("storage/sync-state/**/*"):
         if file.is_file():
-            assert b"@shop.io" not in file.read_bytes()
-            assert b"41555" not in file.read_bytes()
+            assert b"@shop.io" not in content_of(file)
+            assert b"41555" not in content_of(file)
 
 
 def test_a_mapped_task_must_name_its_shard(klaviyo: Emulator, shop: Shop, nightly: Sync) -> None:
@@ -353,7 +354,7 @@ def test_two_runs_at_once_the_second_stops_and_names_the_first(
     klaviyo = start_emulator(job_seconds=3.0)
     shop.fill_with_people(3)
     with alive(klaviyo, nightly) as runs:
-        second = nightly(run_id="tuesday")
+        second = nightly(run_id="tuesday", lock_timeout=0)
     assert "Another run of this sync is under way" in str(second.error)
     assert "run monday" in str(second.error)
     assert second.counts() == {}

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.cli.state import main
+from airflow_provider_klaviyo.cli.program import main
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
 from airflow_provider_klaviyo.state.opening import open_ledger

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.cli.state import main
+from airflow_provider_klaviyo.cli.program import main
 from airflow_provider_klaviyo.emulator import Emulator, Fault
+from tests.contents import content_of_all
 from tests.integration.conftest import Shop, Sync, Warehouse
 
 pytestmark = pytest.mark.integration
@@ -78,7 +79,7 @@ def test_a_person_is_forgotten_in_state_and_rejects(
     assert main(["state", "forget", "--email", "P2@Shop.io"], lambda question: "y") == 0
 
     assert "p2@shop.io" not in rejects.read_text()
-    assert "1 rows forgotten" in capsys.readouterr().out
+    assert "1 row forgotten" in capsys.readouterr().out
     main(["state", "show", KEY], never)
     assert "5 keys" in capsys.readouterr().out
     assert len(list(tmp_path.rglob("*.entry"))) == 1, "older entries still have the person's hash"
@@ -87,7 +88,7 @@ def test_a_person_is_forgotten_in_state_and_rejects(
 
 def test_a_person_is_found_by_the_rows_key_too(nightly: Sync, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["state", "forget", KEY, "--key", "4", "--yes"], never) == 0
-    assert "1 rows forgotten" in capsys.readouterr().out
+    assert "1 row forgotten" in capsys.readouterr().out
     assert nightly().summary["accepted"] == 1
 
 
@@ -113,7 +114,7 @@ def test_a_person_is_found_in_any_spelling(
     shop.fill([(1, "ada@müller.de" if "ü" in written else "ada@shop.io", "+1 415-555-2671", "A", "gold")])
     sync(primary_key="id", only_changes=True, match_by=matched, mapping={matched: columns[matched]})
     assert main(["state", "forget", f"--{matched.replace('_', '-')}", written, "--yes"], never) == 0
-    assert "1 rows forgotten" in capsys.readouterr().out
+    assert "1 row forgotten" in capsys.readouterr().out
 
 
 def test_a_number_is_found_in_rejected_rows_in_any_spelling(
@@ -140,7 +141,7 @@ def test_an_address_that_a_mirror_has_removed_is_forgotten_too(
     klaviyo: Emulator, warehouse: Warehouse, list_sync: Sync, tmp_path: Path
 ) -> None:
     def kept() -> bytes:
-        return b"".join(file.read_bytes() for file in tmp_path.glob("storage/sync-state/*/*"))
+        return content_of_all(tmp_path.glob("storage/sync-state/*/*"))
 
     warehouse.hold("ada@shop.io", "bob@shop.io")
     list_sync("mirror")
@@ -164,7 +165,7 @@ def test_whom_a_mirror_has_added_is_forgotten_by_klaviyos_id_too(
 
     assert main(["state", "forget", "--klaviyo-id", bob["id"], "--yes"], never) == 0
 
-    kept = b"".join(file.read_bytes() for file in tmp_path.glob("storage/sync-state/*/*"))
+    kept = content_of_all(tmp_path.glob("storage/sync-state/*/*"))
     assert (bob["id"].encode() in kept, b"bob@shop.io" in kept, b"ada@shop.io" in kept) == (
         False,
         False,

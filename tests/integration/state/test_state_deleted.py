@@ -7,18 +7,20 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.state import lock as state_lock
 from airflow_provider_klaviyo.state.errors import StateConflict
 from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import remote_path
 from tests.integration.conftest import Shop, StartEmulator, Sync
-from tests.integration.state.alive import LOOK
+from tests.integration.state.alive import LOOK, alive
 
 pytestmark = pytest.mark.integration
 
@@ -63,6 +65,37 @@ def deleted_once_klaviyo_has_the_rows(emulator: Emulator, folder: Path) -> Itera
     somebody.start()
     yield
     somebody.join()
+
+
+@pytest.mark.parametrize("by", ["a person", "another run"])
+def test_a_run_that_has_lost_its_lock_ends_soon_in_a_sentence(
+    start_emulator: StartEmulator,
+    shop: Shop,
+    sync: Sync,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+) -> None:
+    """It waits for a job, and has nothing to write that would tell it."""
+    monkeypatch.setattr(state_lock, "LIFETIME", 0.9)
+    emulator = start_emulator(job_seconds=60.0)
+    shop.fill_with_people(5)
+    nightly = partial(sync, primary_key="id", only_changes=True)
+    begun = time.monotonic()
+    with alive(emulator, nightly) as runs:
+        (lock,) = (tmp_path / "storage" / "sync-state").rglob("lock.json")
+        if by == "a person":
+            lock.unlink()
+        else:
+            nightly(run_id="monday", try_number=2, timeout=0.1)
+    assert time.monotonic() - begun < 50
+    (lost,) = runs
+    assert type(lost.error) is StateConflict
+    assert str(lost.error).startswith("This run stops, since ")
+    assert lost.report["error"] == str(lost.error)
+    assert lost.summary["pending"] == 5
+    assert max(len(line["reason"]) for line in lost.rejects) < 200
+    assert not lock.exists(), "nobody blocks the next run"
 
 
 def test_a_run_whose_state_is_deleted_says_so_and_the_next_one_sends_its_rows(

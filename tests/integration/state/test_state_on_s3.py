@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import socket
 from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from tests.integration.conftest import Shop, Sync
 
 pytestmark = pytest.mark.integration
@@ -86,3 +89,28 @@ def test_reports_and_rejects_are_deleted_after_their_days(shop: Shop, sync: Sync
     assert storage in str(report)
     sync()
     assert kept <= {file.name for file in report.parent.iterdir()}
+
+
+@pytest.mark.usefixtures("klaviyo")
+def test_a_store_out_of_reach_ends_the_run_in_words_and_may_be_tried_again(
+    shop: Shop, sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        connection = {
+            "conn_type": "aws",
+            "login": "test",
+            "password": "test",
+            "extra": {
+                "endpoint_url": f"http://127.0.0.1:{nobody.getsockname()[1]}",
+                "region_name": "us-east-1",
+                "config_kwargs": {"retries": {"max_attempts": 0}},
+            },
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_GONE", json.dumps(connection))
+        monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", "s3://gone@bucket/folder")
+        shop.fill_with_people(1)
+        ended = sync(primary_key="id", only_changes=True)
+    assert isinstance(ended.error, KlaviyoRetryableError)
+    assert "cannot be written to s3://gone@bucket/folder/" in str(ended.error)
+    assert "A retry goes on from what was noted there" in str(ended.error)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.cli.state import main
+from airflow_provider_klaviyo.cli.program import main
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.state.errors import StateConflict
 from airflow_provider_klaviyo.storage import remote_path
@@ -71,7 +71,7 @@ def test_a_second_run_stops_while_the_first_is_alive(
     klaviyo = start_emulator(job_seconds=3.0)
     shop.fill_with_people(3)
     with alive(klaviyo, nightly) as runs:
-        second = nightly(run_id="tuesday")
+        second = nightly(run_id="tuesday", lock_timeout=0)
     assert "Another run of this sync is under way" in str(second.error)
     assert runs[0].counts() == {"rows_read": 3, "accepted": 3}
     assert nightly(run_id="tuesday").counts() == {"rows_read": 3, "unchanged": 3}
@@ -80,12 +80,12 @@ def test_a_second_run_stops_while_the_first_is_alive(
 def test_of_two_tries_alive_the_later_one_goes_on_and_the_state_stays_whole(
     start_emulator: StartEmulator, shop: Shop, nightly: Sync
 ) -> None:
-    klaviyo = start_emulator(job_seconds=3.0)
+    klaviyo = start_emulator(job_seconds=8.0)
     shop.fill_with_people(3)
     with alive(klaviyo, nightly) as runs:
-        later = nightly(run_id="monday")
+        later = nightly(run_id="monday", try_number=2)
     assert later.error is None
-    assert later.counts() == {"rows_read": 3, "unchanged": 3}, "it waited for the job of the first"
+    assert later.counts() == {"rows_read": 3, "accepted": 3}, "it waited for the job of the first"
     assert len(klaviyo.requests(IMPORT)) == 1
     assert isinstance(runs[0].error, StateConflict)
     assert runs[0].counts() == {"rows_read": 3, "pending": 3}
@@ -187,3 +187,18 @@ def test_a_server_that_writes_over_what_is_there_is_refused_before_the_first_row
     assert klaviyo.requests(IMPORT) == []
     without_state: Callable[[], Run] = sync
     assert without_state().counts() == {"rows_read": 2, "accepted": 2}
+
+
+def test_nor_does_a_list_come_into_being_by_way_of_it(
+    klaviyo: Emulator,
+    warehouse: Warehouse,
+    list_sync: Sync,
+    careless_storage: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two tasks could each create it."""
+    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", careless_storage)
+    warehouse.hold("ada@shop.io")
+    refused = list_sync("add", create_list=True)
+    assert f"take turns in {careless_storage}" in str(refused.error)
+    assert klaviyo.requests("create_list") == []

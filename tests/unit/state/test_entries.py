@@ -13,7 +13,7 @@ from airflow_provider_klaviyo.state.entries.entry import Entry, Written
 from airflow_provider_klaviyo.state.entries.kinds import read_entry
 from airflow_provider_klaviyo.state.entries.people import Identified, Leaving, Removed, Shared, Unshared
 from airflow_provider_klaviyo.state.entries.rows import Doubt, Failed, Hashed, Job, Moved, Stale, Verdict
-from airflow_provider_klaviyo.state.entries.runs import Refresh, Run
+from airflow_provider_klaviyo.state.entries.runs import Refresh, Run, TakenOver
 from airflow_provider_klaviyo.state.errors import StateUnreadable
 from airflow_provider_klaviyo.state.replica import Replica
 from airflow_provider_klaviyo.state.rows import Sent
@@ -58,6 +58,7 @@ WRITTEN: list[tuple[Entry, str, dict[str, Any], bytes]] = [
     (Answered(7, is_taken=True), "answered", {"ticket": 7, "is_taken": True}, b""),
     (Concluded([-1]), "concluded", {"addresses": 1}, MINUS),
     (Refresh("monday"), "refresh", {"run": "monday"}, b""),
+    (TakenOver("run monday, try 1"), "taken over", {"left_by": "run monday, try 1"}, b""),
     (Run({"run": "monday", "accepted": 3}), "run", {"run": "monday", "accepted": 3}, b""),
 ]
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.state.keys import (
-    asked_hash,
+    asked_hashes,
     fingerprints,
     key_hashes,
     person_hash,
@@ -37,7 +37,7 @@ def test_pinned_for_ever(key: tuple[object, ...], digest: int) -> None:
 def test_people_and_fingerprints_are_pinned_too() -> None:
     assert person_hash(Identity("email", "jane@shop.io")) == -968931634117375985
     assert person_hashes(["email\0jane@shop.io"]) == [-968931634117375985]
-    assert asked_hash("email", "jane@shop.io") == -128655537798688589
+    assert asked_hashes([("email", "jane@shop.io")]) == [-128655537798688589]
     assert fingerprints([b'{"type":"profile"}']) == [7366526884393656808]
 
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from airflow_provider_klaviyo.state import lock as state_lock
-from airflow_provider_klaviyo.state.errors import StateLocked
+from airflow_provider_klaviyo.state.errors import StateConflict, StateLocked
 from airflow_provider_klaviyo.state.holder import Holder, Whereabouts
-from airflow_provider_klaviyo.state.lock import LIFETIME, LOCK, StateLock
+from airflow_provider_klaviyo.state.lock import LOCK, StateLock
+from airflow_provider_klaviyo.state.lock_note import LIFETIME
 from airflow_provider_klaviyo.state.stores import DiskStore, store_of
 
 NOBODY = 2**22 + 1
@@ -157,6 +158,7 @@ def test_its_own_lock_is_nobody_elses(tasks: Tasks, deferred: StateLock) -> None
     lock = tasks.lock("monday", attempt=2)
     lock.acquire()
     assert lock.taken_from is None
+    assert lock.left_by is None, "a task that is deferred writes nothing"
 
 
 def test_a_machines_lock_ends_with_its_task(tasks: Tasks) -> None:
@@ -215,6 +217,42 @@ def test_who_finds_that_another_has_taken_over_keeps_nothing(tasks: Tasks) -> No
     assert second.keep()
 
 
+def test_a_lock_whose_file_is_gone_is_not_made_anew_and_its_run_is_told(tasks: Tasks) -> None:
+    lock = tasks.lock("monday")
+    lock.acquire()
+    tasks.path.unlink()
+    assert not lock.keep()
+    assert "is gone" in lock.lost
+    with pytest.raises(StateConflict, match="is gone"):
+        lock.hold_until(tasks.time + 3_600)
+    assert not tasks.path.exists()
+
+
+def test_a_try_that_is_given_up_leaves_the_lock_of_the_next_one_alone(tasks: Tasks) -> None:
+    orphan, retry = tasks.lock("monday"), tasks.lock("monday", attempt=2)
+    orphan.acquire()
+    retry.acquire()
+    assert not orphan.keep()
+    assert "a later try of this task has the state" in orphan.lost
+    with pytest.raises(StateConflict):
+        orphan.hold_until(tasks.time + 3_600)
+    orphan.release()
+    assert retry.keep()
+
+
+def test_only_what_another_had_is_taken_over(tasks: Tasks, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    for attempt, told in ((1, ""), (2, "is taken over")):
+        lock = tasks.lock("monday", attempt=attempt)
+        lock.acquire()
+        lock.hold_until(tasks.time + 3_600)
+        assert told in caplog.text
+    back = tasks.lock("monday", attempt=2)
+    caplog.clear()
+    back.acquire()
+    assert "taken over" not in caplog.text
+
+
 class HangingStore(DiskStore):
     """A folder of a file server that does not answer a second time."""
 
@@ -244,3 +282,19 @@ def test_a_renewal_that_hangs_is_not_waited_for(
     assert "still being renewed" in caplog.text
     assert store.names() == []
     store.answers.set()
+
+
+def test_a_lock_that_was_not_given_back_may_be_of_somebody_alive(tasks: Tasks) -> None:
+    first, retry = tasks.lock("monday"), tasks.lock("monday", attempt=2)
+    first.acquire()
+    retry.acquire()
+    assert retry.left_by is not None
+    assert retry.left_by.run_id == "monday"
+
+
+def test_a_lock_that_was_given_back_is_of_nobody(tasks: Tasks) -> None:
+    first, retry = tasks.lock("monday"), tasks.lock("monday", attempt=2)
+    first.acquire()
+    first.release()
+    retry.acquire()
+    assert retry.left_by is None

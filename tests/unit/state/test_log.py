@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from airflow_provider_klaviyo.state.errors import StateConflict, StateDamaged, StateUnreadable
 from airflow_provider_klaviyo.state.log import StateLog
+from airflow_provider_klaviyo.state.stored import FORMAT
 from airflow_provider_klaviyo.state.stores import store_of
 
 
@@ -98,7 +99,7 @@ def test_a_torn_file_that_others_build_upon_is_damage_that_names_it_and_what_to_
 def test_a_file_that_is_missing_is_damage(tmp_path: Path, place: int) -> None:
     begun(tmp_path)
     files(tmp_path)[place].unlink()
-    with pytest.raises(StateDamaged, match=f"entry {place + 1} is missing"):
+    with pytest.raises(StateDamaged, match=f"{place + 1:08d}.entry is missing"):
         opened(tmp_path)
 
 
@@ -113,7 +114,7 @@ def test_a_newer_releases_format_is_named(tmp_path: Path) -> None:
     begun(tmp_path)
     file = files(tmp_path)[-1]
     file.write_bytes(b"7 " + file.read_bytes()[2:])
-    with pytest.raises(StateUnreadable, match="format 7, and this release reads formats up to 4"):
+    with pytest.raises(StateUnreadable, match=f"format 7, and this release reads formats up to {FORMAT}"):
         opened(tmp_path)
 
 
@@ -123,7 +124,7 @@ def test_what_the_format_before_holds_is_built_upon(tmp_path: Path) -> None:
     last.write_bytes(b"1 " + last.read_bytes()[2:])
     opened(tmp_path).append("note", {"n": 3})
     assert notes(tmp_path) == [0, 1, 2, 3]
-    assert [file.read_bytes()[:2] for file in files(tmp_path)][-2:] == [b"1 ", b"4 "]
+    assert [file.read_bytes()[:2] for file in files(tmp_path)][-2:] == [b"1 ", b"%d " % FORMAT]
 
 
 def test_of_two_writers_one_goes_on_and_the_other_can_add_nothing_more(tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.state import remote
 from airflow_provider_klaviyo.state.log import StateLog
-from airflow_provider_klaviyo.state.remote import RemotePath, modified
+from airflow_provider_klaviyo.state.remote import RemotePath, StoreFailed, modified
 from airflow_provider_klaviyo.state.stores import RemoteStore
 
 
@@ -152,7 +153,7 @@ def test_what_breaks_off_while_it_is_written_is_no_file_of_a_store_that_writes_a
         yield b"a part"
         raise ConnectionError
 
-    with pytest.raises(ConnectionError):
+    with pytest.raises(StoreFailed, match="ConnectionError"):
         path.create(blocks())
 
 
@@ -199,3 +200,20 @@ def test_every_store_tells_a_files_age_in_its_own_way(
     details: Mapping[str, Any], expected: float | None
 ) -> None:
     assert modified(RemotePath(None, "bucket/file", "s3://bucket/file", details)) == expected
+
+
+def test_a_refused_upload_is_told_from_other_errors_before_the_winners_file_can_be_read() -> None:
+    """Some S3 servers refuse the loser before they show the winner's file."""
+
+    class Refused(Exception):
+        def __init__(self, code: str) -> None:
+            self.response = {"Error": {"Code": code}}
+
+    def error(code: str) -> OSError:
+        made = OSError(22, code)
+        made.__cause__ = Refused(code)
+        return made
+
+    assert remote._says_that_it_is_there(error("PreconditionFailed"))
+    assert not remote._says_that_it_is_there(error("AccessDenied"))
+    assert not remote._says_that_it_is_there(OSError("the line is dead"))

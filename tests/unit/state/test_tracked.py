@@ -13,6 +13,7 @@ from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.rows import Sent
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.state.tracked import Absent
+from tests.contents import content_of_all
 
 Open = Callable[..., Ledger]
 ADA, BOB, EVE = 11, 12, 13
@@ -184,7 +185,7 @@ def test_a_person_who_is_forgotten_leaves_no_identifier(opened: Open, tmp_path: 
     ledger.settle(send(ledger, k1=BOB))
     ledger.forget([], [ADA])
     ledger.forget([2])
-    content = b"".join(file.read_bytes() for file in (tmp_path / "log").iterdir())
+    content = content_of_all((tmp_path / "log").iterdir())
     assert b"bob@" in content
     assert b"ada@" not in content
     assert b"eve@" not in content
@@ -263,7 +264,7 @@ def test_a_restart_and_the_right_to_be_forgotten_leave_no_ids(opened: Open, tmp_
     ledger.settle(send(ledger, k1=ADA, k2=BOB))
     ledger.identify({ADA: ["P-ADA"], BOB: ["P-BOB"]})
     ledger.forget([], [ADA])
-    content = b"".join(file.read_bytes() for file in (tmp_path / "log").iterdir())
+    content = content_of_all((tmp_path / "log").iterdir())
     assert (b"P-ADA" in content, b"P-BOB" in content) == (False, True)
     ledger.restart()
     assert ledger.people.ids.of([BOB]) == {}

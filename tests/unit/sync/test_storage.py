@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from pathlib import Path
 from typing import Any
@@ -80,3 +81,13 @@ def test_what_is_there_under_ordinary_names_is_found_where_it_was(tmp_path: Path
     assert storage.state("shop_to_klaviyo.sync_people").name == "shop_to_klaviyo.sync_people-f17ff956"
     assert storage.state("vip / Österreich").name == "vip_Österreich-b70cb639"
     assert len(storage.state("x" * 246).name) == 255
+
+
+def test_a_state_that_an_object_store_has_under_a_longer_name_is_found_there() -> None:
+    """As former releases named them."""
+    root = RemotePath(MemoryFileSystem(), f"/{uuid.uuid4()}/storage", "memory://storage")
+    key, other = "x" * 300, "x" * 299
+    ending = hashlib.sha256(key.encode()).hexdigest()[:8]
+    (root / "sync-state" / f"{key}-{ending}" / "1.entry").write_bytes(b"x")
+    assert Storage(root).state(key).name == f"{key}-{ending}"
+    assert len(Storage(root).state(other).name) == 255
