@@ -74,7 +74,7 @@ class Columns:
     def _missing(self, name: str) -> str:
         near = difflib.get_close_matches(name.casefold(), self._folded, n=1)
         hint = f"; did you mean {self.names[self._folded[near[0]][0]]!r}?" if near else "."
-        return f"the query has no column {name!r}{hint} Its columns are {', '.join(self.names)}"
+        return f"there is no column {name!r}{hint} The columns are {', '.join(self.names)}"
 
 
 def bind(
@@ -94,14 +94,33 @@ def bind(
     :raises MappingError: naming every unknown field and column at once.
     """
     bound = _by_name(columns, known) if mapping is None else _explicit(columns, mapping, known)
-    reserved = [name for name in bound if name.startswith(f"{PROPERTIES}$") and name not in permitted]
-    if reserved:
-        msg = (
-            f"{_listed(reserved)}: property names that begin with $ are reserved by Klaviyo. "
-            "Give the column another name (AS …), or name the columns to send in mapping."
-        )
-        raise MappingError(msg)
+    _refuse_reserved(bound, permitted)
     return bound
+
+
+def check_fields(
+    mapping: Mapping[str, str], known: Collection[str], *, permitted: Collection[str] = ()
+) -> None:
+    """Check of a mapping what does not depend on the query: the fields.
+
+    :param known: the fields of the sync type besides ``properties.<name>``.
+    :param permitted: as ``bind`` takes them.
+    :raises MappingError: naming every field that there is not.
+    """
+    _raise_if_any([_unknown_field(field, known) for field in mapping if not _is_field(field, known)])
+    _refuse_reserved(mapping, permitted)
+
+
+def check_only(mapping: Mapping[str, str], known: Collection[str], elsewhere: str) -> None:
+    """The same for a sync type without custom fields.
+
+    :param elsewhere: what to say to somebody who maps another field.
+    :raises MappingError: naming every field that is none of this sync type.
+    """
+    others = [name for name in mapping if name not in known]
+    if others:
+        msg = f"The mapping names {', '.join(others)}. {elsewhere}"
+        raise MappingError(msg)
 
 
 def refuse_nameless(columns: Columns) -> None:
@@ -133,10 +152,7 @@ def bind_only(
     """
     if mapping is None:
         return find_known(columns, known)
-    others = [name for name in mapping if name not in known]
-    if others:
-        msg = f"The mapping names {', '.join(others)}. {elsewhere}"
-        raise MappingError(msg)
+    check_only(mapping, known, elsewhere)
     return _explicit(columns, mapping, known)
 
 
@@ -190,9 +206,7 @@ def choose_identifier(
     :param among: the identifiers that Klaviyo takes in this sync.
     :raises MappingError: when none is mapped, or ``match_by`` is not.
     """
-    if match_by is not None and match_by not in among:
-        msg = f"match_by must be one of {', '.join(among)}, not {match_by!r}."
-        raise MappingError(msg)
+    check_match_by(match_by, among)
     if match_by is not None and match_by not in fields:
         msg = f"match_by={match_by!r}, but nothing is mapped to {match_by}. Map a column to it or choose another."
         raise MappingError(msg)
@@ -204,6 +218,17 @@ def choose_identifier(
         )
         raise MappingError(msg)
     return match_by or mapped[0]
+
+
+def check_match_by(match_by: str | None, among: Sequence[str] = IDENTIFIERS) -> None:
+    """Check that ``match_by`` is an identifier.
+
+    :param among: the identifiers that Klaviyo takes in this sync.
+    :raises MappingError: when it is none of them.
+    """
+    if match_by is not None and match_by not in among:
+        msg = f"match_by must be one of {', '.join(among)}, not {match_by!r}."
+        raise MappingError(msg)
 
 
 def _explicit(columns: Columns, mapping: Mapping[str, str], known: Collection[str]) -> dict[str, int]:
@@ -221,10 +246,24 @@ def _explicit(columns: Columns, mapping: Mapping[str, str], known: Collection[st
             bound[field] = columns.find(column.removesuffix(JSON_TEXT) if is_json else column)
         except LookupError as error:
             problems.append(f"{field}: {error.args[0]}")
+    _raise_if_any(problems)
+    return bound
+
+
+def _raise_if_any(problems: Sequence[str]) -> None:
     if problems:
         msg = f"The mapping does not fit: {'; '.join(problems)}."
         raise MappingError(msg)
-    return bound
+
+
+def _refuse_reserved(fields: Collection[str], permitted: Collection[str]) -> None:
+    reserved = [name for name in fields if name.startswith(f"{PROPERTIES}$") and name not in permitted]
+    if reserved:
+        msg = (
+            f"{_listed(reserved)}: property names that begin with $ are reserved by Klaviyo. "
+            "Give the column another name (AS …), or name the columns to send in mapping."
+        )
+        raise MappingError(msg)
 
 
 def _by_name(columns: Columns, known: Collection[str]) -> dict[str, int]:

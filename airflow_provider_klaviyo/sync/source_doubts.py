@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.sync.contracts import Dated, Mapper
-from airflow_provider_klaviyo.sync.source.rows import RowStream
+from airflow_provider_klaviyo.sync.source.source import Source
 
 
-def doubts_of(rows: RowStream, mapper: Mapper, mode: str, *, names_timezone: bool) -> Iterator[str]:
+def doubts_of(rows: Source, mapper: Mapper, mode: str, *, names_timezone: bool) -> Iterator[str]:
     """What is to be said of a source, in log and report.
 
     :param mode: of the sync.
@@ -32,7 +32,7 @@ def _missing(reason: str, mode: str) -> str:
     return f"Rows may be missing: {reason}."
 
 
-def _unzoned(rows: RowStream, mapper: Mapper) -> str:
+def _unzoned(rows: Source, mapper: Mapper) -> str:
     names = ", ".join(map(repr, rows.unzoned))
     told = (
         f"The SQL driver hands out timestamps without their zone ({names}), and does not say whether they have "

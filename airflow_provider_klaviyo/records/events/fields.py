@@ -9,14 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 from airflow_provider_klaviyo.records.events.currencies import CURRENCIES
+from airflow_provider_klaviyo.records.events.mapping import METRIC_LIMIT
 from airflow_provider_klaviyo.records.profiles.fields import Read, Values
 from airflow_provider_klaviyo.records.values.columns import to_numbers_or_strings, to_strings
 
 MAX_ID = 255
 """Characters of a ``unique_id`` (Klaviyo's guide to events)."""
-
-METRIC_LIMIT = 128
-"""A metric's name has fewer characters (description of ``bulk_create_events``)."""
 
 MAX_PROPERTIES = 400
 MAX_STRING_BYTES = 100_000

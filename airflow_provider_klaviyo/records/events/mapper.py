@@ -19,18 +19,25 @@ from airflow_provider_klaviyo.records.events.fields import (
     read_values,
 )
 from airflow_provider_klaviyo.records.events.ids import DerivedIds
-from airflow_provider_klaviyo.records.events.mapping import EVENT_FIELDS, by_name, split
+from airflow_provider_klaviyo.records.events.mapping import (
+    EVENT_FIELDS,
+    PERMITTED,
+    PROFILE,
+    by_name,
+    check_key,
+    check_metric,
+    split,
+)
 from airflow_provider_klaviyo.records.mapping import (
     PROPERTIES,
     Columns,
-    MappingError,
     bind,
     find_all,
     json_fields,
 )
 from airflow_provider_klaviyo.records.profiles.fields import Values, reader
-from airflow_provider_klaviyo.records.profiles.mapper import FIELDS as PROFILE_FIELDS
 from airflow_provider_klaviyo.records.profiles.mapper import ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.profiles.mapping import FIELDS as PROFILE_FIELDS
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
 from airflow_provider_klaviyo.records.values.canonical import canonical
 from airflow_provider_klaviyo.records.values.key_text import keyless_in
@@ -39,16 +46,9 @@ from airflow_provider_klaviyo.records.values.times import EventTimes, iso
 NEVER_DROPPED = ("metric", "time", "unique_id")
 """A bad one of these rejects the row: without it the event would be another one."""
 
-_PERMITTED = (f"{PROPERTIES}$extra",)
 _NULL_KEY = (
     "the primary key is NULL, so the event has no id of its own: give every row a key, or map unique_id"
 )
-_MISSING_KEY = (
-    "Events need an id, so that none is counted twice: map a column to unique_id, or name the primary_key, from which "
-    "the id is derived."
-)
-_MISSING_METRIC = "Nothing names the metric: set metric, or map a column to it."
-_TWO_METRICS = "metric is set, and a column is mapped to it as well: keep one of them."
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,7 @@ class EventMapper:
         if mapping is None:
             mapping = by_name(columns, has_metric=options.metric is not None)
         about_person, about_event = split(mapping)
-        self._fields = bind(columns, about_event, EVENT_FIELDS, permitted=_PERMITTED)
+        self._fields = bind(columns, about_event, EVENT_FIELDS, permitted=PERMITTED)
         self._profiles = ProfileMapper(
             bind(columns, about_person, PROFILE_FIELDS), options.profile, json_fields(columns, about_person)
         )
@@ -115,7 +115,8 @@ class EventMapper:
         }
         self._bodies = _event_bodies(self._properties)
         self._meanings: EventBodies | None = None
-        self._check_fields()
+        check_metric(self._fields, options.metric)
+        check_key(self._fields, options.primary_key)
 
     @property
     def identifier(self) -> str:
@@ -131,6 +132,11 @@ class EventMapper:
     def key_columns(self) -> Sequence[int]:
         """The column that names a row where no primary key is given."""
         return (self._fields["unique_id"],) if "unique_id" in self._fields else self._profiles.key_columns
+
+    @property
+    def fields(self) -> Mapping[str, int]:
+        """The column of each field; those of the person with their prefix."""
+        return {PROFILE + name: index for name, index in self._profiles.fields.items()} | self._fields
 
     @property
     def event_fields(self) -> list[str]:
@@ -185,14 +191,6 @@ class EventMapper:
             if person.number - first not in chunk.lost
         ]
         return self._sort_out(chunk, first, records)._replace(identifiers=people.identifiers)
-
-    def _check_fields(self) -> None:
-        if "metric" in self._fields and self._options.metric is not None:
-            raise MappingError(_TWO_METRICS)
-        if "metric" not in self._fields and self._options.metric is None:
-            raise MappingError(_MISSING_METRIC)
-        if "unique_id" not in self._fields and not self._key:
-            raise MappingError(_MISSING_KEY)
 
     def _read_times(self, chunk: _Chunk) -> list[dt.datetime | None]:
         if "time" not in self._fields:

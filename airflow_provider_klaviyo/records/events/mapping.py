@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from airflow_provider_klaviyo.records.mapping import (
     HEADINGS,
@@ -10,10 +10,13 @@ from airflow_provider_klaviyo.records.mapping import (
     PROPERTIES,
     Columns,
     MappingError,
+    check_fields,
+    check_match_by,
+    choose_identifier,
     refuse_nameless,
 )
-from airflow_provider_klaviyo.records.profiles.mapper import FIELDS as PROFILE_FIELDS
-from airflow_provider_klaviyo.records.profiles.mapper import PHONE_REGION
+from airflow_provider_klaviyo.records.profiles.mapping import FIELDS as PROFILE_FIELDS
+from airflow_provider_klaviyo.records.profiles.mapping import PHONE_REGION
 
 PROFILE = "profile."
 """Prefix of the person's fields in a mapping; identifiers may do without."""
@@ -26,6 +29,57 @@ FIELDS = (*EVENT_FIELDS, *(PROFILE + name for name in PROFILE_FIELDS))
 
 _SPELLINGS = {"time": ("time", "timestamp")}
 _OF_THE_PERSON = (*IDENTIFIERS, PHONE_REGION)
+
+METRIC_LIMIT = 128
+"""A metric's name has fewer characters (description of ``bulk_create_events``)."""
+
+PERMITTED = (f"{PROPERTIES}$extra",)
+"""Klaviyo's own property of an event, which may begin with ``$``."""
+
+_MISSING_KEY = (
+    "Events need an id, so that none is counted twice: map a column to unique_id, or name the primary_key, from which "
+    "the id is derived."
+)
+_MISSING_METRIC = "Nothing names the metric: set metric, or map a column to it."
+_TWO_METRICS = "metric is set, and a column is mapped to it as well: keep one of them."
+
+
+def check_mapping(mapping: Mapping[str, str] | None = None, match_by: str | None = None) -> None:
+    """Check what does not depend on the query.
+
+    :raises MappingError: for a field that no event has, or when nothing that is mapped identifies a person.
+    """
+    if mapping is None:
+        check_match_by(match_by)
+        return
+    about_person, about_event = split(mapping)
+    check_fields(about_event, EVENT_FIELDS, permitted=PERMITTED)
+    check_fields(about_person, PROFILE_FIELDS)
+    choose_identifier(about_person, match_by)
+
+
+def check_metric(mapping: Collection[str] | None, metric: str | None) -> None:
+    """Check that one thing names the metric.
+
+    :param mapping: the fields that are mapped; None where the columns decide.
+    :raises MappingError: when nothing does, or both.
+    """
+    if mapping is None:
+        return
+    if "metric" in mapping and metric is not None:
+        raise MappingError(_TWO_METRICS)
+    if "metric" not in mapping and metric is None:
+        raise MappingError(_MISSING_METRIC)
+
+
+def check_key(mapping: Collection[str] | None, primary_key: Collection[object]) -> None:
+    """Check that every event will have an id.
+
+    :param mapping: the fields that are mapped; None where the columns decide.
+    :raises MappingError: when it will not.
+    """
+    if mapping is not None and "unique_id" not in mapping and not primary_key:
+        raise MappingError(_MISSING_KEY)
 
 
 def split(mapping: Mapping[str, str]) -> tuple[dict[str, str], dict[str, str]]:

@@ -6,25 +6,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from airflow_provider_klaviyo.identity import Identity
+from airflow_provider_klaviyo.records.lists.mapping import LIST_FIELDS, refuse_other_fields
 from airflow_provider_klaviyo.records.mapping import (
     IDENTIFIERS,
     Columns,
-    MappingError,
     bind,
     choose_identifier,
     find_known,
 )
-from airflow_provider_klaviyo.records.profiles.mapper import (
-    FIELDS,
-    PHONE_REGION,
-    ProfileMapper,
-    ProfileOptions,
-)
+from airflow_provider_klaviyo.records.profiles.mapper import ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.profiles.mapping import PHONE_REGION
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
-
-LIST_FIELDS = (*IDENTIFIERS, PHONE_REGION)
-"""What a mapping of a list sync may name."""
-
 
 _EMPTY = "empty, and nothing else that is mapped names this person"
 
@@ -67,6 +59,14 @@ class ListMemberMapper(ProfileMapper):
         ]
         read = {*kept.values(), *(index for other in self._others for index in other._fields.values())}
         self.left_alone = [name for index, name in enumerate(columns) if index not in read]
+
+    @property
+    def fields(self) -> Mapping[str, int]:
+        """The column of each field, those of other identifiers included."""
+        fields = dict(super().fields)
+        for other in self._others:
+            fields |= other.fields
+        return fields
 
     def keep_meanings(self) -> None:
         """Nothing to do: an identifier has one spelling, and nothing else is sent of a member."""
@@ -157,11 +157,5 @@ def by_field(records: Sequence[Record], identifier: str) -> dict[str, list[Recor
 def _fields(columns: Sequence[str], mapping: Mapping[str, str] | None) -> dict[str, int]:
     if mapping is None:
         return find_known(Columns(columns), LIST_FIELDS)
-    other = [name for name in mapping if name not in LIST_FIELDS]
-    if known := [name for name in other if name in FIELDS or name.startswith("properties.")]:
-        msg = (
-            f"A list holds people, not their fields: mapping names {', '.join(known)}. Map only what identifies "
-            f"people ({', '.join(IDENTIFIERS)}), and send fields with KlaviyoSyncProfilesOperator."
-        )
-        raise MappingError(msg)
+    refuse_other_fields(mapping)
     return bind(Columns(columns), mapping, LIST_FIELDS)

@@ -8,7 +8,8 @@ from itertools import repeat
 import msgspec
 
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS, PROPERTIES
-from airflow_provider_klaviyo.records.profiles.fields import LOCATION, TEXTS, Values
+from airflow_provider_klaviyo.records.profiles.fields import Values
+from airflow_provider_klaviyo.records.profiles.mapping import LOCATION, TEXTS
 from airflow_provider_klaviyo.records.resources import with_nulls
 from airflow_provider_klaviyo.records.values.json_objects import MakeObject, object_maker
 

@@ -13,16 +13,9 @@ import msgspec
 
 from airflow_provider_klaviyo.records.contacts.email import check_emails
 from airflow_provider_klaviyo.records.mapping import JSON_TEXT, PROPERTIES
+from airflow_provider_klaviyo.records.profiles.mapping import LOCATION, LOCATION_COORDINATES
 from airflow_provider_klaviyo.records.profiles.placeholders import without_placeholders
 from airflow_provider_klaviyo.records.values.columns import to_json_values, to_numbers_or_strings, to_strings
-
-EXCHANGE_ID = "_kx"
-"""By which Klaviyo's own tracking knows somebody: no identifier of a sync, and never cleared either."""
-
-TEXTS = ("first_name", "last_name", "organization", "title", "locale", "image", EXCHANGE_ID)
-LOCATION = "location."
-LOCATION_TEXTS = ("address1", "address2", "city", "country", "region", "zip", "timezone", "ip")
-LOCATION_COORDINATES = ("latitude", "longitude")
 
 MAX_EXTERNAL_ID = 255
 """Characters of an ``external_id``; Klaviyo names no limit, other clients of its API keep to this one."""

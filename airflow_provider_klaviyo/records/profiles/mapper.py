@@ -15,34 +15,10 @@ from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.contacts.phone import PhoneNumbers
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS, PROPERTIES, MappingError, choose_identifier
 from airflow_provider_klaviyo.records.profiles.bodies import ProfileBodies
-from airflow_provider_klaviyo.records.profiles.fields import (
-    EXCHANGE_ID,
-    LOCATION,
-    LOCATION_COORDINATES,
-    LOCATION_TEXTS,
-    TEXTS,
-    Reader,
-    Values,
-    reader,
-)
+from airflow_provider_klaviyo.records.profiles.fields import Reader, Values, reader
+from airflow_provider_klaviyo.records.profiles.mapping import PHONE_REGION, cleared_by
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
 from airflow_provider_klaviyo.records.values.canonical import canonical
-
-PHONE_REGION = "phone_region"
-
-CLEARABLE = (
-    *(name for name in TEXTS if name != EXCHANGE_ID),
-    *(LOCATION + name for name in (*LOCATION_TEXTS, *LOCATION_COORDINATES)),
-)
-"""Standard fields that a NULL may clear; identifiers never are."""
-
-FIELDS = (
-    *IDENTIFIERS,
-    *TEXTS,
-    *(LOCATION + name for name in (*LOCATION_TEXTS, *LOCATION_COORDINATES)),
-    PHONE_REGION,
-)
-"""What a profiles mapping knows besides ``properties.<name>`` (schema of ``bulk_import_profiles``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +71,7 @@ class ProfileMapper:
         self._readers = {name: reader(name, options.timezone, is_json=name in json_fields) for name in fields}
         self._bodies = ProfileBodies(self._fields)
         self._meanings: ProfileBodies | None = None
-        cleared = _cleared(fields, options.clear_nulls)
+        cleared = cleared_by(fields, options.clear_nulls)
         self._cleared_properties = [name for name in cleared if name.startswith(PROPERTIES)]
         self.cleared_fields = [name for name in cleared if not name.startswith(PROPERTIES)]
 
@@ -103,6 +79,11 @@ class ProfileMapper:
     def key_columns(self) -> Sequence[int]:
         """The column that names a row where no primary key is given: the identifier's."""
         return (self._fields[self.identifier],)
+
+    @property
+    def fields(self) -> Mapping[str, int]:
+        """The column of each field."""
+        return self._fields
 
     @property
     def field_names(self) -> list[str]:
@@ -244,20 +225,6 @@ def _phone_numbers(region: str | None) -> PhoneNumbers:
     except ValueError as error:
         msg = f"phone_region: {error}"
         raise MappingError(msg) from error
-
-
-def _cleared(fields: Mapping[str, int], clear_nulls: bool | Sequence[str]) -> list[str]:  # noqa: FBT001 - the parameter
-    clearable = [name for name in fields if name in CLEARABLE or name.startswith(PROPERTIES)]
-    if isinstance(clear_nulls, bool):
-        return clearable if clear_nulls else []
-    unknown = [name for name in clear_nulls if name not in clearable]
-    if unknown:
-        msg = (
-            f"clear_nulls names {', '.join(unknown)}, which no column feeds or which is an identifier. "
-            f"It can clear {', '.join(clearable) or 'nothing of this mapping'}."
-        )
-        raise MappingError(msg)
-    return list(clear_nulls)
 
 
 def _in_order(names: Mapping[int, Sequence[str]]) -> dict[int, list[str]]:

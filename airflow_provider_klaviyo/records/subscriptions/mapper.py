@@ -10,15 +10,18 @@ from airflow_provider_klaviyo.identity import Identity, comparable
 from airflow_provider_klaviyo.records.contacts.phone import PhoneNumbers
 from airflow_provider_klaviyo.records.mapping import IDENTIFIERS, MappingError, choose_identifier
 from airflow_provider_klaviyo.records.profiles.fields import Read, Values, reader
-from airflow_provider_klaviyo.records.profiles.mapper import PHONE_REGION
+from airflow_provider_klaviyo.records.profiles.mapping import PHONE_REGION
 from airflow_provider_klaviyo.records.record import Flawed, Mapped, Problem, Record, Row
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.consent_word import Word
-from airflow_provider_klaviyo.records.subscriptions.record import (
+from airflow_provider_klaviyo.records.subscriptions.mapping import (
+    CONSENT_FLAGS,
     CONSENTED_AT,
     DATE_OF_BIRTH,
-    SUBSCRIBE,
-    UNSUBSCRIBE,
+    check_channels,
+    identifiers_of,
+)
+from airflow_provider_klaviyo.records.subscriptions.record import (
     SubscriptionRecord,
     body_of,
     meaning_of,
@@ -28,14 +31,6 @@ from airflow_provider_klaviyo.records.subscriptions.values import (
     read_dates_of_birth,
     read_timestamps,
 )
-
-_CONSENT_FLAGS = tuple(f"consent.{channel}" for channel in CHANNELS)
-
-FIELDS = {
-    SUBSCRIBE: (*IDENTIFIERS, PHONE_REGION, *_CONSENT_FLAGS, CONSENTED_AT, DATE_OF_BIRTH),
-    UNSUBSCRIBE: ("email", "phone_number", PHONE_REGION, *_CONSENT_FLAGS),
-}
-"""What a mapping knows, by mode; Klaviyo takes people by address and number alone where they unsubscribe."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,13 +74,11 @@ class SubscriptionMapper:
         self._options = options
         self._now = now
         named = [name for name in IDENTIFIERS if name in fields]
-        self.identifier = choose_identifier(
-            named, options.match_by, [name for name in IDENTIFIERS if name in FIELDS[options.mode]]
-        )
+        self.identifier = choose_identifier(named, options.match_by, identifiers_of(options.mode))
         self._fallbacks = [self.identifier] if options.match_by else named
         self._named = named
         self.speaks_of = tuple(channel for channel in options.channels if f"consent.{channel}" in fields)
-        self._check_channels()
+        check_channels(fields, options.channels)
         try:
             self._phones = PhoneNumbers(options.phone_region)
         except ValueError as error:
@@ -104,15 +97,10 @@ class SubscriptionMapper:
         """The column that names a row where no primary key is given: the identifier's."""
         return (self._fields[self.identifier],)
 
-    def _check_channels(self) -> None:
-        for channel in self._options.channels:
-            name = CHANNELS[channel]
-            if name not in self._fields:
-                msg = (
-                    f"channels has {channel!r}, which goes by {name}, and nothing is mapped to {name}: map a column "
-                    "to it, or leave the channel out."
-                )
-                raise MappingError(msg)
+    @property
+    def fields(self) -> Mapping[str, int]:
+        """The column of each field."""
+        return self._fields
 
     def keep_meanings(self) -> None:
         """Have records tell what they mean, for a state to compare."""
@@ -162,7 +150,7 @@ class SubscriptionMapper:
         """Put a row where it belongs; what is missing narrows it, what is invalid may reject it."""
         wanted = self._wanted(chunk, index)
         is_invalid = index in chunk.problems
-        if not wanted and not chunk.has_problem(index, _CONSENT_FLAGS):
+        if not wanted and not chunk.has_problem(index, CONSENT_FLAGS):
             skipped.append(Flawed(number, row, (self._no_consent(),)))
             return
         record = self._record(chunk, index, row, number, wanted)
@@ -180,7 +168,7 @@ class SubscriptionMapper:
         return [channel for channel, flag in flags.items() if flag is None or flag[index]]
 
     def _no_consent(self) -> Problem:
-        mapped = [name for name in _CONSENT_FLAGS if name in self._fields]
+        mapped = [name for name in CONSENT_FLAGS if name in self._fields]
         return Problem(
             ", ".join(mapped), f"no_consent: {' and '.join(mapped)} leave no channel (false or NULL)"
         )
@@ -251,7 +239,7 @@ class SubscriptionMapper:
         column = columns[self._fields[name]]
         if name in self._readers:
             return self._readers[name](column)
-        if name in _CONSENT_FLAGS:
+        if name in CONSENT_FLAGS:
             return read_consent_flags(column)
         if name == DATE_OF_BIRTH:
             return read_dates_of_birth(column, self._now.date())

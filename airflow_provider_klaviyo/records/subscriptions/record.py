@@ -10,12 +10,12 @@ import msgspec
 
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
-
-SUBSCRIBE, UNSUBSCRIBE = "subscribe", "unsubscribe"
-"""The modes."""
-
-CONSENTED_AT, DATE_OF_BIRTH = "consented_at", "age_gated_date_of_birth"
-"""Fields that Klaviyo knows by these names."""
+from airflow_provider_klaviyo.records.subscriptions.mapping import (
+    CONSENTED_AT,
+    DATE_OF_BIRTH,
+    SUBSCRIBE,
+    UNSUBSCRIBE,
+)
 
 PROFILE = "profile"
 """In place of a channel: the whole person, by Klaviyo's own id."""
@@ -156,7 +156,10 @@ class SubscriptionRecord(Record, gc=False):
 
     def known_as(self, klaviyo_id: str) -> SubscriptionRecord:
         """The same person, named by Klaviyo's own id."""
-        return self._with(identifiers={**self.identifiers, "klaviyo_id": klaviyo_id})
+        named = {**self.identifiers, "klaviyo_id": klaviyo_id}
+        if self.mode == UNSUBSCRIBE:  # whose body names addresses alone
+            return msgspec.structs.replace(self, identifiers=named)
+        return self._with(identifiers=named)
 
     def dated(self, dates: Mapping[str, datetime]) -> SubscriptionRecord:
         """The same person in history, with other moments of consent than the row's for some channels.

@@ -81,6 +81,19 @@ class SeveralStatements(UnsuitableQuery):
     """There is more than one statement, of which only one could be read."""
 
 
+class UnreadableColumns(UnsuitableQuery):
+    """The driver cannot read some columns, or makes something else of them; ``columns`` are these.
+
+    :param what: they hold.
+    :param instead: what to write in SQL.
+    """
+
+    def __init__(self, columns: Sequence[str], what: str, instead: str) -> None:
+        names = ", ".join(map(repr, columns))
+        super().__init__(f"The SQL driver cannot read {what}, which the query returns as {names}: {instead}.")
+        self.columns = tuple(columns)
+
+
 class QueryWrites(UnsuitableQuery):
     """The query would write, and was not asked to."""
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_klaviyo.sync.source.drivers.driver import driver_of
 from airflow_provider_klaviyo.sync.source.drivers.errors import is_write, words, words_of_query
+from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Fetch, Result
 from airflow_provider_klaviyo.sync.source.query import (
     BLANK,
@@ -25,14 +26,13 @@ from airflow_provider_klaviyo.sync.source.query import (
     QueryWrites,
     SqlHook,
 )
+from airflow_provider_klaviyo.sync.source.source import CHUNK_SIZE, Chunk
+from airflow_provider_klaviyo.wording import counted
 
 if TYPE_CHECKING:
     from types import TracebackType
 
 log = logging.getLogger(__name__)
-
-CHUNK_SIZE = 2_000
-"""Rows per fetch: larger chunks are slower (Python's garbage collector) and take more memory."""
 
 _LARGE = 200_000
 """Rows of a result from which on a driver that does not stream is worth a word."""
@@ -44,9 +44,6 @@ _CAST_WHAT_PYTHON_HAS_NOT = (
     "The driver cannot read a value, and does not say which. Cast to text, or turn into NULL, in SQL: dates and "
     "timestamps before the year 1 or after 9999, or of infinity; times of 24 hours and more; numbers that are none"
 )
-
-Row = tuple[object, ...]
-Chunk = list[Row]
 
 
 class RowStream:
@@ -60,7 +57,7 @@ class RowStream:
     ``unzoned`` names columns whose timestamps may be of another zone than they are read in.
 
     :param hook: an Airflow ``DbApiHook`` or anything shaped like it.
-    :param chunk_size: rows per chunk; only the last one is smaller (Redshift never gives more than 1,000).
+    :param chunk_size: rows per chunk at most; fewer where they are wide, or nobody knows yet (``FetchSize``).
     :raises UnsuitableQuery: on entry; see its subclasses.
     :raises QueryFailed: on entry or while reading, with the driver's words.
     """
@@ -77,7 +74,7 @@ class RowStream:
         self.rows_read = 0
         self._hook = hook
         self._query = replace(query, sql=hook.strip_sql_string(query.sql.lstrip(BLANK)))
-        self._chunk_size = chunk_size
+        self._size = FetchSize(chunk_size)
         self._connection: Connection = None
         self._result: Result | None = None
         self._is_read_to_the_end = False
@@ -137,7 +134,7 @@ class RowStream:
         _leave_autocommit(self._hook, self._connection)
         driver = driver_of(self._connection)
         self.distrust = driver.distrust
-        result = driver.open(self._connection, self._query, self._chunk_size)
+        result = driver.open(self._connection, self._query, self._size)
         self._result = result
         known = (
             result.columns() if result.cursor.description else ()
@@ -152,6 +149,7 @@ class RowStream:
         as_tuples = _tuple_maker(rows[0]) if rows else _listed
         while rows:
             self._count(len(rows))
+            self._size.learn(rows)
             yield as_tuples(rows)
             try:
                 rows = fetch()
@@ -172,7 +170,7 @@ class RowStream:
     def _failed(self, error: Exception) -> QueryError:
         if self._query.read_only and is_write(error):
             return QueryWrites(words_of_query(error))
-        when = f"after {self.rows_read:,} rows" if self.rows_read else "before its first row"
+        when = f"after {counted(self.rows_read, 'row')}" if self.rows_read else "before its first row"
         said = words_of_query(error)
         if isinstance(error, _OF_PYTHON):
             said = f"{said}. {_CAST_WHAT_PYTHON_HAS_NOT}"

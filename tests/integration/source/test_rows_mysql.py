@@ -96,7 +96,7 @@ def test_rows_stream_in_chunks(hook: Any) -> None:
         assert stream.columns == ("id", "name")
         assert stream.total is None
         chunks = list(stream)
-    assert [len(chunk) for chunk in chunks] == [2000, 2000, 500]
+    assert [len(chunk) for chunk in chunks] == [50, 400, 2000, 2000, 50]
     assert {type(row) for chunk in chunks for row in chunk} == {tuple}
     assert chunks[0][0][1] == "Zoë 🙂"
 
@@ -165,11 +165,11 @@ def test_no_cell_is_shown_when_a_query_fails(hook: Any, orders: str, sql: str, w
 def test_a_query_that_breaks_off_says_after_how_many_rows(hook: Any) -> None:
     """From 5,000 on the subquery has two rows, which the database finds out when it gets there."""
     sql = f"SELECT (SELECT 1 UNION ALL SELECT 2 FROM DUAL WHERE id > 5000) AS a FROM {numbers(4)}"
-    with RowStream(hook, Query(sql)) as stream:
-        chunks = iter(stream)
-        assert [len(next(chunks)), len(next(chunks))] == [2000, 2000]
-        with pytest.raises(QueryFailed, match=r"after 4,000 rows: .*more than 1 row"):
-            list(chunks)
+    with (
+        pytest.raises(QueryFailed, match=r"after 4,450 rows: .*more than 1 row"),
+        RowStream(hook, Query(sql)) as stream,
+    ):
+        list(stream)
 
 
 def test_a_connection_that_is_cut_says_after_how_many_rows(hook: Any, make_hook: MakeHook) -> None:
@@ -183,16 +183,16 @@ def test_a_connection_that_is_cut_says_after_how_many_rows(hook: Any, make_hook:
         killer.close()
         with pytest.raises(QueryFailed, match=r"after \d[\d,]* rows"):
             list(chunks)
-    assert 2000 <= stream.rows_read < 10**6
+    assert 50 <= stream.rows_read < 10**6
 
 
 def test_a_server_that_waits_too_long_to_write_does_not_give_up(make_hook: MakeHook) -> None:
     hook = make_hook(init_command="SET SESSION net_write_timeout = 1")
     with RowStream(hook, Query(f"SELECT id, REPEAT('x', 900) AS a FROM {numbers(4)}")) as stream:
         chunks = iter(stream)
-        next(chunks)
+        first = len(next(chunks))
         time.sleep(1.5)
-        assert sum(map(len, chunks)) == 8000
+        assert first + sum(map(len, chunks)) == 10_000
 
 
 def test_a_consumer_that_stops_early_does_not_wait_for_the_rest(hook: Any, make_hook: MakeHook) -> None:

@@ -15,7 +15,7 @@ from airflow_provider_klaviyo.records.mapping import (
     find_all,
     json_fields,
 )
-from airflow_provider_klaviyo.records.profiles.mapper import FIELDS
+from airflow_provider_klaviyo.records.profiles.mapping import FIELDS
 
 
 def bound(columns: list[str], mapping: dict[str, str] | None = None) -> dict[str, int]:
@@ -107,7 +107,7 @@ def test_a_sync_without_identifier_is_refused(fields: list[str], match_by: str |
 
 
 def test_a_missing_key_column_is_told_with_its_purpose() -> None:
-    with pytest.raises(MappingError, match="primary_key: the query has no column 'idd'; did you mean 'id'"):
+    with pytest.raises(MappingError, match="primary_key: there is no column 'idd'; did you mean 'id'"):
         find_all(Columns(["id"]), ["idd"], "primary_key")
 
 

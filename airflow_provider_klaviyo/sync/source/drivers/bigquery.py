@@ -10,13 +10,14 @@ from itertools import islice
 from typing import Any
 
 from airflow_provider_klaviyo.sync.source.drivers.columns import keys_as_before
+from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.drivers.plain import execute
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result, column_names
 from airflow_provider_klaviyo.sync.source.drivers.statements import refuse_writing
 from airflow_provider_klaviyo.sync.source.query import Query
 
 
-def open_bigquery(connection: Connection, query: Query, size: int) -> Result:
+def open_bigquery(connection: Connection, query: Query, size: FetchSize) -> Result:
     """Run the query by the cursor, which knows the hook's settings, and read the job's own result, page by page."""
     if query.read_only:
         refuse_writing(query.sql, "any")
@@ -26,7 +27,7 @@ def open_bigquery(connection: Connection, query: Query, size: int) -> Result:
     job = started.hook.get_job(
         job_id=started.job_id, project_id=started.project_id, location=started.location
     )
-    rows = job.result(page_size=size)
+    rows = job.result(page_size=size.most)
     cursor = _Rows(rows)
     return keys_as_before(Result(cursor, cursor.fetch(size)), query, _BEFORE)
 
@@ -52,8 +53,8 @@ class _Rows:
         self.description = [(field.name, field.field_type) for field in rows.schema]
         self._rows = iter(rows)
 
-    def fetch(self, size: int) -> Any:
-        return lambda: [row.values() for row in islice(self._rows, size)]
+    def fetch(self, size: FetchSize) -> Any:
+        return lambda: [row.values() for row in islice(self._rows, size.rows)]
 
     def close(self) -> None:
         """A job's result lies with the service, and goes by itself."""

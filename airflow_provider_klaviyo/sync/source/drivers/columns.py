@@ -75,8 +75,16 @@ def parsed(value: object) -> object:
 
 
 def named(column: str, value: object) -> object:
-    """The value; one that is unreadable names its column, since drivers do not tell where a value stands."""
-    return Unreadable(f"column {column!r} {value.reason}") if isinstance(value, Unreadable) else value
+    """The value; one that is unreadable, or has such a part, names its column: drivers do not tell where it stands."""
+    found = _unreadable_in(value)
+    return Unreadable(f"column {column!r} {found.reason}") if found else value
+
+
+def _unreadable_in(value: object) -> Unreadable | None:
+    if isinstance(value, Unreadable):
+        return value
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (list, tuple)) else ()
+    return next(filter(None, map(_unreadable_in, parts)), None)
 
 
 from_json = each(parsed)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from airflow_provider_klaviyo.sync.source.drivers.adbc import open_adbc
 from airflow_provider_klaviyo.sync.source.drivers.bigquery import open_bigquery
+from airflow_provider_klaviyo.sync.source.drivers.clickhouse import open_clickhouse
 from airflow_provider_klaviyo.sync.source.drivers.druid import LOSES_ROWS, open_druid
 from airflow_provider_klaviyo.sync.source.drivers.duckdb import open_duckdb
+from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.drivers.jdbc import open_jdbc
 from airflow_provider_klaviyo.sync.source.drivers.mysql import (
     close_without_draining,
@@ -18,6 +20,7 @@ from airflow_provider_klaviyo.sync.source.drivers.mysql import (
 )
 from airflow_provider_klaviyo.sync.source.drivers.odbc import open_odbc, reconnected
 from airflow_provider_klaviyo.sync.source.drivers.oracle import open_oracle
+from airflow_provider_klaviyo.sync.source.drivers.pinot import MAY_CUT_ROWS, open_pinot
 from airflow_provider_klaviyo.sync.source.drivers.plain import as_it_is, close_politely, open_held, open_plain
 from airflow_provider_klaviyo.sync.source.drivers.postgres import open_psycopg, open_psycopg2, open_redshift
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result
@@ -35,7 +38,7 @@ class Driver:
     :param reconnect: makes of a hook's connection the one to use, for drivers that take settings then only.
     """
 
-    open: Callable[[Connection, Query, int], Result]
+    open: Callable[[Connection, Query, FetchSize], Result]
     close: Callable[[Connection, Result | None, bool], None] = close_politely
     reconnect: Callable[[SqlHook, Connection], Connection] = as_it_is
     distrust: str = ""
@@ -56,9 +59,11 @@ _DRIVERS: Mapping[str, Driver] = {
     "adbc_driver_manager": Driver(open_adbc),
     "pyodbc": Driver(open_odbc, reconnect=reconnected),
     "oracledb": Driver(open_oracle),
-    "pinotdb": Driver(open_held),
+    "pinotdb": Driver(open_pinot, distrust=MAY_CUT_ROWS),
     "prestodb": Driver(open_presto),
-    "airflow.providers.clickhousedb.hooks.clickhouse": Driver(open_held),
+    "airflow.providers.clickhousedb.hooks.clickhouse": Driver(open_clickhouse),
+    "clickhouse_connect": Driver(open_clickhouse),
+    "clickhouse_driver": Driver(open_held),
     "pydruid": Driver(open_druid, distrust=LOSES_ROWS),
     "snowflake": Driver(open_snowflake),
     "trino": Driver(open_trino),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.drivers.plain import open_plain
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result
 from airflow_provider_klaviyo.sync.source.query import Query
@@ -12,6 +13,6 @@ LOSES_ROWS = (
 )
 
 
-def open_druid(connection: Connection, query: Query, size: int) -> Result:
+def open_druid(connection: Connection, query: Query, size: FetchSize) -> Result:
     connection.header = True
     return open_plain(connection, query, size)

@@ -15,6 +15,19 @@ _ABOUT_THE_QUERY = frozenset(("08", "0A", "25", "28", "3D", "3F", "42", "53", "5
 _SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 
 
+class Unread(Exception):
+    """A driver broke off at a value that it cannot read.
+
+    :param error: what the driver raised.
+    :param advice: what to do about it.
+    """
+
+    def __init__(self, error: Exception, advice: str) -> None:
+        super().__init__()
+        self.error = error
+        self.advice = advice
+
+
 def words(error: Exception) -> str:
     """The driver's words, masked. Errors are raised ``from None``: a traceback would show the words as they are."""
     return mask(_message(error)) or type(error).__name__
@@ -22,6 +35,8 @@ def words(error: Exception) -> str:
 
 def words_of_query(error: Exception) -> str:
     """The driver's words of a query that failed: names, its code and what to do stay, cells are masked."""
+    if isinstance(error, Unread):
+        return f"{words_of_query(error.error)}. {error.advice}"
     state = sqlstate(error)
     diagnosis = getattr(error, "diag", None)
     primary = getattr(diagnosis, "message_primary", None) or ""

@@ -11,6 +11,7 @@ from uuid import UUID
 from airflow_provider_klaviyo.records.values.plain_types import INTERVAL
 from airflow_provider_klaviyo.sync.source.drivers.columns import BEYOND_PYTHON, parsed
 from airflow_provider_klaviyo.sync.source.drivers.lenience import Lenience
+from airflow_provider_klaviyo.sync.source.drivers.nested import single
 
 Read = Callable[[], object]
 """Reads a column of the row at hand."""
@@ -20,6 +21,11 @@ _DATE, _TIME, _TIMESTAMP, _TIME_WITH_ZONE, _TIMESTAMP_WITH_ZONE = 91, 92, 93, 20
 _MOMENTS = frozenset((_TIMESTAMP_WITH_ZONE, -101, -102))
 _WITH_ZONE = ("TZ", "WITH TIME ZONE", "WITH LOCAL TIME ZONE", "DATETIMEOFFSET")
 _OF_MYSQL = ("MySQL", "MariaDB")
+_JSON = frozenset(("JSON", "JSONB"))
+_LAST_OF_JAVA = "23:59:59.999999999"
+"""What PostgreSQL's driver makes of 24 o'clock."""
+
+_BEYOND_JAVA = "holds what Java cannot read, such as NaN or infinity; turn it into NULL or text in SQL"
 
 
 class JavaTypes:
@@ -41,7 +47,7 @@ class JavaTypes:
             JClass("java.lang.Short"): int,
             JClass("java.lang.Integer"): int,
             JClass("java.lang.Long"): int,
-            JClass("java.lang.Float"): lambda value: float(str(value)),
+            JClass("java.lang.Float"): lambda value: single(float(value)),
             JClass("java.lang.Double"): float,
             JClass("java.lang.String"): str,
             JClass("java.math.BigInteger"): lambda value: int(str(value)),
@@ -57,7 +63,7 @@ class JavaTypes:
             JClass("java.time.Instant"): lambda value: self.time(dt.datetime, value),
         }
         self._bases = (
-            (JClass("java.sql.Array"), lambda value: list(map(self.python, value.getArray()))),
+            (JClass("java.sql.Array"), self._array),
             (JClass("java.sql.Struct"), lambda value: list(map(self.python, value.getAttributes()))),
             (JClass("java.sql.Clob"), lambda value: str(value.getSubString(1, int(value.length())))),
             (JClass("java.sql.Blob"), lambda value: bytes(value.getBytes(1, int(value.length())))),
@@ -81,6 +87,38 @@ class JavaTypes:
                 return make_one(value)
         return self._of_a_driver(value, kind)
 
+    def read(self, get: Callable[[], Any]) -> object:
+        """What this gets, unless its driver has an error for the value itself (SQLSTATE 22…)."""
+        try:
+            return self.python(get())
+        except self._error as error:
+            state = getattr(error, "getSQLState", None)
+            if not state or not str(state()).startswith("22"):
+                raise
+            return self.lenience.unreadable(_BEYOND_JAVA)
+
+    def _array(self, value: Any) -> object:
+        kind, name = int(value.getBaseType()), str(value.getBaseTypeName()).upper()
+        if is_moment(kind, name):
+            return self._each(self._moment, value.getArray())
+        return self._each(self._json if name in _JSON else self.python, value.getArray())
+
+    def _each(self, make: Callable[[Any], object], value: Any) -> object:
+        """With arrays in arrays."""
+        if value is None:
+            return None
+        is_array = type(value).__name__.endswith("[]") and type(value).__name__ != "byte[]"
+        return [self._each(make, part) for part in value] if is_array else make(value)
+
+    def _json(self, value: Any) -> object:
+        return parsed(self.python(value))
+
+    def _moment(self, value: Any) -> object:
+        """A moment in an array, where it cannot be asked for as such: its wall clock would be that of the machine."""
+        return (
+            self.time(dt.datetime, value.toInstant()) if hasattr(value, "toInstant") else self.python(value)
+        )
+
     def _of_a_driver(self, value: Any, kind: str) -> object:
         """An object of a driver's own class: PostgreSQL's say which type they are of, and their text."""
         if not (hasattr(value, "getType") and hasattr(value, "getValue")):
@@ -88,7 +126,7 @@ class JavaTypes:
         name, text = str(value.getType()), value.getValue()
         if name == "interval":
             return self.interval()
-        return parsed(str(text)) if name in ("json", "jsonb") else text if text is None else str(text)
+        return parsed(str(text)) if name.upper() in _JSON else text if text is None else str(text)
 
     def interval(self) -> object:
         """What stands for an interval."""
@@ -117,8 +155,11 @@ class JavaTypes:
         """A date, time or timestamp by its text, which is ISO 8601 in Java, too."""
         if value is None:
             return None
+        text = str(value)
+        if kind is dt.time and text.startswith(_LAST_OF_JAVA):
+            return self.lenience.unreadable(BEYOND_PYTHON)
         try:
-            return kind.fromisoformat(str(value))
+            return kind.fromisoformat(text)
         except ValueError:
             return self.lenience.unreadable(BEYOND_PYTHON)
 
@@ -141,11 +182,16 @@ def column_reader(types: JavaTypes, rows: Any, columns: Any, index: int, driver:
     if kind in (_TIME, _TIME_WITH_ZONE):
         wanted = types.offset_time if has_zone or kind == _TIME_WITH_ZONE else types.local_time
         return types.asked(rows, index, wanted, dt.time, lambda: rows.getTime(index))
-    if kind in _MOMENTS or (kind == _TIMESTAMP and has_zone):
+    if is_mysqls or is_moment(kind, name):
         return types.asked(rows, index, types.moment, dt.datetime, lambda: _instant(rows.getTimestamp(index)))
     if kind == _TIMESTAMP:
         return types.asked(rows, index, types.local_timestamp, dt.datetime, lambda: rows.getTimestamp(index))
-    return lambda: types.python(rows.getObject(index))
+    return lambda: types.read(lambda: rows.getObject(index))
+
+
+def is_moment(kind: int, name: str) -> bool:
+    """Whether a type, by its number and its name in capitals, is a timestamp with zone."""
+    return kind in _MOMENTS or (kind == _TIMESTAMP and any(map(name.__contains__, _WITH_ZONE)))
 
 
 def _instant(timestamp: Any) -> Any:

@@ -43,10 +43,21 @@ class Lenience:
 
         def fetch() -> Sequence[Any]:
             rows = result.fetch()
-            if self._met_any:
-                self._met_any = False
+            if self._has_met_any():
                 names = result.columns()
                 rows = [tuple(map(named, names, row)) for row in rows]
             return rows
 
         return replace(result, fetch=fetch)
+
+    def naming_columns(
+        self, names: Sequence[str], columns: Sequence[Sequence[object]]
+    ) -> Sequence[Sequence[object]]:
+        """The same of columns that came without rows."""
+        if not self._has_met_any():
+            return columns
+        return [[named(name, value) for value in column] for name, column in zip(names, columns, strict=True)]
+
+    def _has_met_any(self) -> bool:
+        met, self._met_any = self._met_any, False
+        return met

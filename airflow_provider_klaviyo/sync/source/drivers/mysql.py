@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from functools import partial
 
+from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.drivers.lenience import Lenience
 from airflow_provider_klaviyo.sync.source.drivers.mysql_values import lenient_converters, typed, without_bytes
 from airflow_provider_klaviyo.sync.source.drivers.plain import close_politely, execute_plain, run_if_possible
@@ -27,7 +28,7 @@ _ALL_CHARACTERS = (
 _MULTI_STATEMENTS_OFF = 1  # MYSQL_OPTION_MULTI_STATEMENTS_OFF of the C API
 
 
-def open_mysqlclient(connection: Connection, query: Query, size: int) -> Result:
+def open_mysqlclient(connection: Connection, query: Query, size: FetchSize) -> Result:
     from MySQLdb.cursors import SSCursor
 
     with suppress(Exception):
@@ -39,7 +40,7 @@ def open_mysqlclient(connection: Connection, query: Query, size: int) -> Result:
     return lenience.naming(_open_unbuffered(connection, partial(connection.cursor, SSCursor), query, size))
 
 
-def open_mysql_connector(connection: Connection, query: Query, size: int) -> Result:
+def open_mysql_connector(connection: Connection, query: Query, size: FetchSize) -> Result:
     make = partial(connection.cursor, buffered=False, dictionary=False)
     refuse_several_statements(query.sql, "mysql")
     with suppress(Exception):
@@ -48,7 +49,7 @@ def open_mysql_connector(connection: Connection, query: Query, size: int) -> Res
     return lenience.naming(without_bytes(_open_unbuffered(connection, make, query, size), lenience))
 
 
-def open_pymysql(connection: Connection, query: Query, size: int) -> Result:
+def open_pymysql(connection: Connection, query: Query, size: FetchSize) -> Result:
     from pymysql.cursors import SSCursor
 
     with suppress(Exception):
@@ -63,7 +64,7 @@ def open_pymysql(connection: Connection, query: Query, size: int) -> Result:
     return lenience.naming(result)
 
 
-def _open_unbuffered(connection: Connection, make: MakeCursor, query: Query, size: int) -> Result:
+def _open_unbuffered(connection: Connection, make: MakeCursor, query: Query, size: FetchSize) -> Result:
     for statement in _LIFT_WRITE_TIMEOUTS:
         run_if_possible(connection, statement)
     is_utc = run_if_possible(connection, _READ_IN_UTC)

@@ -15,8 +15,10 @@ from importlib import import_module
 from typing import Any
 from uuid import UUID
 
-from airflow_provider_klaviyo.sync.source.drivers.columns import keys_as_before
+from airflow_provider_klaviyo.sync.source.drivers.columns import Mend, keys_as_before, mended
+from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.drivers.lenience import Lenience
+from airflow_provider_klaviyo.sync.source.drivers.odbc_postgres import told_by_postgres
 from airflow_provider_klaviyo.sync.source.drivers.plain import execute_plain, run_what_is_possible
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result
 from airflow_provider_klaviyo.sync.source.drivers.statements import refuse_several_statements, refuse_writing
@@ -29,6 +31,8 @@ _GUID, _TIME, _SS_TIMESTAMPOFFSET = -11, 92, -155  # SQL types
 
 _WITHOUT_MOMENTS = ("microsoft sql server", "sqlite")
 """Databases whose moments have a SQL type of their own, or that have none."""
+
+_ASKED_FOR_ZONES = ("postgresql", "mysql", "mariadb")
 
 _HOLDING = ("libmaodbc",)
 """Drivers that hold the whole result, by the beginning of their files' names."""
@@ -61,14 +65,17 @@ def reconnected(hook: SqlHook, connection: Connection) -> Connection:
     return connect(f"{text.rstrip(';')};{settings}", **getattr(hook, "connect_kwargs", {}))
 
 
-def open_odbc(connection: Connection, query: Query, size: int) -> Result:
+def open_odbc(connection: Connection, query: Query, size: FetchSize) -> Result:
     database = str(connection.getinfo(_DBMS_NAME)).lower()
     lenience = Lenience()
     for kind, read in ((_GUID, _guid), (_SS_TIMESTAMPOFFSET, _offset_timestamp)):
         connection.add_output_converter(kind, read)
     is_zone_known = database.startswith(_WITHOUT_MOMENTS)
     is_postgres = database.startswith("postgresql")
+    mends: Mapping[int, Mend] = {}
     if is_postgres:
+        query = replace(query, sql=f"{query.sql}\n")  # the driver writes behind it: not into a comment
+        query, mends = told_by_postgres(connection, query, lenience)
         is_zone_known = _prepare(
             connection,
             query,
@@ -84,7 +91,7 @@ def open_odbc(connection: Connection, query: Query, size: int) -> Result:
         )
     elif query.read_only:
         refuse_writing(query.sql, "any")
-    result = execute_plain(connection.cursor(), query, size)
+    result = mended(execute_plain(connection.cursor(), query, size), mends)
     result = lenience.naming(
         keys_as_before(result, query, {**_BEFORE, **(_BEFORE_OF_POSTGRES if is_postgres else {})})
     )
@@ -92,8 +99,14 @@ def open_odbc(connection: Connection, query: Query, size: int) -> Result:
         result = replace(result, is_held=True)
     if is_zone_known:
         return result
-    dated = (column[0] for column in result.cursor.description if column[1] is dt.datetime)
-    return replace(result, unzoned=tuple(dated))
+    dated = tuple(column[0] for column in result.cursor.description if column[1] is dt.datetime)
+    if dated and database.startswith(_ASKED_FOR_ZONES):
+        log.warning(
+            "The server does not know the zone %s, so moments come in that of its session, and are read in that of "
+            "timezone: load its time zone tables, or convert moments to UTC in SQL.",
+            query.zone_name,
+        )
+    return replace(result, unzoned=dated)
 
 
 def _prepare(connection: Connection, query: Query, dialect: str, set_zone: str, set_read_only: str) -> bool:
@@ -105,12 +118,6 @@ def _prepare(connection: Connection, query: Query, dialect: str, set_zone: str, 
     if query.read_only:
         refuse_writing(query.sql, dialect)
     done = run_what_is_possible(connection, [set_zone, *([set_read_only] if query.read_only else [])])
-    if set_zone not in done:
-        log.warning(
-            "The server refuses %s, so moments come in the zone of its session, and are read in that of timezone: "
-            "load its time zone tables, or convert moments to UTC in SQL.",
-            set_zone,
-        )
     return set_zone in done
 
 

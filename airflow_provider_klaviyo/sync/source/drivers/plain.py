@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
+from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Cursor, Result, column_names
 from airflow_provider_klaviyo.sync.source.drivers.statements import refuse_writing
 from airflow_provider_klaviyo.sync.source.query import Query, SqlHook
@@ -17,13 +19,13 @@ def as_it_is(hook: SqlHook, connection: Connection) -> Connection:  # noqa: ARG0
     return connection
 
 
-def open_plain(connection: Connection, query: Query, size: int) -> Result:
+def open_plain(connection: Connection, query: Query, size: FetchSize) -> Result:
     if query.read_only:
         refuse_writing(query.sql, "any")
     return execute_plain(connection.cursor(), query, size, _free_row_count)
 
 
-def open_held(connection: Connection, query: Query, size: int) -> Result:
+def open_held(connection: Connection, query: Query, size: FetchSize) -> Result:
     """By a driver that has read the whole result when it hands out the first row."""
     return replace(open_plain(connection, query, size), is_held=True)
 
@@ -44,17 +46,27 @@ def execute(cursor: Cursor, query: Query) -> None:
 
 
 def execute_plain(
-    cursor: Cursor, query: Query, size: int, count: Callable[[Cursor], int | None] | None = None
+    cursor: Cursor, query: Query, size: FetchSize, count: Callable[[Cursor], int | None] | None = None
 ) -> Result:
     """Run a query by the DB-API alone.
 
     :param count: how many rows there are, before the first fetch; the driver's count if it is not given.
     """
     with suppress(Exception):
-        cursor.arraysize = size
+        cursor.arraysize = size.rows
     execute(cursor, query)
     column_names(cursor.description)  # fetching without a result set fails in each driver's own unclear way
-    return Result(cursor, partial(cursor.fetchmany, size), (count or _row_count)(cursor))
+    return Result(cursor, partial(fetch_many, cursor, size), (count or _row_count)(cursor))
+
+
+def fetch_many(cursor: Cursor, size: FetchSize) -> Sequence[Any]:
+    """The next rows; ``arraysize`` is what some drivers fetch themselves, whatever they are asked for."""
+    rows = size.rows
+    with suppress(Exception):
+        if cursor.arraysize != rows:
+            cursor.arraysize = rows
+    fetched: Sequence[Any] = cursor.fetchmany(rows)
+    return fetched
 
 
 def _row_count(cursor: Cursor) -> int | None:

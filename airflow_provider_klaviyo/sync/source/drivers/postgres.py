@@ -9,11 +9,17 @@ from typing import Any
 from uuid import uuid4
 
 from airflow_provider_klaviyo.sync.source.drivers.errors import sqlstate
+from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.drivers.plain import (
     execute,
     execute_plain,
     run_if_possible,
     run_what_is_possible,
+)
+from airflow_provider_klaviyo.sync.source.drivers.postgres_arrays import (
+    arrays_of,
+    read_arrays_of_psycopg,
+    read_arrays_of_psycopg2,
 )
 from airflow_provider_klaviyo.sync.source.drivers.postgres_text import read_text
 from airflow_provider_klaviyo.sync.source.drivers.psycopg2_values import read_timestamps
@@ -38,7 +44,7 @@ _REDSHIFT_SERVER_VERSION = 8_00_02  # Redshift calls itself PostgreSQL 8.0.2
 _REDSHIFT_FETCH_SIZE = 1_000  # the most that a cluster of one node takes (Redshift guide, "FETCH")
 
 
-def open_psycopg(connection: Connection, query: Query, size: int) -> Result:
+def open_psycopg(connection: Connection, query: Query, size: FetchSize) -> Result:
     from psycopg.rows import tuple_row
 
     def set_encoding(name: str) -> None:
@@ -49,6 +55,7 @@ def open_psycopg(connection: Connection, query: Query, size: int) -> Result:
     if text:
         query = text.written(query)
         load_json(connection, text.loads)
+    read_arrays_of_psycopg(connection)
     make = partial(connection.cursor, row_factory=tuple_row)
     size = _fetch_size(connection.info.server_version, size)
     result = _open_server_side(connection, partial(make, name=_cursor_name()), make, query, size)
@@ -56,18 +63,20 @@ def open_psycopg(connection: Connection, query: Query, size: int) -> Result:
     return lenience.naming(text.read(result) if text else result)
 
 
-def open_psycopg2(connection: Connection, query: Query, size: int) -> Result:
+def open_psycopg2(connection: Connection, query: Query, size: FetchSize) -> Result:
     from psycopg2.extensions import cursor, encodings
     from psycopg2.extras import register_default_json, register_default_jsonb
 
     def make(**name: str) -> Cursor:
         made = connection.cursor(cursor_factory=cursor, **name)
         read_timestamps(made, lenience)
+        read_arrays_of_psycopg2(made, arrays)
         if text:
             register_default_json(made, loads=text.loads)
             register_default_jsonb(made, loads=text.loads)
         return made
 
+    arrays = arrays_of(connection)
     encoding = encodings[connection.encoding]
     lenience, text = read_text(connection.info, encoding, connection.set_client_encoding)
     if text:
@@ -77,10 +86,10 @@ def open_psycopg2(connection: Connection, query: Query, size: int) -> Result:
     return lenience.naming(text.read(result) if text else result)
 
 
-def open_redshift(connection: Connection, query: Query, size: int) -> Result:
+def open_redshift(connection: Connection, query: Query, size: FetchSize) -> Result:
     """``redshift_connector`` has no named cursors, and its plain ones hold the whole result."""
     declared = partial(DeclaredCursor, connection)
-    size = min(size, _REDSHIFT_FETCH_SIZE)
+    size = size.at_most(_REDSHIFT_FETCH_SIZE)
     return _open_server_side(connection, declared, connection.cursor, query, size)
 
 
@@ -116,12 +125,12 @@ def _cursor_name() -> str:
     return f"klaviyo_{uuid4().hex[:16]}"
 
 
-def _fetch_size(server_version: int, size: int) -> int:
-    return min(size, _REDSHIFT_FETCH_SIZE) if server_version <= _REDSHIFT_SERVER_VERSION else size
+def _fetch_size(server_version: int, size: FetchSize) -> FetchSize:
+    return size.at_most(_REDSHIFT_FETCH_SIZE) if server_version <= _REDSHIFT_SERVER_VERSION else size
 
 
 def _open_server_side(
-    connection: Connection, make_named: MakeCursor, make_plain: MakeCursor, query: Query, size: int
+    connection: Connection, make_named: MakeCursor, make_plain: MakeCursor, query: Query, size: FetchSize
 ) -> Result:
     refuse_several_statements(query.sql, "postgres")
     _prepare_transaction(connection, query)
@@ -134,7 +143,7 @@ def _open_server_side(
         if sqlstate(error) not in _NOT_DECLARABLE:
             raise
     else:
-        return Result(cursor, partial(cursor.fetchmany, size))
+        return Result(cursor, lambda: cursor.fetchmany(size.rows))
     connection.rollback()
     _prepare_transaction(connection, query)
     return execute_plain(make_plain(), query, size)

@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_klaviyo.sync.source.drivers.columns import BEYOND_PYTHON
+from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.drivers.lenience import Lenience
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Cursor, Result
 
 
-def readable(result: Result, size: int, lenience: Lenience) -> Result:
+def readable(result: Result, size: FetchSize, lenience: Lenience) -> Result:
     """The result with an ``Unreadable`` in place of each value that Python's types cannot hold.
 
     One such value makes psycopg refuse the whole fetch, which a server-side cursor cannot repeat.
@@ -32,7 +33,7 @@ def readable(result: Result, size: int, lenience: Lenience) -> Result:
             rows, has_failed = None, True
         if rows is None:
             first = rows_read if is_whole else 0
-            rows = _load_leniently(result.cursor, first, first + size, lenience)
+            rows = _load_leniently(result.cursor, first, first + size.rows, lenience)
         rows_read += len(rows)
         return rows
 

@@ -7,17 +7,18 @@ from dataclasses import replace
 from typing import Any
 
 from airflow_provider_klaviyo.sync.source.drivers.columns import Mend, each, from_json, mended, mends_by_type
+from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.drivers.plain import open_plain
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Result
 from airflow_provider_klaviyo.sync.source.query import Query
 
 
-def open_trino(connection: Connection, query: Query, size: int) -> Result:
+def open_trino(connection: Connection, query: Query, size: FetchSize) -> Result:
     result = open_plain(connection, query, size)
     return mended(result, mends_by_type(result.cursor, _mend))
 
 
-def open_presto(connection: Connection, query: Query, size: int) -> Result:
+def open_presto(connection: Connection, query: Query, size: FetchSize) -> Result:
     """By Presto's own driver, of which Trino's was made: it reads the whole result before it hands out a row."""
     return replace(open_trino(connection, query, size), is_held=True)
 

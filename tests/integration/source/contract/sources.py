@@ -16,8 +16,11 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.conftest import absent
-from tests.integration.source.contract.stubs import BigQuery, Druid, Elasticsearch, Trino, serving
+from tests.integration.source.contract.stubs import BigQuery, Druid, Elasticsearch, Pinot, Trino, serving
 from tests.integration.source.contract.values import Refused
+
+STUB_ROWS = 4_500
+"""Of the query that is called ``rows``."""
 
 Setup = Callable[[pytest.FixtureRequest], Any]
 
@@ -43,13 +46,16 @@ class Source:
     )
 
 
-def needed(module: str, how: str) -> Any:
-    """A module, or a skipped test that says how to have it."""
+def needed(module: str, how: str, part: str = "sources") -> Any:
+    """A module, or a skipped test that says how to have it.
+
+    :param part: of what a test run may be told to expect.
+    """
     try:
         with warnings.catch_warnings(action="ignore"):  # JayDeBeApi has strings that newer Pythons warn of
             return importlib.import_module(module)
     except ImportError:
-        absent("sources", f"{module} is not installed ({how})")
+        absent(part, f"{module} is not installed ({how})")
 
 
 def connection(request: pytest.FixtureRequest, **fields: Any) -> None:
@@ -81,6 +87,14 @@ _POSTGRES = {
     "interval": "interval '1 day 2 hours'",
     "nan": "'NaN'::numeric",
     "beyond": "timestamptz 'infinity'",
+    "moments": "ARRAY[timestamptz '2024-05-01 12:30:00.5+03', NULL]",
+    "uuids": "ARRAY['00000000-0000-0000-0000-00000000000a'::uuid]",
+    "jsons": """ARRAY['{"a": 1}'::jsonb, '2']""",
+    "domains": "ARRAY['a', 'b']::information_schema.character_data[]",
+    "single": "0.1::real",
+    "address": "inet '10.0.0.1'",
+    "24 o'clock": "time '24:00'",
+    "beyond in a list": "ARRAY[timestamptz 'infinity']",
 }
 
 
@@ -145,13 +159,8 @@ def odbc_to(uri: str) -> dict[str, Any]:
     }
 
 
-_ODBC_POSTGRES_INSTEAD = {  # the driver makes text of what ODBC has no type for, and a time of infinity
-    "json": """{"a": [1, 2.5, null], "b": "x"}""",
-    "texts": "{a,NULL,b}",
-    "integers": "{1,2}",
-    "interval": "1 day 02:00:00",
-    "beyond": "9999-12-31T22:59:59+00:00",
-}
+_ADBC_INSTEAD = {"address": Refused("cast it to text")}
+_ODBC_POSTGRES_INSTEAD = {"interval": "1 day 02:00:00"}  # the driver makes text of it
 
 
 def _odbc_postgres(request: pytest.FixtureRequest) -> Any:
@@ -298,6 +307,12 @@ _DUCKDB = {
     "interval": "INTERVAL 26 HOUR",
     "nan": "'NaN'::DOUBLE",
     "beyond": "'infinity'::TIMESTAMP",
+    "moments": "[TIMESTAMPTZ '2024-05-01 12:30:00.5+03', NULL]",
+    "jsons": """['{"a": 1}'::JSON, '2']""",
+    "single": "0.1::FLOAT",
+    "nested": """{'a': 1.5::DECIMAL(5, 2), 'j': '{"x": 1}'::JSON, 't': [TIMESTAMPTZ '2024-05-01 12:30:00.5+03']}""",
+    "24 o'clock": "TIME '24:00'",
+    "beyond in a list": "['20240-01-01'::TIMESTAMP]",
 }
 
 
@@ -305,6 +320,43 @@ def _duckdb(request: pytest.FixtureRequest) -> Any:
     hooks = needed("airflow.providers.duckdb.hooks.duckdb", "dependency group sources")
     connection(request, conn_type="duckdb")
     return hooks.DuckDBHook(duckdb_conn_id="source")
+
+
+_CLICKHOUSE = {
+    "text": "'Zoë 🙂'",
+    "empty text": "''",
+    "integer": "9223372036854775807",
+    "true": "true",
+    "false": "false",
+    "numeric": "toDecimal64('12.50', 2)",
+    "long numeric": "toDecimal128('12345678901.25', 9)",
+    "double": "0.1",
+    "single": "toFloat32(0.1)",
+    "date": "toDate('2024-05-01')",
+    "time": "toTime('12:30:00')",
+    "moment": "toDateTime64('2024-05-01 12:30:00.5', 3, 'Etc/GMT-3')",
+    "moments": "[toDateTime64('2024-05-01 15:15:00.5', 3, 'Asia/Kathmandu'), NULL]",
+    "uuid": "toUUID('00000000-0000-0000-0000-00000000000a')",
+    "uuids": "[toUUID('00000000-0000-0000-0000-00000000000a')]",
+    "json": """'{"b": "x", "a": [1, 2.5, null]}'::JSON""",
+    "texts": "['a', NULL, 'b']",
+    "integers": "[1, 2]",
+    "struct": "CAST((1, 'x'), 'Tuple(a Int8, b LowCardinality(String))')",
+    "address": "toIPv4('10.0.0.1')",
+    "binary": "toFixedString(unhex('ff'), 2)",
+    "interval": "INTERVAL 26 HOUR",
+    "nan": "nan",
+}
+
+
+def _clickhouse(request: pytest.FixtureRequest) -> Any:
+    hooks = needed(
+        "airflow.providers.clickhousedb.hooks.clickhouse", "dependency group clickhouse", "clickhouse"
+    )
+    connection(
+        request, conn_type="clickhouse", host="127.0.0.1", port=request.getfixturevalue("clickhouse_port")
+    )
+    return hooks.ClickHouseHook(clickhouse_conn_id="source")
 
 
 # --- JDBC ---------------------------------------------------------------------------------------------------------
@@ -427,7 +479,7 @@ def _bigquery(request: pytest.FixtureRequest) -> Any:
         for name, (column, value) in _BIGQUERY_COLUMNS.items()
     }
     columns |= {
-        "rows": ({"type": "INTEGER"}, [str(n) for n in range(1, 4501)]),
+        "rows": ({"type": "INTEGER"}, range(1, STUB_ROWS + 1)),
         "empty": ({"type": "INTEGER"}, []),
     }
     url = _served(request, BigQuery(columns))
@@ -469,7 +521,7 @@ def _trino_columns() -> dict[str, Any]:
     columns = {name: (_signature(kind), [value, None]) for name, (kind, value) in _TRINO_COLUMNS.items()}
     return {
         **columns,
-        "rows": (_signature("bigint"), list(range(1, 4501))),
+        "rows": (_signature("bigint"), range(1, STUB_ROWS + 1)),
         "empty": (_signature("bigint"), []),
     }
 
@@ -522,16 +574,39 @@ _AS_JSON_HAS_IT = {"moment": "2024-05-01T09:30:00.500Z"}
 def _druid(request: pytest.FixtureRequest) -> Any:
     hooks = needed("airflow.providers.apache.druid.hooks.druid", "dependency group sources")
     columns = {name: [value, None] for name, value in _DRUID.items()}
-    columns |= {"rows": list(range(1, 4501)), "empty": []}
+    columns |= {"rows": range(1, STUB_ROWS + 1), "empty": []}
     parts = urlsplit(_served(request, Druid(columns)))
     connection(request, conn_type="druid", host=parts.hostname, port=parts.port)
     return hooks.DruidDbApiHook(druid_broker_conn_id="source")
 
 
+_PINOT = {
+    "text": ("STRING", "Zoë 🙂"),
+    "empty text": ("STRING", ""),
+    "integer": ("LONG", 9223372036854775807),
+    "true": ("BOOLEAN", True),
+    "false": ("BOOLEAN", False),
+    "long numeric": ("BIG_DECIMAL", "12345678901.25"),
+    "double": ("DOUBLE", 0.1),
+    "moment": ("TIMESTAMP", "2024-05-01 09:30:00.5"),
+    "json": ("JSON", """{"b": "x", "a": [1, 2.5, null]}"""),
+    "integers": ("INT_ARRAY", [1, 2]),
+}
+
+
+def _pinot(request: pytest.FixtureRequest) -> Any:
+    hooks = needed("airflow.providers.apache.pinot.hooks.pinot", "dependency group sources")
+    columns = {name: (kind, [value, None]) for name, (kind, value) in _PINOT.items()}
+    columns |= {"rows": ("LONG", range(1, STUB_ROWS + 1)), "empty": ("LONG", [])}
+    parts = urlsplit(_served(request, Pinot(columns)))
+    connection(request, conn_type="pinot", host=parts.hostname, port=parts.port)
+    return hooks.PinotDbApiHook(pinot_broker_conn_id="source")
+
+
 def _elasticsearch(request: pytest.FixtureRequest) -> Any:
     hooks = needed("airflow.providers.elasticsearch.hooks.elasticsearch", "dependency group sources")
     columns = {name: (kind, [value, None]) for name, (kind, value) in _ELASTIC.items()}
-    columns |= {"rows": ("long", list(range(1, 4501))), "empty": ("long", [])}
+    columns |= {"rows": ("long", range(1, STUB_ROWS + 1)), "empty": ("long", [])}
     parts = urlsplit(_served(request, Elasticsearch(columns)))
     connection(request, conn_type="elasticsearch", host=parts.hostname, port=parts.port, schema="http")
     return hooks.ElasticsearchSQLHook(elasticsearch_conn_id="source")
@@ -546,8 +621,14 @@ def _served(request: pytest.FixtureRequest, stub: Any) -> str:
 SOURCES = [
     Source("psycopg", _psycopg, _POSTGRES_ROWS, _POSTGRES),
     Source("psycopg2", _psycopg2, _POSTGRES_ROWS, _POSTGRES),
-    Source("ADBC to PostgreSQL", _adbc, _POSTGRES_ROWS, _POSTGRES),
-    Source("ODBC to PostgreSQL", _odbc_postgres, _POSTGRES_ROWS, _POSTGRES, _ODBC_POSTGRES_INSTEAD),
+    Source("ADBC to PostgreSQL", _adbc, _POSTGRES_ROWS, _POSTGRES, _ADBC_INSTEAD),
+    Source(
+        "ODBC to PostgreSQL",
+        _odbc_postgres,
+        _POSTGRES_ROWS,
+        _POSTGRES,
+        _ODBC_POSTGRES_INSTEAD,
+    ),
     Source("JDBC to PostgreSQL", _jdbc_postgres, _POSTGRES_ROWS, _POSTGRES),
     Source(
         "mysqlclient",
@@ -578,6 +659,13 @@ SOURCES = [
     Source("SQLite", _sqlite, _SQLITE_ROWS, _SQLITE, _SQLITE_INSTEAD),
     Source("DuckDB", _duckdb, "SELECT n AS a FROM range(1, 4501) t(n)", _DUCKDB),
     Source(
+        "ClickHouse",
+        _clickhouse,
+        "SELECT number + 1 AS a FROM numbers(4500) ORDER BY a",
+        _CLICKHOUSE,
+        query="SELECT a FROM (SELECT {} AS a, 1 AS n UNION ALL SELECT NULL, 2) ORDER BY n",
+    ),
+    Source(
         "JDBC to HSQLDB",
         _hsqldb,
         "SELECT a FROM UNNEST(SEQUENCE_ARRAY(1, 4500, 1)) AS t(a)",
@@ -595,6 +683,7 @@ SOURCES = [
         query="{}",
     ),
     Source("Druid", _druid, "rows", {name: name for name in _DRUID}, _AS_JSON_HAS_IT, query="{}"),
+    Source("Pinot", _pinot, "rows LIMIT 4500", {name: name for name in _PINOT}, query="{}"),
     Source(
         "Elasticsearch",
         _elasticsearch,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+_PIECE = 1 << 16
+
 
 class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
     def do_GET(self) -> None:
         self._answer()
 
@@ -27,6 +32,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("X-Elastic-Product", "Elasticsearch")  # without it, its client talks to nobody
+        self.send_header("Connection", "close")  # clients keep connections longer than a test
+        if self.path.startswith("/druid/"):  # which does not know how long its answer is when it begins
+            self.send_header("Transfer-Encoding", "chunked")
+            self.end_headers()
+            for start in range(0, len(data), _PIECE):
+                piece = data[start : start + _PIECE]
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
+            self.wfile.write(b"0\r\n\r\n")
+            return
         self.send_header("Content-Length", str(len(data)))
         self.end_headers()
         self.wfile.write(data)
@@ -49,6 +63,26 @@ def serving(stub: Any) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def serving_apart(stub: Any) -> Iterator[str]:
+    """The same from a process of its own, so that this one's memory tells of the client alone."""
+    forking = multiprocessing.get_context("fork")
+    here, there = forking.Pipe()
+
+    def serve() -> None:
+        with serving(stub) as url:
+            there.send(url)
+            there.recv()
+
+    process = forking.Process(target=serve, daemon=True)
+    process.start()
+    try:
+        yield here.recv()
+    finally:
+        process.kill()
+        process.join()
 
 
 class BigQuery:
@@ -90,7 +124,8 @@ class BigQuery:
         given = dict(part.split("=") for part in arguments.split("&"))
         first, most = int(given.get("pageToken", 0)), int(given.get("maxResults", self.PAGE))
         end = min(first + min(most, self.PAGE), len(values))
-        page = {"rows": [{"f": [{"v": value}]} for value in values[first:end]]}
+        shown = (str(value) if isinstance(value, int) else value for value in values[first:end])
+        page = {"rows": [{"f": [{"v": value}]} for value in shown]}
         return {
             "jobComplete": True,
             "jobReference": {"projectId": "shop", "jobId": name, "location": "EU"},
@@ -187,3 +222,28 @@ class Elasticsearch:
         if end < len(values):
             page["cursor"] = f"{query}@{end}"
         return page
+
+
+class Pinot:
+    """The broker's query API: the whole result, ten rows of it where the query has no LIMIT (its reference).
+
+    :param columns: by the text of a query without its limit, the type of its column and the values of its rows.
+    """
+
+    url: str
+
+    def __init__(self, columns: Mapping[str, tuple[str, list[Any]]]) -> None:
+        self._columns = columns
+
+    def answer(self, method: str, path: str, body: bytes) -> dict[str, Any]:
+        """What the broker answers."""
+        query, _, limit = json.loads(body)["sql"].partition(" LIMIT ")
+        kind, values = self._columns[query]
+        rows = [[value] for value in values[: int(limit or 10)]]
+        schema = {"columnNames": ["a"], "columnDataTypes": [kind]}
+        return {
+            "resultTable": {"dataSchema": schema, "rows": rows},
+            "exceptions": [],
+            "numServersQueried": 1,
+            "numServersResponded": 1,
+        }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,6 @@ KEYS = {
     "uuid": "00000000-0000-0000-0000-00000000000a",
 }
 OTHERWISE = {
-    "ODBC to PostgreSQL": {"moment": "2024-05-01 09:30:00.500000"},
     "ODBC to MariaDB": {"time": "12:30:00"},
 }
 """What a driver's types do not tell."""
@@ -94,6 +94,20 @@ def test_a_state_of_before_finds_the_keys_that_it_knows(
     assert rows[1][0] is None
 
 
+@pytest.mark.parametrize("value", ["integer", "numeric", "true", "date", "timestamp", "moment"])
+def test_a_state_of_before_finds_the_keys_that_jaydebeapi_made(
+    value: str, request: pytest.FixtureRequest
+) -> None:
+    source = next(each for each in SOURCES if each.name == "JDBC to PostgreSQL")
+    hook, sql = source.hook(request), source.query.format(source.sql[value])
+    with closing(hook.get_conn()) as connection, closing(connection.cursor()) as cursor:
+        cursor.execute(sql)
+        before = value_text(cursor.fetchone()[0])
+    with RowStream(hook, Query(sql, keys_as_before=["A"])) as stream:
+        rows: Any = next(iter(stream))
+    assert value_text(rows[0][0]) == before
+
+
 ORDERS = "SELECT {} AS id, 'ann@shop.io' AS email"
 UUID_ = "'00000000-0000-0000-0000-00000000000a'::uuid"
 
@@ -103,9 +117,9 @@ def run(klaviyo: Emulator, folder: Path, hook: Any, sql: str) -> dict[str, Any]:
         run=TaskRun(Task("shop", "sync"), f"run {time.time()}", due=time.time()),
         storage=Storage(folder),
         klaviyo=Access(klaviyo.url, klaviyo.api_key),
-        open_source=lambda _: hook,
+        open_source=lambda: RowStream(hook, Query(sql)),
     )
-    options = SyncOptions(sql=sql, primary_key=("id",), only_changes=True, poll_interval=0.2, timeout=60)
+    options = SyncOptions(primary_key=("id",), only_changes=True, poll_interval=0.2, timeout=60)
     sync_type = ProfilesSync({"email": "email"}, ProfileOptions(max_bytes=100_000))
     ended = SyncRun(sync_type, options, environment)
     ended.execute()

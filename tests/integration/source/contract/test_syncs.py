@@ -15,6 +15,8 @@ from airflow_provider_klaviyo.sync.environment import Environment
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 from airflow_provider_klaviyo.sync.run import SyncRun
+from airflow_provider_klaviyo.sync.source.query import Query
+from airflow_provider_klaviyo.sync.source.rows import RowStream
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.task_run import TaskRun
 from tests.integration.conftest import counts_of
@@ -32,14 +34,14 @@ def test_people_come_from_any_source_and_are_known_again(
 
     def run() -> dict[str, int]:
         hook: Any = source.hook(request)
+        sql = source.query.format(source.sql["integer"])
         environment = Environment(
             run=TaskRun(Task("shop", "sync"), f"run {time.time()}", due=time.time()),
             storage=Storage(tmp_path / "storage"),
             klaviyo=Access(klaviyo.url, klaviyo.api_key),
-            open_source=lambda _: hook,
+            open_source=lambda: RowStream(hook, Query(sql)),
         )
         options = SyncOptions(
-            sql=source.query.format(source.sql["integer"]),
             primary_key=("a",),
             only_changes=True,
             max_rejected=1,

@@ -119,12 +119,16 @@ def test_a_server_of_mysql_that_does_not_read_in_utc_is_told_of(
         assert stream.unzoned == ("moment",)
 
 
-def test_a_zone_without_a_name_is_told_of(request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("kept", [(), ("a",)])
+def test_a_zone_without_a_name_is_told_of_where_moments_are_read_in_it(
+    request: pytest.FixtureRequest, kept: tuple[str, ...]
+) -> None:
+    """PostgreSQL is asked for moments as text, but not for those of a key that is as the driver has it."""
     source = next(each for each in SOURCES if each.name == "ODBC to PostgreSQL")
     zone = dt.timezone(dt.timedelta(hours=2))
     sql = source.query.format(source.sql["moment"])
-    with RowStream(source.hook(request), Query(sql, timezone=zone)) as stream:
-        assert stream.unzoned == ("a",)
+    with RowStream(source.hook(request), Query(sql, timezone=zone, keys_as_before=kept)) as stream:
+        assert stream.unzoned == kept
 
 
 def test_nothing_of_the_session_is_left_to_others_behind_a_pooler(request: pytest.FixtureRequest) -> None:
@@ -159,9 +163,9 @@ def run(klaviyo: Emulator, tmp_path: Path, sync_type: Any, **options: Any) -> Sy
         run=TaskRun(Task("shop", "sync"), "run", due=time.time()),
         storage=Storage(tmp_path),
         klaviyo=Access(klaviyo.url, klaviyo.api_key),
-        open_source=lambda _: oracle(),
+        open_source=lambda: RowStream(oracle(), Query(SQL)),
     )
-    run = SyncRun(sync_type, SyncOptions(sql=SQL, poll_interval=0.2, timeout=60, **options), environment)
+    run = SyncRun(sync_type, SyncOptions(poll_interval=0.2, timeout=60, **options), environment)
     run.execute()
     return run
 

@@ -41,10 +41,19 @@ ARRIVES: dict[str, object] = {
     "json": {"a": [1, 2.5, None], "b": "x"},
     "texts": ["a", None, "b"],
     "integers": [1, 2],
+    "moments": ["2024-05-01T09:30:00.500000+00:00", None],
+    "uuids": ["00000000-0000-0000-0000-00000000000a"],
+    "jsons": [{"a": 1}, 2],
+    "domains": ["a", "b"],  # of a type that a driver cannot know
+    "single": 0.1,  # of 32 bits
+    "address": "10.0.0.1",
     "struct": {"a": 1, "b": "x"},
+    "nested": {"a": 1.5, "j": {"x": 1}, "t": ["2024-05-01T09:30:00.500000+00:00"]},
     "binary": Refused("encode it as text"),
     "interval": Refused("cast it to seconds or to text"),
     "nan": Refused("NaN"),
+    "24 o'clock": Refused("24 o'clock"),
+    "beyond in a list": Refused("column 'a' holds infinity"),
     "beyond": Refused(""),  # what Python's types have no place for, such as infinity
 }
 """By the name of a value: in the one spelling, in which moments are in UTC."""

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from airflow_provider_klaviyo.records.mapping import Columns, MappingError, bind, json_fields
-from airflow_provider_klaviyo.records.profiles.mapper import FIELDS, ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.profiles.mapper import ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.profiles.mapping import FIELDS
 from airflow_provider_klaviyo.records.record import Mapped
 
 

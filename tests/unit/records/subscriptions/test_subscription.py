@@ -13,10 +13,10 @@ import pytest
 from airflow_provider_klaviyo.records.mapping import Columns, MappingError, bind_only
 from airflow_provider_klaviyo.records.record import Mapped
 from airflow_provider_klaviyo.records.subscriptions.mapper import (
-    FIELDS,
     SubscriptionMapper,
     SubscriptionOptions,
 )
+from airflow_provider_klaviyo.records.subscriptions.mapping import FIELDS
 from airflow_provider_klaviyo.records.subscriptions.record import Address, SubscriptionRecord
 
 NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)

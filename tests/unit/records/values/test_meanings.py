@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from airflow_provider_klaviyo.records.events.mapper import EventMapper, EventOptions
 from airflow_provider_klaviyo.records.mapping import Columns, bind, bind_only
-from airflow_provider_klaviyo.records.profiles.mapper import FIELDS, ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.profiles.mapper import ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.profiles.mapping import FIELDS
 from airflow_provider_klaviyo.records.record import Mapped, Record
-from airflow_provider_klaviyo.records.subscriptions.mapper import FIELDS as CONSENT_FIELDS
 from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionMapper, SubscriptionOptions
+from airflow_provider_klaviyo.records.subscriptions.mapping import FIELDS as CONSENT_FIELDS
 
 NOW = dt.datetime(2026, 11, 24, 12, tzinfo=dt.UTC)
 ORDERED = dt.datetime(2026, 11, 20, 10, tzinfo=dt.UTC)

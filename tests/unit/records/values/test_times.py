@@ -75,7 +75,7 @@ def test_times_of_numpy_are_times() -> None:
     assert sent(numpy.datetime64("2026-01-31T10:00:00", "ns"), BERLIN) == "2026-01-31T10:00:00+01:00"
     assert sent(numpy.int64(1_769_853_600)) == "2026-01-31T10:00:00+00:00"
     assert sent(numpy.float64(1_769_853_600_000)) == "2026-01-31T10:00:00+00:00"
-    assert "empty" in read(numpy.datetime64("NaT"))[1]
+    assert "empty" in read(numpy.datetime64("NaT", "s"))[1]
 
 
 def test_times_of_pandas_are_times() -> None:

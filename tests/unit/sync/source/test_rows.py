@@ -160,12 +160,12 @@ def test_a_query_that_the_database_refuses_fails_before_any_row(hook: Hook) -> N
 
 def test_a_query_that_breaks_off_says_after_how_many_rows(hook: Hook) -> None:
     overflow = "CASE WHEN id <= 5000 THEN id ELSE abs(-9223372036854775807 - 1) END"
+    came: list[int] = []
     with RowStream(hook, Query(f"SELECT {overflow} AS id FROM ({NUMBERS.format(9000)})")) as stream:
-        chunks = iter(stream)
-        assert [len(next(chunks)), len(next(chunks))] == [2000, 2000]
-        with pytest.raises(QueryFailed, match="after 4,000 rows: integer overflow") as caught:
-            next(chunks)
-    assert caught.value.rows_read == stream.rows_read == 4000
+        chunks = map(len, stream)
+        with pytest.raises(QueryFailed, match=r"after [34],\d{3} rows: integer overflow") as caught:
+            came.extend(chunks)
+    assert caught.value.rows_read == stream.rows_read == sum(came)
 
 
 def test_an_error_shows_no_address(hook: Hook) -> None:

@@ -1,0 +1,212 @@
+"""The rows of a function, whatever it gives them as, and what it gives in place of rows."""
+
+from __future__ import annotations
+
+import datetime as dt
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from decimal import Decimal
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.records.values.unsendable import Unreadable
+from airflow_provider_klaviyo.sync.source.function import FunctionFailed, FunctionRows, NoRows
+
+ADA, BOB = {"id": 1, "email": "ada@shop.io"}, {"id": 2, "email": "bob@shop.io"}
+ROWS = [(1, "ada@shop.io"), (2, "bob@shop.io")]
+
+
+def read(function: Callable[[], object], **options: Any) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
+    with FunctionRows(function, "people", **options) as rows:
+        found = [row for chunk in rows for row in chunk]
+        assert rows.rows_read == len(found)
+        return tuple(rows.columns), found
+
+
+def one_by_one() -> Iterator[dict[str, object]]:
+    yield ADA
+    yield BOB
+
+
+def frame() -> pd.DataFrame:
+    return pd.DataFrame([ADA, BOB])
+
+
+def table() -> Any:
+    return pytest.importorskip("pyarrow").table({"id": [1, 2], "email": ["ada@shop.io", "bob@shop.io"]})
+
+
+class ArrowOfAnother:
+    """What a library has that is none of those known here, and exports its data."""
+
+    def __arrow_c_stream__(self, schema: object = None) -> object:
+        return table().__arrow_c_stream__(schema)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        one_by_one,
+        lambda: [ADA, BOB],
+        lambda: (ADA, BOB),
+        lambda: iter([[ADA], [], [BOB]]),
+        frame,
+        lambda: iter([frame().iloc[:1], frame().iloc[1:]]),
+        table,
+        lambda: table().to_batches()[0],
+        lambda: table().to_batches(),
+        lambda: table().to_reader(),
+        lambda: table() and ArrowOfAnother(),
+        lambda: iter([ADA, frame().iloc[1:][["email", "id"]]]),
+    ],
+    ids=[
+        *("generator", "list", "tuple", "pages", "frame", "frames", "table", "batch", "batches", "reader"),
+        *("other", "mixed"),
+    ],
+)
+def test_rows_are_the_same_whatever_they_come_as(function: Callable[[], object]) -> None:
+    assert read(function) == (("id", "email"), ROWS)
+
+
+def test_who_has_not_what_reads_a_batch_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(
+        KlaviyoConfigurationError, match=r"gave ArrowOfAnother, which pyarrow reads: install it"
+    ):
+        read(ArrowOfAnother)
+
+
+def test_many_rows_come_in_chunks() -> None:
+    whole = pd.DataFrame({"n": range(5_000)})
+    with FunctionRows(lambda: iter([whole, *({"n": n} for n in range(5_000))]), "people") as rows:
+        sizes = [len(chunk) for chunk in rows]
+    assert sum(sizes) == 10_000
+    assert max(sizes) <= 2_000
+
+
+def test_values_are_those_of_python() -> None:
+    pa = pytest.importorskip("pyarrow")
+    types = pa.table(
+        {
+            "price": pa.array([Decimal("1.50"), None]),
+            "single": pa.array([0.1, None], pa.float32()),
+            "at": pa.array([dt.datetime(2026, 1, 2, tzinfo=dt.UTC), None]),
+            "tags": pa.array([["a"], None]),
+            "late": pa.array([86_400_000_000, None], pa.time64("us")),
+        }
+    )
+    columns, (first, second) = read(lambda: types)
+    *known, late = first
+    assert known == [Decimal("1.50"), 0.1, dt.datetime(2026, 1, 2, tzinfo=dt.UTC), ["a"]]
+    assert isinstance(late, Unreadable)
+    assert "'late'" in late.reason
+    assert second == (None,) * len(columns)
+
+
+def test_what_a_frame_misses_is_null() -> None:
+    nothing = pd.DataFrame(
+        {"n": [1.5, None], "at": [pd.Timestamp("2026-01-02"), None], "s": ["a", None], "l": [[1], None]}
+    )
+    assert read(lambda: nothing)[1] == [(1.5, pd.Timestamp("2026-01-02"), "a", [1]), (None,) * 4]
+
+
+def test_a_row_may_lack_a_column_and_must_not_have_another() -> None:
+    assert read(lambda: [ADA, {"id": 3}])[1][1] == (3, None)
+    with pytest.raises(
+        NoRows, match=r"Row 2 of the function 'people' has the column 'city'.*columns="
+    ) as told:
+        read(lambda: [ADA, {**BOB, "city": "Oslo"}])
+    assert "bob" not in str(told.value)
+    with pytest.raises(NoRows, match=r"Row 3 .* has the column 'city'"):
+        read(lambda: iter([ADA, BOB, frame().assign(city="Oslo")]))
+
+
+def test_columns_can_be_chosen() -> None:
+    columns, rows = read(lambda: [ADA, {**BOB, "city": "Oslo"}], columns=["city", "id"])
+    assert (columns, rows) == (("city", "id"), [(None, 1), ("Oslo", 2)])
+
+
+@pytest.mark.parametrize("nothing", [list, lambda: iter(()), lambda: iter([[]])])
+def test_no_row_is_no_fault(nothing: Callable[[], object]) -> None:
+    assert read(nothing, columns_of_none=["email"]) == (("email",), [])
+    assert read(nothing, columns_of_none=["email"], columns=["id"]) == (("id",), [])
+    assert read(lambda: frame().iloc[:0], columns_of_none=["x"]) == (("id", "email"), [])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (None, "returned None, not rows"),
+        (7, "returned a value of type int"),
+        ("ada@shop.io", "returned a value of type str"),
+        (ADA, "returned one row, not rows"),
+        ([ADA, None], "gave None as row 2"),
+        ([ADA, ("ada", 1)], "gave a value of type tuple as row 2"),
+        ([[ADA, BOB, 7]], "gave a value of type int as row 3"),
+        (iter([ADA, iter([BOB])]), "gave a value of type list_iterator as row 2"),
+        ([{1: "ada"}], "names a column by a int, not by a text"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), "more than one column named 'a'"),
+    ],
+)
+def test_what_is_no_row_is_told_for_what_it_is(given: object, told: str) -> None:
+    with pytest.raises(NoRows, match=told) as error:
+        read(lambda: given)
+    assert "'people'" in str(error.value)
+    assert "ada" not in str(error.value)
+
+
+def people_until(error: BaseException, seen: list[str]) -> Iterator[dict[str, object]]:
+    try:
+        yield ADA
+        yield BOB
+        raise error
+    finally:
+        seen.append("closed")
+
+
+def test_what_came_before_a_failure_is_handed_out_and_the_failure_has_its_own_frames() -> None:
+    failure = LookupError("ada@shop.io is gone")
+    chunks = []
+    with (
+        pytest.raises(FunctionFailed, match="failed after 2 rows: LookupError") as told,
+        FunctionRows(lambda: people_until(failure, []), "people") as rows,
+    ):
+        chunks.extend(rows)
+    assert chunks == [ROWS]
+    assert told.value.error is failure
+    assert [frame.name for frame in traceback.extract_tb(failure.__traceback__)] == ["people_until"]
+    assert "ada@" not in str(told.value)
+
+
+def test_a_function_that_cannot_be_called_has_failed() -> None:
+    def needs_more(day: str) -> list[Any]:
+        return []
+
+    with pytest.raises(FunctionFailed, match="failed before its first row: TypeError"):
+        read(needs_more)  # type: ignore[arg-type]
+
+
+def test_what_ends_a_task_from_outside_goes_through() -> None:
+    with pytest.raises(KeyboardInterrupt):
+        read(lambda: people_until(KeyboardInterrupt(), []))
+
+
+def test_a_generator_that_is_left_early_is_closed(caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[str] = []
+    with FunctionRows(lambda: people_until(LookupError(), seen), "people"):
+        pass
+    assert seen == ["closed"]
+
+    def stays() -> Iterator[dict[str, object]]:
+        try:
+            yield ADA
+        finally:
+            yield BOB
+
+    with FunctionRows(stays, "stays"):
+        pass
+    assert "The function 'stays' did not end well" in caplog.text
