@@ -14,7 +14,7 @@ from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import Address, SubscriptionRecord
-from airflow_provider_klaviyo.state.keys import asked_hash, person_hash
+from airflow_provider_klaviyo.state.keys import asked_hashes, person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.rows import Sent, Status
 
@@ -56,7 +56,7 @@ class AskedPeople:
         """Which of the addresses were asked, or may have been, and not refused by Klaviyo."""
         if not self._ledger or not self._remembers:
             return {}
-        keys = {_key(address): address for address in addresses}
+        keys = dict(zip(asked_hashes(addresses), addresses, strict=True))
         known = self._ledger.asked.look_up(list(keys))
         return {
             keys[key]: Asked(found.at, found.status is not Status.IN_DOUBT)
@@ -132,12 +132,12 @@ class AskedPeople:
     def forget(self, addresses: Sequence[Address]) -> None:
         """The outcome of asking at these has shown: asking again is asking anew."""
         if self._ledger and self._remembers and addresses:
-            self._ledger.conclude([_key(address) for address in addresses])
+            self._ledger.conclude(asked_hashes(addresses))
 
     def _ask(self, addresses: Sequence[Address]) -> int:
         if not self._ledger or not addresses:
             return 0
-        asked = {_key(address): _person(address) for address in addresses}
+        asked = dict(zip(asked_hashes(addresses), _people(addresses), strict=True))
         ticket = self._ledger.ask(asked, at=int(self._now()))
         self._sizes[ticket] = len(asked)
         return ticket
@@ -165,10 +165,7 @@ def _noted(rows: Sequence[SubscriptionRecord]) -> list[Sent]:
     return [Sent(row.key, row.fingerprint, row.person) for row in rows]
 
 
-def _key(address: Address) -> int:
-    return asked_hash(*address)
-
-
-def _person(address: Address) -> int:
+def _people(addresses: Sequence[Address]) -> list[int]:
     """As the state knows people, so that who is to be forgotten is found."""
-    return person_hash(Identity(CHANNELS.get(address.channel, "klaviyo_id"), address.value))
+    named = [Identity(CHANNELS.get(channel, "klaviyo_id"), value) for channel, value in addresses]
+    return person_hashes([each.text for each in named])

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from airflow_provider_klaviyo.records.subscriptions.record import SUBSCRIBE
+from airflow_provider_klaviyo.records.subscriptions.mapping import SUBSCRIBE
 
 
 def consent_body(

@@ -36,6 +36,7 @@ class HeardMapper:
         self._hear = hear
         self.identifier = mapper.identifier
         self.key_columns = mapper.key_columns
+        self.fields = mapper.fields
 
     def keep_meanings(self) -> None:
         """Have records tell what they mean, for a state to compare."""

@@ -20,7 +20,7 @@ from airflow_provider_klaviyo.exceptions import (
 )
 from airflow_provider_klaviyo.records.record import Problem, Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
-from airflow_provider_klaviyo.records.subscriptions.record import DATE_OF_BIRTH, SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
 from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch, PooledDelivery, in_parts
 from airflow_provider_klaviyo.sync.delivery.refusals import (
     BatchRejected,
@@ -28,18 +28,25 @@ from airflow_provider_klaviyo.sync.delivery.refusals import (
     RefusalHandler,
     SplitBatch,
 )
-from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
+from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
 from airflow_provider_klaviyo.sync.seen import SeenPeople
 from airflow_provider_klaviyo.sync.subscriptions.asked import AskedPeople
 from airflow_provider_klaviyo.sync.subscriptions.looks import CHECKED_FOR
-from airflow_provider_klaviyo.sync.subscriptions.shared_rows import RowVerdict, SharedRows
+from airflow_provider_klaviyo.sync.subscriptions.one_at_first import OneAtFirst
+from airflow_provider_klaviyo.sync.subscriptions.remarks import Remarks, channel_of, settled
 
 log = logging.getLogger(__name__)
 
-Post = Callable[[Sequence[Record]], str]
-"""Brings people to Klaviyo in one request, or shows it in a preview; returns a field that Klaviyo left out, if any."""
 
-_LEFT_OUT = (Outcome.SKIPPED, Outcome.REJECTED)
+class Post(NamedTuple):
+    """A turn to send people.
+
+    :param send: brings them to Klaviyo in one request, or shows it in a preview; returns a field that Klaviyo left out.
+    :param wait: until the request may leave.
+    """
+
+    send: Callable[[Sequence[Record]], str]
+    wait: Callable[[], None] = lambda: None
 
 
 class Checked(NamedTuple):
@@ -55,7 +62,7 @@ class Parts:
     """What every delivery of consent is made of.
 
     :param state: remembers who is asked.
-    :param turn: waits until a request may be sent, and gives what sends it.
+    :param turn: waits until a request may be sent that is prepared for so many seconds, and gives what sends it.
     :param endpoint: what the request goes to.
     :param seen: the addresses and numbers of this run, of which none is sent twice.
     :param drops_invalid: whether a person goes without a channel that Klaviyo refuses.
@@ -63,7 +70,7 @@ class Parts:
 
     client: KlaviyoClient
     state: AskedPeople
-    turn: Callable[[], AbstractContextManager[Post]]
+    turn: Callable[[float], AbstractContextManager[Post]]
     endpoint: Endpoint
     seen: SeenPeople
     drops_invalid: bool
@@ -71,9 +78,6 @@ class Parts:
 
 class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
     """Sends people past a check, in batches; subclasses say what the check is."""
-
-    one_look: AbstractContextManager[object] = nullcontext()
-    """Held while people are checked: where that is many requests side by side, one batch is checked at a time."""
 
     outcome_shows = False
     """Whether Klaviyo shows later what became of a request whose answer was lost."""
@@ -85,12 +89,13 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         self._refusals = RefusalHandler(
             parts.endpoint.records, mend=self._mend, has_history=parts.state.has_history
         )
-        self._endpoint = parts.endpoint
+        self._endpoint = self._paced_by = parts.endpoint
         self._seen = parts.seen
         self._drops_invalid = parts.drops_invalid
-        self._remarks: dict[int, tuple[_Remark, ...]] = {}
-        self._shared = SharedRows()
+        self._remarks = Remarks()
         self._lock = threading.Lock()
+        self._alone = OneAtFirst(parts.client, parts.endpoint)
+        self._is_slow = False
         self.sent = 0
 
     def send(self, batch: Sequence[Record]) -> None:
@@ -103,34 +108,48 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
     def abandon(self, reason: str) -> Iterator[Settled]:
         """What became of the records so far, and all others as pending; each row once, in however many parts."""
         pending: set[int] = set()
-        for settled in super().abandon(reason):
+        for told in super().abandon(reason):
             news = []
-            for each in settled.verdicts:
+            for each in told.verdicts:
                 if each.number not in pending:
                     news.append(each)
                 if each.outcome is Outcome.PENDING:
                     pending.add(each.number)
-            yield settled if len(news) == len(settled.verdicts) else replace(settled, verdicts=news)
-        rest = [row for row in self._shared.abandon(Problem("", reason)) if row.number not in pending]
-        yield _settled(rest)
+            yield told if len(news) == len(told.verdicts) else replace(told, verdicts=news)
+        rest = [row for row in self._remarks.abandon(Problem("", reason)) if row.number not in pending]
+        yield settled(rest)
 
     def close(self) -> None:
         """Give the threads back, and forget everyone."""
         super().close()
         self._seen.close()
 
+    @property
+    def _width(self) -> int:
+        """Twice as many batches as requests, or as looks at first: while one is sent another is looked at."""
+        if self._client.pace(self._paced_by).is_proven:
+            return 2 * super()._width
+        return max(super()._width, 2 * self._looks_at_once)
+
+    @property
+    def _looks_at_once(self) -> int:
+        """How many requests of looks there is a use for; 0 where nobody is looked at."""
+        return 0
+
     # --- for subclasses ---------------------------------------------------------------------------------------
 
-    def _check(
-        self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch
-    ) -> Sequence[SubscriptionRecord]:
-        """Who may be sent at this moment; everybody else is told of."""
-        raise NotImplementedError
+    @property
+    def _look_takes(self) -> float:
+        """Seconds that a look takes, as far as that is known."""
+        return 0.0
+
+    def _room(self, people: Sequence[SubscriptionRecord]) -> AbstractContextManager[None]:  # noqa: ARG002
+        """Entered before the turn is waited for, and left after the look: nobody holds a turn who cannot look yet."""
+        return nullcontext()
 
     def _look(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch) -> Checked:
-        """The check, with the moment at which it began; it may leave people to be checked later."""
-        began = self._client.clock.monotonic()
-        return Checked(self._check(people, unsettled), (), began)
+        """Who may be sent at this moment; everybody else is told of, or left to be looked at later."""
+        raise NotImplementedError
 
     def _mend(self, record: SubscriptionRecord, objections: Sequence[Objection]) -> SubscriptionRecord | None:
         """What is left of a person without what Klaviyo refuses; None where that is nothing."""
@@ -176,9 +195,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
 
         :param outcome: what becomes of a row that asked for nothing else.
         """
-        if reasons:
-            remarks = [_Remark(problem, outcome) for problem in reasons]
-            self._remarks[record.number] = (*self._remarks.get(record.number, ()), *remarks)
+        self._remarks.add(record, reasons, outcome)
         return record if len(channels) == len(record.channels) else record.narrowed(channels)
 
     def _verdict(
@@ -188,12 +205,12 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         problems: Sequence[Problem],
         unsettled: InFlightBatch | None,
     ) -> None:
-        verdicts = self._row_verdicts(record, outcome, tuple(problems))
-        self._publish(_settled(verdicts), [record], unsettled)
+        verdicts = self._remarks.verdicts(record, outcome, tuple(problems))
+        self._publish(settled(verdicts), [record], unsettled)
 
     def _accept(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch | None) -> None:
-        verdicts = [row for record in people for row in self._row_verdicts(record, Outcome.ACCEPTED)]
-        self._publish(_settled(verdicts), people, unsettled)
+        verdicts = [row for record in people for row in self._remarks.verdicts(record, Outcome.ACCEPTED)]
+        self._publish(settled(verdicts), people, unsettled)
 
     def _wanted(
         self, batch: Sequence[SubscriptionRecord], unsettled: InFlightBatch
@@ -211,20 +228,6 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         self, record: SubscriptionRecord, problem: Problem, unsettled: InFlightBatch
     ) -> None:
         self._verdict(record, Outcome.REJECTED, [problem], unsettled)
-
-    def _row_verdicts(
-        self, record: SubscriptionRecord, outcome: Outcome, problems: tuple[Problem, ...] = ()
-    ) -> list[RowVerdict]:
-        """What became of the rows that a record stands for, as far as all is known of them."""
-        remarks = self._remarks.pop(record.number, ())
-        verdicts = []
-        for row in record.originals:
-            own = [each for each in remarks if row is record or _is_about(each.problem, row)]
-            about = problems if row is record else _about(row, problems)
-            verdict = _lost(row, own) or outcome
-            reasons = (*row.remarks, *(each.problem for each in own), *(about if verdict is outcome else ()))
-            verdicts.append(self._shared.add(row, verdict, reasons))
-        return [each for each in verdicts if each]
 
     def _repeated(self, people: Sequence[SubscriptionRecord]) -> set[tuple[int, str]]:
         """The numbers of those whose address on a channel another one of this run has, with that channel."""
@@ -262,23 +265,26 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         Everybody is checked right before each try: when its turn has come, and nothing is waited for any more.
 
         :param left: takes those for whose check there was no time.
-        :raises SplitBatch: when the check took so long that it no longer counts.
+        :raises SplitBatch: when the check is too old by now to count.
         :raises BatchRejected: when Klaviyo refuses whom the check has left.
         """
         started, tries = self._client.clock.monotonic(), 0
         while True:
             tries += 1
             with ExitStack() as turn:
-                with self.one_look:
-                    post = turn.enter_context(self._turn())
-                    people = self._checked(people, unsettled, left)
-                people, ticket = self._announced(people, unsettled)
+                with self._room(people):
+                    post = turn.enter_context(self._turn(self._look_takes))
+                    checked = self._look(people, unsettled)
+                left += checked.left
+                alone = turn.enter_context(self._alone.entered())
+                post.wait()
+                people, ticket = self._announced_in_time(checked, unsettled)
                 if not people:
                     return False
                 try:
-                    left_out = post(people)
+                    left_out = post.send(people)
                 except KlaviyoError as error:
-                    failure = error
+                    failure = alone.failure = error
                 else:
                     self._accept_request(people, ticket, left_out, unsettled)
                     return True
@@ -292,22 +298,35 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
                 raise BatchRejected(people, failure)
             self._client.wait_to_repeat(self._endpoint, failure, tries, started)
 
-    def _checked(
-        self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch, left: list[SubscriptionRecord]
-    ) -> Sequence[SubscriptionRecord]:
-        checked = self._look(people, unsettled)
-        left += checked.left
-        free, age = checked.free, self._client.clock.monotonic() - checked.began
-        if not free or age <= CHECKED_FOR:
-            return free
-        log.warning(
-            "Looking at %s people took %.0f s, and counts for %.0f s: they are looked at again. Klaviyo answers "
-            "slowly, or the account's rate limits are used up.",
-            f"{len(free):,}",
-            age,
-            CHECKED_FOR,
+    def _announced_in_time(
+        self, checked: Checked, unsettled: InFlightBatch
+    ) -> tuple[Sequence[SubscriptionRecord], int]:
+        """Note who is about to be sent, as ``_announced`` does, as long as the check counts.
+
+        :raises SplitBatch: when it does not any more, be it for the time that the note took.
+        """
+        self._hold_to_time(checked.free, checked.began)
+        people, ticket = self._announced(checked.free, unsettled)
+        try:
+            self._hold_to_time(people, checked.began)
+        except BaseException:
+            self._not_sent(ticket)
+            raise
+        return people, ticket
+
+    def _hold_to_time(self, people: Sequence[SubscriptionRecord], began: float) -> None:
+        age = self._client.clock.monotonic() - began
+        if not people or age <= CHECKED_FOR:
+            return
+        msg = f"Looking at {len(people):,} people took {age:.0f} s, and counts for {CHECKED_FOR:.0f} s"
+        level, self._is_slow = logging.DEBUG if self._is_slow else logging.WARNING, True
+        log.log(
+            level,
+            "%s: they are looked at again. Klaviyo or [klaviyo] storage_path answers slowly, or the account's rate "
+            "limits are used up.",
+            msg,
         )
-        raise SplitBatch(in_parts(free, max(MAX_VALUES, len(free) // 2 + 1)))
+        raise SplitBatch(in_parts(people, max(MAX_VALUES, len(people) // 2 + 1)))
 
     def _accept_request(
         self, people: Sequence[SubscriptionRecord], ticket: int, left_out: str, unsettled: InFlightBatch
@@ -324,7 +343,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         self, person: SubscriptionRecord, problems: Sequence[Problem]
     ) -> SubscriptionRecord | None:
         """A person whose number Klaviyo refuses, or what goes with it, can still get e-mail, and the other way."""
-        lost = {_channel_of(problem.field) for problem in problems}
+        lost = {channel_of(problem.field) for problem in problems}
         kept = [channel for channel in person.channels if channel not in lost]
         is_needed = any(channel is None or CHANNELS[channel] in person.needed for channel in lost)
         if is_needed or not kept or not lost.issubset(person.channels) or not self._drops_invalid:
@@ -354,58 +373,13 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
 class UncheckedDelivery(ConsentDelivery):
     """For a call that does the same to everybody, however often it is sent."""
 
-    def _check(
+    def _look(
         self,
         people: Sequence[SubscriptionRecord],
         unsettled: InFlightBatch,  # noqa: ARG002 - nobody is spared
-    ) -> Sequence[SubscriptionRecord]:
+    ) -> Checked:
         """Everybody."""
-        return people
-
-
-class _Remark(NamedTuple):
-    """Why a channel was left out, and what becomes of a row that asked for nothing else."""
-
-    problem: Problem
-    outcome: Outcome
-
-
-def _is_about(problem: Problem, row: SubscriptionRecord) -> bool:
-    """Whether a row of several that were brought together asked for the channel that a problem is about."""
-    return _channel_of(problem.field) in (None, *row.channels)
-
-
-def _about(row: SubscriptionRecord, problems: tuple[Problem, ...]) -> tuple[Problem, ...]:
-    """The problems that are a row's; all where none is of its channels."""
-    return tuple(each for each in problems if _is_about(each, row)) or problems
-
-
-def _lost(row: SubscriptionRecord, remarks: Sequence[_Remark]) -> Outcome | None:
-    """What becomes of a row all of whose channels were left out; None when something of it was sent."""
-    lost = {_channel_of(each.problem.field): each.outcome for each in remarks if each.outcome in _LEFT_OUT}
-    if not set(row.channels) <= lost.keys():
-        return None
-    return Outcome.REJECTED if Outcome.REJECTED in lost.values() else Outcome.SKIPPED
-
-
-def _settled(verdicts: Sequence[RowVerdict]) -> Settled:
-    """What became of rows, for the report."""
-    accepted = [row for row in verdicts if row.outcome is Outcome.ACCEPTED]
-    others = [row for row in verdicts if row.outcome is not Outcome.ACCEPTED]
-    warnings = [
-        Verdict(row.number, row.row, Outcome.WARNING, row.problems) for row in accepted if row.problems
-    ]
-    return Settled(accepted=len(accepted), verdicts=[*warnings, *(Verdict(*row) for row in others)])
-
-
-def _channel_of(field: str) -> str | None:
-    """The channel that a field of the request is about."""
-    if field == DATE_OF_BIRTH:
-        return "sms"
-    for channel, identifier in CHANNELS.items():
-        if field == identifier or field.startswith(f"subscriptions.{channel}"):
-            return channel
-    return None
+        return Checked(people, (), self._client.clock.monotonic())
 
 
 def _left_out(field: str, people: int) -> Problem:

@@ -11,7 +11,8 @@ import re
 from typing import NamedTuple, Self
 
 from airflow_provider_klaviyo.records.record import Problem
-from airflow_provider_klaviyo.records.subscriptions.record import CONSENTED_AT, SubscriptionRecord
+from airflow_provider_klaviyo.records.subscriptions.mapping import CONSENTED_AT
+from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
 from airflow_provider_klaviyo.sync.outcomes import Outcome
 
 _CONFLICTS = re.compile(r"subscri\w*+(?!\.)", re.IGNORECASE)  # words, no path of fields

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from airflow_provider_klaviyo.client.abreast import abreast
+from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import Member, member_of
-from airflow_provider_klaviyo.client.people import find_on_list
+from airflow_provider_klaviyo.client.people import Ask, ValueSearch
+from airflow_provider_klaviyo.client.responses import Document
 from airflow_provider_klaviyo.identity import comparable
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
 from airflow_provider_klaviyo.state.notes import Who
 from airflow_provider_klaviyo.sync.in_flight.notes import who
+from airflow_provider_klaviyo.sync.subscriptions.looks import Looks
+
+_NOBODY = frozenset[str]()
 
 
 class Roster:
@@ -23,11 +29,61 @@ class Roster:
         self._list_id = list_id
 
     def look_up(self, people: Sequence[SubscriptionRecord]) -> Members:
-        """The members of the list, at this moment, that the people's addresses name."""
-        found = {
-            field: find_on_list(self._client, self._list_id, field, _values(people, field))
-            for field in CHANNELS.values()
-        }
+        """The members of the list that the people's addresses name, read side by side."""
+        sight = RosterSight(people, self._list_id)
+        while asks := sight.asks():
+            answers = abreast(self._client, GET_LIST_PROFILES, lambda ask: ask.answer(self._client), asks)
+            for ask, profiles in zip(asks, list(answers), strict=True):
+                sight.take(ask, profiles)
+        return sight.members()
+
+    def looks(self, *, most: int, seconds: float) -> Looks[SubscriptionRecord, Place]:
+        """Looks at people that count for so many seconds; ``most`` people at a time."""
+        return Looks(
+            self._client,
+            lambda people: RosterSight(people, self._list_id),
+            [GET_LIST_PROFILES],
+            most=most,
+            seconds=seconds,
+        )
+
+
+class Place(NamedTuple):
+    """Somebody as the member that the list shows.
+
+    :param record: as ``Members.placed`` gives it, and ``channels``.
+    :param is_on_list: whether any address of the person is a member's.
+    :param known: all identifiers of the member, with their names; nothing where no channel's address is a member's.
+    """
+
+    person: SubscriptionRecord
+    record: SubscriptionRecord
+    channels: Sequence[str]
+    is_on_list: bool
+    known: Sequence[tuple[str, str]]
+
+
+class RosterSight:
+    """What a look at the list has shown so far; all addresses are asked for side by side."""
+
+    def __init__(self, people: Sequence[SubscriptionRecord], list_id: str) -> None:
+        self._people = people
+        self._searches = {field: ValueSearch(field, list_id) for field in CHANNELS.values()}
+        for record in people:
+            for field, search in self._searches.items():
+                search.want(record.lookups(field))
+
+    def asks(self, *, whole_only: bool = False) -> list[Ask]:
+        """What is to be asked next."""
+        return [ask for search in self._searches.values() for ask in search.asks(whole_only=whole_only)]
+
+    def take(self, ask: Ask, profiles: Sequence[Document]) -> None:
+        """Take an answer in."""
+        self._searches[ask.field].take(ask, profiles)
+
+    def members(self) -> Members:
+        """Whom the addresses that were asked for have found."""
+        found = {field: search.found for field, search in self._searches.items()}
         profiles = [each for of_field in found.values() for same in of_field.values() for each in same]
         return Members(
             {
@@ -37,6 +93,16 @@ class Roster:
                 for field, of_field in found.items()
             },
             {str(each["id"]): member_of(each) for each in profiles},
+        )
+
+    def shown(self) -> list[Place | None]:
+        """The place of everybody whose addresses were all looked up."""
+        members = self.members()
+        return [members.place_of(record) if self._is_known(record) else None for record in self._people]
+
+    def _is_known(self, record: SubscriptionRecord) -> bool:
+        return all(
+            search.knows(value) for field, search in self._searches.items() for value in record.lookups(field)
         )
 
 
@@ -53,6 +119,12 @@ class Members(NamedTuple):
     def have(self, record: SubscriptionRecord) -> bool:
         """Whether any address of somebody is a member's."""
         return any(self._found(record, field) for field in CHANNELS.values())
+
+    def place_of(self, person: SubscriptionRecord) -> Place:
+        """All that there is to know of somebody before they are sent."""
+        record, channels = self.placed(person)
+        known = self.known(record.identifiers["klaviyo_id"]) if channels else ()
+        return Place(person, record, channels, bool(channels) or self.have(person), known)
 
     def placed(self, record: SubscriptionRecord) -> tuple[SubscriptionRecord, list[str]]:
         """The person as the member that the identifier names, and the channels whose address is this member's.
@@ -81,8 +153,8 @@ class Members(NamedTuple):
         owners = self._found(record, CHANNELS[channel])
         return frozenset(owner for owner in owners if not getattr(self.shown[owner], record.matched_by))
 
-    def known(self, profile_id: str) -> Who:
-        """A member as notes know it: by every identifier by which another sync may."""
+    def known(self, profile_id: str) -> Sequence[tuple[str, str]]:
+        """What a member may be known by to another sync: identifiers and their values."""
         member = self.shown[profile_id]
         shown = (
             ("email", member.email),
@@ -90,17 +162,14 @@ class Members(NamedTuple):
             ("external_id", member.external_id),
         )
         identifiers = [(field, comparable(field, value)) for field, value in shown if value]
-        return who([("klaviyo_id", member.id), *identifiers])
+        return [("klaviyo_id", member.id), *identifiers]
 
     def _found(self, record: SubscriptionRecord, field: str) -> frozenset[str]:
-        values = (comparable(field, value) for value in record.lookups(field))
-        return frozenset[str]().union(*(self.ids[field].get(value, frozenset()) for value in values))
+        ids = self.ids[field]
+        found = [ids.get(comparable(field, value), _NOBODY) for value in record.lookups(field)]
+        return found[0] if len(found) == 1 else _NOBODY.union(*found)
 
 
 def noted_as(record: SubscriptionRecord) -> Who:
     """A row's person as notes know it."""
     return who(record.identifiers.items())
-
-
-def _values(people: Iterable[SubscriptionRecord], field: str) -> list[str]:
-    return list(dict.fromkeys(value for record in people for value in record.lookups(field)))

@@ -15,15 +15,15 @@ from airflow_provider_klaviyo.records.mapping import Columns, MappingError, bind
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.mapper import (
-    FIELDS,
     SubscriptionMapper,
     SubscriptionOptions,
 )
-from airflow_provider_klaviyo.records.subscriptions.record import CONSENTED_AT
+from airflow_provider_klaviyo.records.subscriptions.mapping import CONSENTED_AT, FIELDS, elsewhere
 from airflow_provider_klaviyo.sync.contracts import Hold, Mapper, Session, SyncContext, SyncType, Target
 from airflow_provider_klaviyo.sync.delivery.preview import PathOf, PreviewDelivery
 from airflow_provider_klaviyo.sync.in_flight.notes import InFlight
 from airflow_provider_klaviyo.sync.seen import SeenPeople
+from airflow_provider_klaviyo.sync.subscriptions.agreement import FIRST, Resubscribe
 from airflow_provider_klaviyo.sync.subscriptions.asked import AskedPeople
 from airflow_provider_klaviyo.sync.subscriptions.bodies import consent_body
 from airflow_provider_klaviyo.sync.subscriptions.consent_words import FirstWords, HeardMapper, Objections
@@ -37,19 +37,16 @@ from airflow_provider_klaviyo.sync.subscriptions.grouping import GroupByAddress,
 from airflow_provider_klaviyo.sync.subscriptions.guard import Guard
 from airflow_provider_klaviyo.sync.subscriptions.held import HeldForConsent
 from airflow_provider_klaviyo.sync.subscriptions.held_unsubscribes import HeldUnsubscribes
-from airflow_provider_klaviyo.sync.subscriptions.looks import CHECKED_FOR
+from airflow_provider_klaviyo.sync.subscriptions.looks import LONGEST_LOOK
 from airflow_provider_klaviyo.sync.subscriptions.roster import Roster
-from airflow_provider_klaviyo.sync.subscriptions.standing import Resubscribe, Rules
+from airflow_provider_klaviyo.sync.subscriptions.standing import Rules
 from airflow_provider_klaviyo.sync.subscriptions.subscribe import SubscribeDelivery
-from airflow_provider_klaviyo.sync.subscriptions.terms import FIRST, Terms
+from airflow_provider_klaviyo.sync.subscriptions.terms import Terms
 from airflow_provider_klaviyo.sync.subscriptions.unsubscribe import UnsubscribeDelivery
+from airflow_provider_klaviyo.wording import counted
 
 log = logging.getLogger(__name__)
 
-_ELSEWHERE = (
-    "This sync changes consent only: map identifiers ({fields}), and send other fields with "
-    "KlaviyoSyncProfilesOperator."
-)
 _NOTHING_NEW = "other rows of this run ask for the same, and the first ones count"
 
 
@@ -101,7 +98,6 @@ class SubscriptionsSession(Session):
 
         :raises MappingError: when mapping, columns and terms do not fit.
         """
-        known = FIELDS[self._terms.mode]
         found = Columns(columns)
         mapping = self._mapping
         if (
@@ -111,7 +107,7 @@ class SubscriptionsSession(Session):
             and _has(found, CONSENTED_AT)
         ):
             mapping = {**mapping, CONSENTED_AT: CONSENTED_AT}
-        fields = bind_only(found, mapping, known, _ELSEWHERE.format(fields=", ".join(known)))
+        fields = bind_only(found, mapping, FIELDS[self._terms.mode], elsewhere(self._terms.mode))
         self._check_consented_at(fields)
         self._check_consent_flags(fields)
         now = dt.datetime.fromtimestamp(self._context.client.server_now(), dt.UTC)
@@ -153,9 +149,9 @@ class SubscriptionsSession(Session):
         endpoint = self._terms.endpoint(asks=self._asks)
 
         @contextmanager
-        def turn() -> Iterator[Post]:
-            with self._context.client.turn(endpoint, hold=CHECKED_FOR) as send:
-                yield lambda batch: send(self._body(batch), read_accepted)
+        def turn(look_takes: float) -> Iterator[Post]:
+            with self._context.client.turn(endpoint, hold=LONGEST_LOOK, prepares=look_takes) as one:
+                yield Post(lambda batch: one.send(self._body(batch), read_accepted), one.wait)
 
         return self._made(turn)
 
@@ -168,7 +164,7 @@ class SubscriptionsSession(Session):
                 shown.send(batch)
             return ""
 
-        return self._made(lambda: nullcontext(post))
+        return self._made(lambda _: nullcontext(Post(post)))
 
     def report_extras(self) -> Mapping[str, object]:
         """How many people are subscribed, and how many were asked for a confirmation and are not yet."""
@@ -183,7 +179,8 @@ class SubscriptionsSession(Session):
             )
         if self._asks and sent:
             log.info(
-                "%s people were asked for a confirmation; they are subscribed when they give it.", f"{sent:,}"
+                "%s asked for a confirmation, and will be subscribed when it is given.",
+                counted(sent, "person was", "people were"),
             )
         return {"subscribed": 0 if self._asks else sent, "confirmation_requested": sent if self._asks else 0}
 
@@ -205,7 +202,7 @@ class SubscriptionsSession(Session):
 
     # --- what a delivery is made of ---------------------------------------------------------------------------
 
-    def _made(self, turn: Callable[[], AbstractContextManager[Post]]) -> ConsentDelivery:
+    def _made(self, turn: Callable[[float], AbstractContextManager[Post]]) -> ConsentDelivery:
         terms, client = self._terms, self._context.client
         endpoint = terms.endpoint(asks=self._asks)
         parts = Parts(
@@ -227,7 +224,12 @@ class SubscriptionsSession(Session):
             patience = 0.0 if self._context.is_preview else self._patience
             in_flight = InFlight.on(self._list_id, self._context)
             self._delivery = UnsubscribeDelivery(
-                parts, self._list_id, in_flight, patience=patience, poll_interval=self._context.poll_interval
+                parts,
+                self._list_id,
+                in_flight,
+                patience=patience,
+                poll_interval=self._context.poll_interval,
+                look_seconds=self._look_seconds,
             )
         return self._delivery
 

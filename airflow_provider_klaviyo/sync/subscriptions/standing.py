@@ -8,7 +8,6 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from airflow_provider_klaviyo.client.responses import Document, attributes_of
-from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.records.subscriptions.consent import (
     CHANNELS,
     Consent,
@@ -17,32 +16,10 @@ from airflow_provider_klaviyo.records.subscriptions.consent import (
     read_consent,
 )
 from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
-from airflow_provider_klaviyo.records.values.truth import FALSE, TRUE
+from airflow_provider_klaviyo.sync.subscriptions.agreement import Resubscribe
 
 Profiles = dict[str, Document]
 """Profiles by their id."""
-
-
-class Resubscribe(Enum):
-    """What lets people in again who have opted out."""
-
-    NEVER = auto()
-    NEWER_CONSENT = auto()
-    ALWAYS = auto()
-
-    @classmethod
-    def of(cls, value: object) -> Resubscribe:
-        """From the operator's parameter, also as a template renders it.
-
-        :raises KlaviyoConfigurationError: for anything else; nothing at all must not let everybody in.
-        """
-        word = str(value).strip().lower()
-        if word == "newer_consent":
-            return cls.NEWER_CONSENT
-        if word not in TRUE | FALSE:
-            msg = f"resubscribe must be False, 'newer_consent' or True, not {value!r}."
-            raise KlaviyoConfigurationError(msg)
-        return cls.ALWAYS if word in TRUE else cls.NEVER
 
 
 class Standing(Enum):

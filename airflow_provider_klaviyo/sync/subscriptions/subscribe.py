@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 
 from airflow_provider_klaviyo.records.record import Problem
@@ -47,7 +47,6 @@ class SubscribeDelivery(ConsentDelivery):
         super().__init__(parts)
         self._guard = guard
         self._ask_again_after = ask_again_after
-        self.one_look = threading.Lock()
         self._new_reasons: set[str] = set()
         self._disputes: dict[int, Dispute] = {}
         self.perhaps_asked = 0
@@ -56,6 +55,17 @@ class SubscribeDelivery(ConsentDelivery):
         """Give the threads back, and forget everyone."""
         super().close()
         self._guard.close()
+
+    @property
+    def _looks_at_once(self) -> int:
+        return self._guard.looks_at_once
+
+    @property
+    def _look_takes(self) -> float:
+        return self._guard.takes
+
+    def _room(self, people: Sequence[SubscriptionRecord]) -> AbstractContextManager[None]:
+        return self._guard.room(people)
 
     def _look(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch) -> Checked:
         """Those with a channel that is free, narrowed to it, of as many people as there is time to look at."""

@@ -17,15 +17,15 @@ from airflow_provider_klaviyo.client.endpoints import (
     UNSUBSCRIBE,
 )
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.lists import NOT_FOUND, find_list
-from airflow_provider_klaviyo.client.responses import attributes_of, read_resource
-from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoRequestError
+from airflow_provider_klaviyo.client.lists import find_list_as_shown, list_as_shown
+from airflow_provider_klaviyo.client.responses import Document, attributes_of
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionOptions
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.contracts import Description, SyncContext, Target
+from airflow_provider_klaviyo.sync.subscriptions.agreement import Resubscribe
 from airflow_provider_klaviyo.sync.subscriptions.looks import CHECKED_FOR
 from airflow_provider_klaviyo.sync.subscriptions.session import ConsentTarget, SubscriptionsSession
-from airflow_provider_klaviyo.sync.subscriptions.standing import Resubscribe
 from airflow_provider_klaviyo.sync.subscriptions.terms import Terms
 from airflow_provider_klaviyo.sync.subscriptions.unsubscribe import PATIENCE
 
@@ -88,9 +88,13 @@ class SubscriptionsSync(Description):
         terms = self.terms
         asks, list_id = terms.subscribes and not terms.historical_import, None
         if terms.names_list:
-            list_id = terms.list_id or _list_named(client, terms.list_name or "")
-            is_single = _opt_in_process(client, list_id) == "single_opt_in"
-            asks = asks and not is_single
+            found = (
+                _list_of(client, terms.list_id)
+                if terms.list_id
+                else _list_named(client, terms.list_name or "")
+            )
+            list_id = str(found["id"])
+            asks = asks and attributes_of(found).get("opt_in_process") != "single_opt_in"
         _announce_terms(terms, list_id, asks=asks)
         return ConsentTarget(self.target_of(list_id).facts, list_id, asks)
 
@@ -112,8 +116,8 @@ class SubscriptionsSync(Description):
         )
 
 
-def _list_named(client: KlaviyoClient, name: str) -> str:
-    found = find_list(client, name)
+def _list_named(client: KlaviyoClient, name: str) -> Document:
+    found = find_list_as_shown(client, name)
     if found is None:
         msg = (
             f"Klaviyo has no list named {name!r}, and this sync creates none. Nothing was sent: check the spelling, or "
@@ -123,16 +127,12 @@ def _list_named(client: KlaviyoClient, name: str) -> str:
     return found
 
 
-def _opt_in_process(client: KlaviyoClient, list_id: str) -> object:
-    """How people join a list: ``single_opt_in``, ``double_opt_in``, or whatever Klaviyo will call it one day."""
-    try:
-        resource = client.send(GET_LIST, resource_id=list_id, read=read_resource)
-    except KlaviyoRequestError as error:
-        if error.status not in NOT_FOUND:
-            raise
+def _list_of(client: KlaviyoClient, list_id: str) -> Document:
+    found = list_as_shown(client, list_id)
+    if found is None:
         msg = f"Klaviyo has no list with the id {list_id}. Nothing was sent: check list_id, or use list_name."
-        raise KlaviyoConfigurationError(msg) from error
-    return attributes_of(resource).get("opt_in_process")
+        raise KlaviyoConfigurationError(msg)
+    return found
 
 
 def _announce_terms(terms: Terms, list_id: str | None, *, asks: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from inspect import signature
 
 from airflow_provider_klaviyo.client.endpoints import (
     SUBSCRIBE,
@@ -12,25 +13,8 @@ from airflow_provider_klaviyo.client.endpoints import (
     UNSUBSCRIBE_GLOBALLY,
     Endpoint,
 )
-from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.records.subscriptions import record as subscription
-from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
-from airflow_provider_klaviyo.records.subscriptions.mapper import FIELDS
-from airflow_provider_klaviyo.sync.subscriptions.standing import Resubscribe
-
-_LIST_OR_ELSE = {
-    "subscribe": (
-        "subscribe needs list_name or list_id, or historical_import=True, or globally=True for the account's default: "
-        "without a list Klaviyo stores nobody whom it does not know yet."
-    ),
-    "unsubscribe": (
-        "unsubscribe needs list_name or list_id; to unsubscribe people from everything, say globally=True."
-    ),
-}
-
-OUT, FIRST = "out", "first"
-CONFLICTS = (OUT, FIRST)
-"""What becomes of a channel of a person whose rows disagree: it is kept out, or the first row decides."""
+from airflow_provider_klaviyo.records.subscriptions.mapping import SUBSCRIBE as SUBSCRIBING
+from airflow_provider_klaviyo.sync.subscriptions.agreement import OUT, RULES, Resubscribe
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +36,8 @@ class Terms:
     globally: bool = False
 
     def __post_init__(self) -> None:
-        if problem := self._problem():
-            raise KlaviyoConfigurationError(problem)
+        for rule in RULES:
+            rule(**{name: getattr(self, name) for name in signature(rule).parameters})
 
     @property
     def names_list(self) -> bool:
@@ -63,7 +47,7 @@ class Terms:
     @property
     def subscribes(self) -> bool:
         """Whether people are subscribed; else they are unsubscribed."""
-        return self.mode == subscription.SUBSCRIBE
+        return self.mode == SUBSCRIBING
 
     def endpoint(self, *, asks: bool = False) -> Endpoint:
         """The endpoint that it takes.
@@ -73,32 +57,3 @@ class Terms:
         if self.subscribes:
             return SUBSCRIBE_ONCE if asks else SUBSCRIBE
         return UNSUBSCRIBE if self.names_list else UNSUBSCRIBE_GLOBALLY
-
-    def _problem(self) -> str | None:
-        if self.mode not in FIELDS:
-            return f"mode must be 'subscribe' or 'unsubscribe', not {self.mode!r}."
-        if not self.channels:
-            return "channels is empty: name email, sms or both."
-        if unknown := [channel for channel in self.channels if channel not in CHANNELS]:
-            return f"channels knows {' and '.join(CHANNELS)}, not {', '.join(map(repr, unknown))}."
-        if len(set(self.channels)) < len(self.channels):
-            return f"channels names one channel twice: {', '.join(self.channels)}."
-        if self.list_name and self.list_id:
-            return "Give list_name or list_id, not both."
-        if self.names_list and self.globally:
-            return "globally=True is for syncs without a list: leave it out, or leave the list out."
-        if not self.names_list and not self.globally and not (self.subscribes and self.historical_import):
-            return _LIST_OR_ELSE[self.mode]
-        return None if self.subscribes else self._problem_of_unsubscribing()
-
-    def _problem_of_unsubscribing(self) -> str | None:
-        given = {
-            "historical_import": self.historical_import,
-            "custom_source": self.custom_source,
-            "resubscribe": self.resubscribe is not Resubscribe.NEVER,
-            "ask_again_after": self.ask_again_after is not None,
-            "conflicts": self.conflicts != OUT,
-        }
-        if names := [name for name, value in given.items() if value]:
-            return f"{', '.join(names)}: for mode='subscribe' only. Leave it out to unsubscribe."
-        return None

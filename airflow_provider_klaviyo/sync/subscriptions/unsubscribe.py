@@ -8,20 +8,29 @@ later: whether they may be sent is for the state to say, and for the notes of ot
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 
+from airflow_provider_klaviyo.client.filters import MAX_VALUES
 from airflow_provider_klaviyo.exceptions import KlaviyoError
 from airflow_provider_klaviyo.records.record import Problem, Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import PROFILE, Address, SubscriptionRecord
-from airflow_provider_klaviyo.state.notes import Who
 from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch
 from airflow_provider_klaviyo.sync.delivery.refusals import SplitBatch
-from airflow_provider_klaviyo.sync.in_flight.notes import OUTSTANDING, QUICK, UNSUBSCRIPTION, Claim, InFlight
+from airflow_provider_klaviyo.sync.in_flight.notes import (
+    OUTSTANDING,
+    QUICK,
+    UNSUBSCRIPTION,
+    Claim,
+    InFlight,
+    who,
+)
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
 from airflow_provider_klaviyo.sync.subscriptions.asked import Asked
-from airflow_provider_klaviyo.sync.subscriptions.delivery import ConsentDelivery, Parts
-from airflow_provider_klaviyo.sync.subscriptions.roster import Members, Roster, noted_as
+from airflow_provider_klaviyo.sync.subscriptions.delivery import Checked, ConsentDelivery, Parts
+from airflow_provider_klaviyo.sync.subscriptions.roster import Place, Roster, noted_as
 
 log = logging.getLogger(__name__)
 
@@ -56,20 +65,29 @@ class UnsubscribeDelivery(ConsentDelivery):
     :param in_flight: what this sync and others have on its way.
     :param patience: seconds to look for outcomes; 0 waits for those in doubt only as long as one look takes, and takes
         Klaviyo's word for the others.
-    :param poll_interval: seconds between two looks.
+    :param poll_interval: seconds between two looks at who has left.
+    :param look_seconds: what a look before sending may take.
     """
 
     outcome_shows = True
 
     def __init__(
-        self, parts: Parts, list_id: str, in_flight: InFlight, *, patience: float, poll_interval: float
+        self,
+        parts: Parts,
+        list_id: str,
+        in_flight: InFlight,
+        *,
+        patience: float,
+        poll_interval: float,
+        look_seconds: float,
     ) -> None:
         super().__init__(parts)
         self.not_awaited = 0
         self._roster = Roster(parts.client, list_id)
+        self._looks = self._roster.looks(most=parts.endpoint.max_records, seconds=look_seconds)
         self._in_flight = in_flight
         self._notes: dict[int, str] = {}
-        self._known: dict[int, Who] = {}
+        self._known: dict[int, Sequence[tuple[str, str]]] = {}
         self._patience = patience
         self._poll_interval = poll_interval
         self._claims: dict[int, tuple[int, frozenset[str]]] = {}
@@ -93,18 +111,30 @@ class UnsubscribeDelivery(ConsentDelivery):
     def close(self) -> None:
         """Give back what was taken."""
         super().close()
+        self._looks.close()
         self._in_flight.close()
 
-    def _check(
-        self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch
-    ) -> Sequence[SubscriptionRecord]:
+    @property
+    def _looks_at_once(self) -> int:
+        return self._looks.width
+
+    @property
+    def _look_takes(self) -> float:
+        return self._looks.takes
+
+    def _room(self, people: Sequence[SubscriptionRecord]) -> AbstractContextManager[None]:
+        return self._looks.room(len(people))
+
+    def _look(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch) -> Checked:
         """Members who were not sent before, narrowed to the channels whose address is the member's."""
-        members = self._roster.look_up(people)
-        placed = [members.placed(record) for record in people]
-        asked = self._recently_asked([record for record, _ in placed])
-        self._note_gone(people, members)
+        seen = self._looks.at(people)
+        return Checked(self._free(seen.shown, unsettled), seen.left, seen.began)
+
+    def _free(self, places: Sequence[Place], unsettled: InFlightBatch) -> list[SubscriptionRecord]:
+        asked = self._recently_asked([place.record for place in places])
+        self._note_gone(place.person for place in places if not place.is_on_list)
         free = []
-        for record, channels in placed:
+        for _, record, channels, _, known in places:
             before = [address for address in record.addresses if address in asked]
             sent = {address.channel for address in before}
             if sent & {*channels, PROFILE}:
@@ -114,16 +144,14 @@ class UnsubscribeDelivery(ConsentDelivery):
                 self._publish_absent(record, [asked[address] for address in before], unsettled)
             elif (claimed := self._claimed(record, channels)) is None:
                 free.append(self._narrow(record, channels, _not_on_list(record, channels)))
-                self._known[record.number] = members.known(record.identifiers["klaviyo_id"])
+                self._known[record.number] = known
             else:
                 self._verdict_on_second(record, channels, claimed, unsettled)
         return free
 
-    def _note_gone(self, people: Sequence[SubscriptionRecord], members: Members) -> None:
+    def _note_gone(self, people: Iterable[SubscriptionRecord]) -> None:
         """Nobody has to wait any longer for those who are not on the list."""
-        self._in_flight.clear(
-            digest for record in people if not members.have(record) for digest in noted_as(record)
-        )
+        self._in_flight.clear(digest for record in people for digest in noted_as(record))
 
     def _announced(
         self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch
@@ -151,7 +179,7 @@ class UnsubscribeDelivery(ConsentDelivery):
 
         :raises SplitBatch: when that took so long that the list is to be looked at again.
         """
-        known = [(*self._known.pop(record.number), *noted_as(record)) for record in people]
+        known = [who([*self._known.pop(record.number), *record.identifiers.items()]) for record in people]
         clock = self._client.clock
         began = clock.monotonic()
         try:
@@ -254,14 +282,21 @@ class UnsubscribeDelivery(ConsentDelivery):
         return all_of(SubscriptionRecord, waiting)
 
     def _wait(self, most: int) -> None:
-        """Look at the list until at most so many are in doubt; when time is up nobody is any longer."""
+        """Look at the list until at most so many are in doubt; when time is up nobody is any longer.
+
+        As long as it shows nothing of a few from all requests, the others are not looked for.
+        """
         clock, pause = self._client.clock, _FIRST_POLL
         until = clock.monotonic() + min(self._patience, self._client.seconds_left - self._poll_interval)
         while waiting := self._in_doubt():
-            self._accept_who_left(waiting)
+            is_last = clock.monotonic() + pause > until
+            step = math.ceil(len(waiting) / MAX_VALUES)
+            has_begun = self._accept_who_left(waiting[::step])
+            if has_begun or is_last:
+                self._accept_who_left([each for index, each in enumerate(waiting) if index % step])
             if len(self._waiting.records) <= most:
                 return
-            if clock.monotonic() + pause > until:
+            if is_last:
                 break
             if pause == _FIRST_POLL:
                 log.info(
@@ -273,14 +308,16 @@ class UnsubscribeDelivery(ConsentDelivery):
         for record in self._in_doubt():
             self._verdict(record, Outcome.PENDING, [_no_outcome(record)], self._waiting)
 
-    def _accept_who_left(self, waiting: Sequence[SubscriptionRecord]) -> None:
+    def _accept_who_left(self, waiting: Sequence[SubscriptionRecord]) -> bool:
+        """Look for some people on the list; whether any has left it."""
         members = self._roster.look_up(waiting)
         left = [record for record in waiting if not members.placed(record)[1]]
         self._asked.forget([address for record in left for address in record.addresses])
         taken = [sent for record in left if (sent := self._as_sent(record))]
         self._asked.acknowledge(taken)
         self._accept(taken, self._waiting)
-        self._note_gone(left, members)
+        self._note_gone(record for record in left if not members.have(record))
+        return bool(left)
 
     def _as_sent(self, record: SubscriptionRecord) -> SubscriptionRecord | None:
         """The person with the channels that were in a request, if any: one may have left by another identifier."""

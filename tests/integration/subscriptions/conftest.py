@@ -17,15 +17,16 @@ import pytest
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
-from airflow_provider_klaviyo.sync import run as sync_run
 from airflow_provider_klaviyo.sync.contracts import SyncType
 from airflow_provider_klaviyo.sync.options import SyncOptions
+from airflow_provider_klaviyo.sync.source import rows as source_rows
 from airflow_provider_klaviyo.sync.source.rows import RowStream
 from airflow_provider_klaviyo.sync.subscriptions.looks import CHECKED_FOR
 from airflow_provider_klaviyo.sync.subscriptions.session import SubscriptionsSession
 from airflow_provider_klaviyo.sync.subscriptions.sync_type import SubscriptionsSync
 from airflow_provider_klaviyo.sync.subscriptions.unsubscribe import PATIENCE
 from tests.integration.conftest import Run, ShiftedClock, StartEmulator, hook_by, run_operator
+from tests.late import LATE
 
 COLUMNS = (
     "id INTEGER, email TEXT, phone TEXT, email_ok BOOLEAN, sms_ok BOOLEAN, agreed_at TIMESTAMPTZ, born DATE, "
@@ -207,7 +208,7 @@ class ConsentSync:
             "poll_interval": 0.2,
             "timeout": 60,
         }
-        operator = PatientOperator(**(settings | parameters))
+        operator = PatientOperator(**(settings | parameters | LATE))
         operator.patience, operator.look_seconds = self.patience, self.look_seconds
         context: dict[str, Any] = {}
         if clock:
@@ -256,7 +257,7 @@ def chunks(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Read so many rows at a time."""
 
     def of(size: int) -> None:
-        monkeypatch.setattr(sync_run, "RowStream", partial(RowStream, chunk_size=size))
+        monkeypatch.setattr(source_rows, "RowStream", partial(RowStream, chunk_size=size))
 
     return of
 

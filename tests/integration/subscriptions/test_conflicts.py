@@ -184,7 +184,7 @@ def test_without_a_column_of_consent_rows_are_sent_as_they_are_read(
     people.fill(2_500)
     run = consent_sync(sql=BREAKS_OFF.format(2_400), list_id=vip, resubscribe=True)
     assert "division by zero" in str(run.error)
-    assert run.counts() == {"rows_read": 2_000, "accepted": 2_000}
+    assert run.counts() == {"rows_read": 1_950, "accepted": 1_950}
 
 
 # --- a run that does not come to its end ----------------------------------------------------------------------------
@@ -199,9 +199,9 @@ def test_a_query_that_breaks_off_sends_nobody_since_a_later_row_may_say_no(
         sql=BREAKS_OFF.format(240), mapping={"email": "email", "consent.email": "ok"}, list_id=vip
     )
     assert "division by zero" in str(run.error)
-    assert run.counts() == {"rows_read": 200, "skipped": 4, "pending": 196}
+    assert run.counts() == {"rows_read": 150, "skipped": 3, "pending": 147}
     pending = [line for line in run.rejects if line["outcome"] == "pending"]
-    assert len({line["row_number"] for line in pending}) == len(pending) == 196
+    assert len({line["row_number"] for line in pending}) == len(pending) == 147
     assert all("nobody is sent before every row is read" in line["reason"] for line in pending)
     assert writes(klaviyo) == 0
 
@@ -293,7 +293,7 @@ def test_by_order_rows_are_sent_as_they_are_read(
         resubscribe=True,
         conflicts="first",
     )
-    assert run.counts() == {"rows_read": 2_000, "accepted": 1_960, "skipped": 40}
+    assert run.counts() == {"rows_read": 1_950, "accepted": 1_911, "skipped": 39}
 
 
 def test_a_channel_that_was_kept_out_is_sent_when_nothing_stands_against_it_any_more(

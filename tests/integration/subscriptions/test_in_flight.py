@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.cli.state import main
+from airflow_provider_klaviyo.cli.program import main
 from airflow_provider_klaviyo.client.http import HttpTransport
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.identity import Identity
@@ -18,9 +18,9 @@ from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.notes import NoteFolder
 from airflow_provider_klaviyo.state.stores import store_of
-from airflow_provider_klaviyo.sync.delivery import pool as delivery
 from airflow_provider_klaviyo.sync.in_flight import notes as in_flight
 from airflow_provider_klaviyo.sync.subscriptions import terms, unsubscribe
+from airflow_provider_klaviyo.sync.subscriptions.delivery import ConsentDelivery
 from tests.integration.conftest import Run, ShiftedClock, hook_by, run_operator
 from tests.integration.subscriptions.conftest import (
     BOTH,
@@ -232,7 +232,7 @@ def test_of_very_many_some_are_waited_for_before_the_others_are_sent(
     consent_sync.patience = 30.0
     monkeypatch.setattr(terms, "UNSUBSCRIBE", _one_by_one())
     monkeypatch.setattr(unsubscribe, "_MAX_WAITING", 2)
-    monkeypatch.setattr(delivery, "IN_FLIGHT", 1)
+    monkeypatch.setattr(ConsentDelivery, "_width", 1)
     klaviyo.set(subscription_seconds=1.5)
     assert club.unsubscribe().counts() == {"rows_read": COUNT, "accepted": COUNT}
     times = [request.time for request in klaviyo.requests(UNSUBSCRIBE)]

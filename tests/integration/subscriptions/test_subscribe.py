@@ -1058,7 +1058,7 @@ def test_who_confirmed_costs_nothing_from_the_second_run_after(
         ({"channels": ["fax"]}, "'fax'"),
         ({"channels": ["email", "email"]}, "twice"),
         ({"mode": "upsert"}, "'upsert'"),
-        ({"list_id": "X"}, "not both"),
+        ({"list_id": "X"}, "both given"),
         ({"globally": True}, "without a list"),
         ({"channels": ["sms"]}, "nothing is mapped to phone_number"),
         ({"mapping": {"email": "email", "first_name": "first_name"}}, "KlaviyoSyncProfilesOperator"),

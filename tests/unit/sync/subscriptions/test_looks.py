@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo.client.endpoints import GET_PROFILES
+from airflow_provider_klaviyo.client.people import Ask
 from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoStopped, KlaviyoTimeout
 from airflow_provider_klaviyo.sync.subscriptions.looks import Look, Looks
 
@@ -53,15 +56,69 @@ def clock() -> Clock:
 Make = Callable[..., Looks[Any, int]]
 
 
+class Pace:
+    """One request until the first was answered, and then as many as are given."""
+
+    def __init__(self) -> None:
+        self.is_proven = False
+        self._under_way: set[object] = set()
+
+    @property
+    def width(self) -> int:
+        return 15 if self.is_proven else 1
+
+    @property
+    def has_room(self) -> bool:
+        return len(self._under_way) < self.width
+
+    def begin(self, piece: object) -> None:
+        self._under_way.add(piece)
+
+    def end(self, piece: object) -> None:
+        self._under_way.discard(piece)
+
+
+class Hundreds:
+    """People who are seen a hundred at a time, by one filter each."""
+
+    def __init__(self, people: Sequence[int]) -> None:
+        self._people = people
+        self._seen: dict[int, int] = {}
+        parts = [people[start : start + 100] for start in range(0, len(people), 100)]
+        self._asks = [Ask("email", list(map(str, part))) for part in parts]
+
+    def asks(self, *, whole_only: bool) -> Sequence[Ask]:
+        asks, self._asks = self._asks, []
+        return asks
+
+    def take(self, ask: Ask, profiles: Sequence[Any]) -> None:
+        self._seen |= dict(zip(map(int, ask.values), profiles, strict=True))
+
+    def shown(self) -> Sequence[int | None]:
+        return [self._seen.get(each) for each in self._people]
+
+
 @pytest.fixture
 def make(clock: Clock) -> Iterator[Make]:
     made: list[Looks[Any, int]] = []
+    pace = Pace()
 
     def look(
         see: Callable[[Sequence[int], Look], list[int]], check_stop: Callable[[], None] = lambda: None
     ) -> Looks[Any, int]:
-        client: Any = SimpleNamespace(clock=clock, check_stop=check_stop, longest_exchange=0.5)
-        made.append(Looks(client, see, most=1_000, poll=0.01))
+        def answer(ask: Ask, during: Any) -> Any:
+            seen = see(list(map(int, ask.values)), during.__self__)
+            pace.is_proven = True
+            return seen
+
+        client: Any = SimpleNamespace(
+            clock=clock,
+            check_stop=check_stop,
+            longest_exchange=0.5,
+            until=lambda _: nullcontext(),
+            pace=lambda _: pace,
+        )
+        made.append(Looks(client, Hundreds, [GET_PROFILES], most=1_000, answer=answer, poll=0.01))
         return made[-1]
 
     yield look
@@ -103,12 +160,13 @@ class Slow:
 
     def __call__(self, part: Sequence[int], look: Look) -> list[int]:
         self.sizes.append(len(part))
+        is_over = self.is_over
         with look.request():
             if part[0] in self._in_time:
                 return self._show(part)
             if self._is_under_way:
                 self._be_late(look)
-                self.is_over.wait(timeout=30)
+                is_over.wait(timeout=30)
         self._be_late(look)
         with look.request():
             msg = "a request left after its look"
@@ -213,5 +271,43 @@ def test_a_request_that_hangs_is_given_up_when_told_to_stop(
     with pytest.raises(KlaviyoStopped):
         looks.at(PEOPLE)
     looks.close()
-    assert "1 requests came to no end" in caplog.text
+    assert "1 request came to no end" in caplog.text
     may_end.set()
+
+
+def test_a_look_that_is_not_let_begin_is_over_soon_and_never_in_vain(make: Make, clock: Clock) -> None:
+    """A turn is held meanwhile, and Klaviyo was not even asked."""
+
+    def see(part: Sequence[int], look: Look) -> list[int]:
+        clock.pass_for(look, 9.5)
+        with look.request():
+            msg = "a request left after its look"
+            raise AssertionError(msg)
+
+    looks = make(see)
+    for _ in range(15):
+        seen = looks.at(PEOPLE)
+        assert (seen.shown, seen.left) == ([], list(PEOPLE))
+
+
+def test_only_who_can_look_at_once_is_given_room(make: Make) -> None:
+    looks = make(fast)
+    looks.at(PEOPLE)
+    entered = [threading.Event() for _ in range(3)]
+    may_leave = threading.Event()
+
+    def look(event: threading.Event) -> None:
+        with looks.room(1_000):
+            event.set()
+            may_leave.wait(timeout=30)
+
+    threads = [threading.Thread(target=look, args=(event,)) for event in entered]
+    for thread in threads[:2]:
+        thread.start()
+    assert [event.wait(timeout=30) for event in entered[:2]] == [True, True]
+    threads[2].start()
+    assert not entered[2].wait(timeout=0.1), "20 requests are wanted, and 15 are of use at once"
+    may_leave.set()
+    assert entered[2].wait(timeout=30)
+    for thread in threads:
+        thread.join(timeout=30)
