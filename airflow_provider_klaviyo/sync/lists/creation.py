@@ -70,8 +70,13 @@ class ListCreation:
         """Hold the lock; waits for others who create the same list.
 
         :raises KlaviyoTimeout: when the client's time is up.
-        :raises KlaviyoConfigurationError: when nothing can be written to the folder.
+        :raises KlaviyoConfigurationError: when nothing can be written to the folder, or its store lets two of them
+            create the same file.
         """
+        with usable(self._store, names="the ids of Dag and task"):
+            self._store.prove_exclusive(
+                "No list can be created by tasks that take turns in", "two of them could each create the list"
+            )
         with self._client.waiting_for(_late_for_another):
             while (number := self._claim()) is None:
                 self._client.rest(_PAUSE)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import NamedTuple
 
+from airflow_provider_klaviyo.client.abreast import abreast
+from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES, Endpoint
 from airflow_provider_klaviyo.client.filters import in_filters
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.lists import Member, member_of
@@ -32,8 +35,12 @@ _ABOUT_VALUES = (400,)
 _CONTACTS = ("email", "phone_number")
 """What a list can be asked for."""
 
-LookUp = Callable[[Sequence[str]], Found]
-"""Finds people by values of one identifier."""
+
+class LookUp(NamedTuple):
+    """Finds people by values of one identifier, by requests of one endpoint."""
+
+    endpoint: Endpoint
+    find: Callable[[Sequence[str]], Found]
 
 
 class Reason(NamedTuple):
@@ -118,10 +125,7 @@ class MemberFinder:
 
     def members(self, field: str, values: Sequence[str]) -> set[str]:
         """The ids of profiles that any of these values finds; of members only, where a list can be asked."""
-        if field in _CONTACTS:
-            ask: LookUp = partial(find_on_list, self._client, self._list_id, field)
-        else:
-            ask = partial(find_people, self._client, field)
+        ask = self._on_the_list(field) if field in _CONTACTS else self._anywhere(field)
         found = self._look_up(Search(), ask, values)
         return {str(each["id"]) for documents in found.values() for each in documents}
 
@@ -146,7 +150,7 @@ class MemberFinder:
         """Look up whose an id is, and then by what contact the list can be asked for them."""
         values = {record.number: _value(record) for record in records}
         field = "id" if name == "klaviyo_id" else name
-        found = self._look_up(search, partial(find_people, self._client, field), list(values.values()))
+        found = self._look_up(search, self._anywhere(field), list(values.values()))
         owners: dict[int, Member] = {}
         for number, value in values.items():
             people = list(map(member_of, found.get(value, ())))
@@ -188,7 +192,7 @@ class MemberFinder:
         :param owners: whose contacts these are, where that is known: others may have the same as a second one.
         """
         values = list(dict.fromkeys(value for values in wanted.values() for value in values))
-        found = self._look_up(search, partial(find_on_list, self._client, self._list_id, field), values)
+        found = self._look_up(search, self._on_the_list(field), values)
         for number, spellings in wanted.items():
             members = [
                 member_of(each)
@@ -203,23 +207,35 @@ class MemberFinder:
             elif refused:
                 search.reject(number, refused[0]._replace(field=field))
 
+    def _on_the_list(self, field: str) -> LookUp:
+        return LookUp(GET_LIST_PROFILES, partial(find_on_list, self._client, self._list_id, field))
+
+    def _anywhere(self, field: str) -> LookUp:
+        return LookUp(GET_PROFILES, partial(find_people, self._client, field))
+
     def _look_up(self, search: Search, ask: LookUp, values: Sequence[str]) -> Found:
         """Who is found by the values that Klaviyo takes."""
+
+        def look_up(part: Sequence[str]) -> tuple[Found, dict[str, Problem]]:
+            found: Found = {}
+            refused: dict[str, Problem] = {}
+            self._refusals.deliver(
+                [Record(0, (), value, b"") for value in part],
+                lambda asked: found.update(_asked(ask.find, [each.identity for each in asked])),
+                lambda asked, problem: refused.update({asked.identity: problem}),
+            )
+            return found, refused
+
         found: Found = {}
-
-        def post(asked: Sequence[Record]) -> None:
-            found.update(_asked(ask, [each.identity for each in asked]))
-
-        def refuse(asked: Record, problem: Problem) -> None:
-            search.refused[asked.identity] = problem
-
-        for part in in_filters(list(dict.fromkeys(values))):
-            asked = [Record(0, (), value, b"") for value in part]
-            self._refusals.deliver(asked, post, refuse)
+        parts = in_filters(list(dict.fromkeys(values)))
+        with closing(abreast(self._client, ask.endpoint, look_up, parts)) as looks:
+            for some, refused in looks:
+                found |= some
+                search.refused |= refused
         return found
 
 
-def _asked(ask: LookUp, values: Sequence[str]) -> Found:
+def _asked(ask: Callable[[Sequence[str]], Found], values: Sequence[str]) -> Found:
     """What a look-up finds; a refusal points at the filter, which is what the values make of it."""
     try:
         return ask(values)

@@ -26,10 +26,11 @@ from airflow_provider_klaviyo.sync.lists.members import Find
 from airflow_provider_klaviyo.sync.lists.mirror_changes import MirrorChanges
 from airflow_provider_klaviyo.sync.lists.removals import RemovalDelivery, Removals, remover
 from airflow_provider_klaviyo.sync.lists.strict_members import StrictMembers
-from airflow_provider_klaviyo.sync.lists.sync_type import AddSession, ListSync
+from airflow_provider_klaviyo.sync.lists.sync_type import REMOVALS, AddSession, ListSync
 from airflow_provider_klaviyo.sync.lists.tally import Tally
 from airflow_provider_klaviyo.sync.lists.tracked_members import TrackedMembers
 from airflow_provider_klaviyo.sync.report import SyncReport
+from airflow_provider_klaviyo.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -179,8 +180,8 @@ class MirrorSession(AddSession):
         self._report_leaving(leaving, gone)
         if report.pending and not is_preview:
             log.warning(
-                "%s people left the query. A retry removes them, once all rows have a verdict.",
-                f"{len(gone):,}",
+                "%s left the query. A retry removes them, once all rows have a verdict.",
+                counted(len(gone), "person", "people"),
             )
             return
         if gone:
@@ -235,8 +236,8 @@ class MirrorSession(AddSession):
         """Why the run must fail and remove nobody; empty when there is no reason."""
         if not report.rows_read and not self._rules.allow_empty:
             return (
-                f"The query returned no rows, and a mirror of nothing would be an empty list: nobody was removed "
-                f"from {self._list} ({gone:,} people would have been). If the query may be empty, set allow_empty=True."
+                f"There are no rows, and a mirror of nothing would be an empty list: nobody was removed "
+                f"from {self._list} ({gone:,} people would have been). If there may be none, set allow_empty=True."
             )
         most = self._rules.most(people)
         if most is None or gone <= most:
@@ -251,7 +252,8 @@ class MirrorSession(AddSession):
         """Whether the run went well enough; where it did not, it fails for that reason."""
         if not self._rules.allows(report.rejected, report.rows_read):
             log.warning(
-                "%s people left the query. Too many rows were rejected: nobody is removed.", f"{gone:,}"
+                "%s left the query. Too many rows were rejected: nobody is removed.",
+                counted(gone, "person", "people"),
             )
             return False
         return True
@@ -269,8 +271,9 @@ class MirrorSession(AddSession):
             self._members.second_finder(list_id),
         )
         tally = Tally(report)
-        most = self._sync_type.limits.max_records
-        log.info("%s people left the query: taking them off %s.", f"{len(gone):,}", self._list)
+        self.removed_people = [leaving.persons[index] for index in gone]
+        most = min(REMOVALS.max_records, self._sync_type.limits.max_records)
+        log.info("%s left the query: taking them off %s.", counted(len(gone), "person", "people"), self._list)
         try:
             for start in range(0, len(gone), most):
                 delivery.send(self._members.records(leaving, gone[start : start + most]))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import msgspec
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.lists import Member, all_members
+from airflow_provider_klaviyo.client.list_reader import all_members
+from airflow_provider_klaviyo.client.lists import Member
 from airflow_provider_klaviyo.records.contacts.kept import as_kept
 
 log = logging.getLogger(__name__)
@@ -52,11 +54,12 @@ class RealMembers:
     def read(self, client: KlaviyoClient, list_id: str) -> None:
         """Read all members of a list."""
         count = 0
-        for page in all_members(client, list_id):
-            self.add(page)
-            count += len(page)
-            if count % _SAY_EVERY < len(page):
-                log.info("%s members of the list read.", f"{count:,}")
+        with closing(all_members(client, list_id)) as pages:
+            for page in pages:
+                self.add(page)
+                count += len(page)
+                if count % _SAY_EVERY < len(page):
+                    log.info("%s members of the list read.", f"{count:,}")
 
     def add(self, members: Sequence[Member]) -> None:
         """Add members. One that is read twice has changed meanwhile: what either reading shows of it is kept."""

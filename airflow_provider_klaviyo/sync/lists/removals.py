@@ -39,6 +39,8 @@ class RemovalDelivery(PooledDelivery[Record]):
     :param find_again: the same where Klaviyo has refused to take some off; None asks as at first.
     """
 
+    _paced_by = REMOVE_FROM_LIST
+
     def __init__(
         self,
         client: KlaviyoClient,

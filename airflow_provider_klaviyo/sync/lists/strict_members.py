@@ -28,6 +28,7 @@ from airflow_provider_klaviyo.sync.lists.members import (
 from airflow_provider_klaviyo.sync.lists.mirror_changes import MirrorChanges
 from airflow_provider_klaviyo.sync.lists.real_members import RealMembers
 from airflow_provider_klaviyo.sync.outcomes import Outcome
+from airflow_provider_klaviyo.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -112,7 +113,7 @@ class StrictMembers:
         if list_id:
             self._members.read(self._context.client, list_id)
         self.people = self._members.count()
-        log.info("%s people are on the list.", f"{self.people:,}")
+        log.info("The list has %s.", counted(self.people, "member"))
 
     def read_by(self, mapper: ListMemberMapper) -> None:
         """Rows that the mapper rejects are known by all their identifiers."""
@@ -143,7 +144,7 @@ class StrictMembers:
     def _look_again(self) -> None:
         """Look up members whose identifier the list does not show: their profile may show it."""
         for part in self._members.unread():
-            log.info("%s members do not show what people are matched by: looking them up.", f"{len(part):,}")
+            log.debug("%s members do not show what people are matched by: looking them up.", f"{len(part):,}")
             self._members.show(list(profiles_now(self._context.client, part).values()))
 
     def without_those_found_otherwise(self, leaving: Leaving, gone: list[int], list_id: str) -> list[int]:

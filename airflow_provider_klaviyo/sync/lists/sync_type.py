@@ -38,6 +38,11 @@ from airflow_provider_klaviyo.sync.lists.target import ListTarget
 
 log = logging.getLogger(__name__)
 
+_BYTES = int(MAX_REQUEST_BYTES * (1 - MARGIN))
+
+REMOVALS = BatchLimits(REMOVE_FROM_LIST.max_records, _BYTES)
+"""A request's worth at once, so that some are looked up while others are taken off."""
+
 _NOT_YET = "(a list that is not there yet)"
 
 
@@ -54,7 +59,7 @@ class ListSync(Description):
 
     name: ClassVar = "list"
     mode: ClassVar = ""
-    limits: ClassVar = BatchLimits(IMPORT_PROFILES.max_records, int(MAX_REQUEST_BYTES * (1 - MARGIN)))
+    limits: ClassVar = BatchLimits(IMPORT_PROFILES.max_records, _BYTES)
     endpoints: ClassVar = (
         GET_LISTS,
         GET_LIST,
@@ -97,6 +102,7 @@ class RemoveFromList(ListSync):
     """Takes the people of the query off the list; who is not on it is skipped."""
 
     mode: ClassVar = "remove"
+    limits: ClassVar = REMOVALS
 
     def find_target(self, client: KlaviyoClient) -> Target:
         """Find the list; nobody can be taken off one that is not there.

@@ -259,7 +259,9 @@ def test_a_deferred_run_learns_who_was_added_too(
     context: Any = {"ti": TaskInstance("sync_list")}
 
     def operator() -> KlaviyoSyncListOperator:
-        return KlaviyoSyncListOperator(task_id="sync_list", mode="mirror", deferrable=True, **LIST_SYNC)
+        return KlaviyoSyncListOperator(
+            task_id="sync_list", mode="mirror", deferrable=True, defer_after=0, **LIST_SYNC
+        )
 
     with pytest.raises(BaseException) as deferred:
         operator().execute(context)

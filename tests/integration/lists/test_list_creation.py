@@ -28,6 +28,7 @@ from tests.integration.conftest import (
     hook_by,
     run_operator,
 )
+from tests.late import LATE
 
 pytestmark = pytest.mark.integration
 
@@ -181,7 +182,7 @@ def create_list(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
     monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
 
     def run(name: object = "VIPs", *, clock: ShiftedClock | None = None, **parameters: Any) -> Run:
-        operator = KlaviyoCreateListOperator(task_id="create", **({"list_name": name} | parameters))
+        operator = KlaviyoCreateListOperator(task_id="create", **({"list_name": name} | parameters | LATE))
         if clock:
             operator.hook = hook_by(clock)
         return run_operator(operator)
@@ -420,7 +421,7 @@ def test_a_list_that_was_renamed_while_the_task_was_deferred_is_still_the_list(
     klaviyo = start_emulator(job_seconds=0.5)
     monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
     warehouse.hold("ada@shop.io")
-    settings = LIST_SYNC | {"mode": mode, "deferrable": True}
+    settings = LIST_SYNC | {"mode": mode, "deferrable": True, "defer_after": 0}
     with pytest.raises(BaseException) as deferred:
         KlaviyoSyncListOperator(task_id="sync_list", **settings).execute({"ti": TaskInstance("sync_list")})  # type: ignore[typeddict-item]
     assert type(deferred.value).__name__ == "TaskDeferred"

@@ -53,4 +53,5 @@ def test_wherever_a_timeout_breaks_in_the_summary_is_pushed_and_obeys_the_law(
             wrong[undisturbed.places[place - 1]] = str(error).partition("\n")[0]
     del outcome
     gc.collect()
+    warehouse.end_other_sessions()
     assert wrong == {}
