@@ -22,7 +22,7 @@ def progress_after(
     """
     if not is_success:
         return _progress(runs)
-    return {"moment": min(run.due, now), "run": run.run_id}
+    return {"moment": min(run.as_of, now), "run": run.run_id}
 
 
 def check_age(run: TaskRun, runs: Sequence[Mapping[str, Any]]) -> None:
@@ -32,7 +32,7 @@ def check_age(run: TaskRun, runs: Sequence[Mapping[str, Any]]) -> None:
     :raises OlderRun: naming both moments.
     """
     progress = _progress(runs)
-    if not progress or run.due >= progress["moment"]:
+    if not progress or run.as_of >= progress["moment"]:
         return
     msg = (
         f"This run is older than the state: it is of {_shown(run.due)}, and the state has come to "

@@ -44,10 +44,14 @@ class Keyed(NamedTuple):
 
 
 class Unsent(NamedTuple):
-    """Records to send, and those that are not sent for a reason; all others are unchanged."""
+    """Records to send, and those that are not sent for a reason; all others are unchanged.
+
+    ``taken`` are the numbers of those among these that an earlier try of this run has brought to Klaviyo.
+    """
 
     records: list[Record]
     skipped: Sequence[Flawed] = ()
+    taken: Collection[int] = ()
 
 
 class Changes(Protocol):
@@ -180,7 +184,11 @@ class OnlyChanges:
         for record in unsent:
             record.was_in_doubt = record.key in in_doubt
         self._identify(unsent)
-        return Unsent(unsent, skipped)
+        return Unsent(unsent, skipped, self._taken(records, {each.number for each in unsent} | reported))
+
+    def _taken(self, records: Sequence[Record], others: Collection[int]) -> Collection[int]:
+        unchanged = {record.key: record.number for record in records if record.number not in others}
+        return [unchanged[key] for key in self._ledger.taken_by_earlier_tries(list(unchanged))]
 
     def _without_hashed_before(self, changed: list[Record]) -> list[Record]:
         """Without rows of which a state of format 1 has the hash of every byte: these are noted with the new one."""

@@ -52,6 +52,10 @@ class Mapper(Protocol):
     def key_columns(self) -> Sequence[int]:
         """The columns that name a row in the rejects file, where no ``primary_key`` is given."""
 
+    @property
+    def fields(self) -> Mapping[str, int]:
+        """The column that feeds each field of Klaviyo, as a mapping names it."""
+
     def keep_meanings(self) -> None:
         """Give each record its ``meaning`` from now on, for the fingerprint; without one ``body`` serves."""
 
@@ -169,7 +173,7 @@ class SyncContext:
     :param ledger: the state, where the sync keeps one.
     :param scratch: a private folder, gone after the run.
     :param target: what the sync sends to.
-    :param waits: whether the run itself waits until Klaviyo has settled its jobs.
+    :param waits: seconds for which the run itself waits for Klaviyo's jobs; endless where nobody else does.
     :param poll_interval: seconds between two looks at them.
     :param in_flight: a folder that all syncs share, for notes of what is on its way to Klaviyo (``in_flight``).
     :param task: what others may call the sync.
@@ -181,7 +185,7 @@ class SyncContext:
     scratch: Path
     report: SyncReport
     target: Target
-    waits: bool
+    waits: float
     poll_interval: float
     in_flight: Any
     task: str
@@ -201,7 +205,7 @@ class SyncType(Protocol):
     identifiers themselves, to remove people later. ``is_recorded_once`` says that what Klaviyo has acknowledged can
     no longer be changed, as an event. ``may_change`` are parts of the target over whose change a full refresh keeps
     what the state remembers of people. ``blank_extras`` is what the report file says beside its counts of a run that
-    ended before its session began.
+    ended before its session began. ``told_parameters`` are its own that the report file names.
     """
 
     @property
@@ -222,6 +226,8 @@ class SyncType(Protocol):
     def may_change(self) -> Collection[str]: ...
     @property
     def blank_extras(self) -> Mapping[str, object]: ...
+    @property
+    def told_parameters(self) -> Mapping[str, object]: ...
 
     def find_target(self, client: KlaviyoClient) -> Target:
         """Find out, before the first row, what is sent to; writes nothing."""
@@ -266,6 +272,11 @@ class Description:
         """See ``SyncType``."""
         return {}
 
+    @property
+    def told_parameters(self) -> Mapping[str, object]:
+        """See ``SyncType``."""
+        return {}
+
     def find_target(self, client: KlaviyoClient) -> Target:  # noqa: ARG002 - for those that look something up
         """What is sent to; see ``SyncType``."""
         return self.target_of(None)
@@ -288,6 +299,9 @@ class Session:
 
     ``changes`` tells which rows are to be sent, and is there from the beginning. ``target`` is what is sent to by now.
     """
+
+    removed_people: Sequence[int] = ()
+    """Hashes of those whom ``conclude`` has taken off a list, or has tried to."""
 
     duplicate = "another row of this run names the same person, and the first one counts"
     """Why a record is skipped whose ``dedup_key`` occurred before."""

@@ -6,20 +6,19 @@ import gc
 import logging
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple
 
-from airflow_provider_klaviyo.masking import words_of
 from airflow_provider_klaviyo.records.record import Flawed, Problem, Record, Row
 from airflow_provider_klaviyo.sync.batching import Batcher
 from airflow_provider_klaviyo.sync.changes import Changes
 from airflow_provider_klaviyo.sync.contracts import Delivery, Hold, Mapper, Rows
 from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
-from airflow_provider_klaviyo.sync.delivery.settling import Verdicts, stopped
+from airflow_provider_klaviyo.sync.delivery.settling import Verdicts, in_short, stopped
 from airflow_provider_klaviyo.sync.identifiers import FurtherIdentifiers, together
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
-from airflow_provider_klaviyo.sync.progress import Progress
 from airflow_provider_klaviyo.sync.report import SyncReport
 from airflow_provider_klaviyo.sync.seen import SeenPeople
-from airflow_provider_klaviyo.sync.source.query import QueryFailed
+from airflow_provider_klaviyo.sync.source.query import QueryError
 
 log = logging.getLogger(__name__)
 
@@ -56,6 +55,15 @@ class NothingSent(NoJobs):
         """Nothing to give back."""
 
 
+class _Unchanged(NamedTuple):
+    """The unchanged rows of a chunk, how many of them an earlier try has sent, and the counts before the chunk."""
+
+    before: int
+    numbers: set[int]
+    taken_before: int = 0
+    taken: int = 0
+
+
 class Sync:
     """One run of a sync.
 
@@ -69,6 +77,7 @@ class Sync:
         when the mapper is made.
     :param duplicate: why a record is skipped whose ``dedup_key`` occurred before.
     :param check_stop: raises when the run is to stop.
+    :param on_stop: told what ends the run early, when the counts are right and before rows have their lines.
     """
 
     def __init__(
@@ -83,6 +92,7 @@ class Sync:
         duplicate: str,
         check_stop: Callable[[], None],
         open_hold: Callable[[], Hold | None] = lambda: None,
+        on_stop: Callable[[BaseException], None] = lambda _: None,
     ) -> None:
         self._rows = rows
         self._compile_mapper = compile_mapper
@@ -96,12 +106,13 @@ class Sync:
         self._duplicate = duplicate
         self._check_stop = check_stop
         self._open_hold = open_hold
+        self._on_stop = on_stop
         self._hold: Hold | None = None
         self._in_hand: tuple[int, Sequence[Row]] = (0, ())
         self._released: Sequence[Record] = ()
         self._is_read = False
         self._reported_in_hand: set[int] = set()
-        self._unchanged: tuple[int, set[int]] = (0, set())
+        self._unchanged = _Unchanged(0, set())
         self._verdicts = Verdicts(report)
         self._is_abandoned = False
 
@@ -125,7 +136,7 @@ class Sync:
     def _read_and_finish(self) -> None:
         try:
             self._read_all()
-        except QueryFailed:
+        except QueryError:
             if self._hold and not self._hold.needs_every_row:
                 self._release(self._hold)
             self._finish()  # the rows that came before the failure are good, but those that are held back
@@ -143,18 +154,18 @@ class Sync:
         with self._rows() as rows:
             mapper = self._compile_mapper(rows.columns)
             self._hold = self._open_hold()
-            progress = Progress(self._report, rows.total)
+            self._report.rows_in_all = rows.total
             for chunk in rows:
                 self._check_stop()
                 self._hand_on(self._mapped(mapper, chunk))
-                progress.show()
+        self._report.rows_in_all = self._report.rows_read
         if not self._report.rows_read:
-            log.info("The query returned no rows: nothing to send.")
+            log.info("There are no rows: nothing to send.")
 
     def _mapped(self, mapper: Mapper, chunk: Sequence[Row]) -> list[Record]:
         first = self._report.rows_read + 1
         self._in_hand, self._reported_in_hand = (first, chunk), set()
-        self._unchanged = (self._report.unchanged_in_state, set())
+        self._unchanged = _Unchanged(self._report.unchanged_in_state, set(), self._report.taken_earlier)
         self._report.rows_read = self._last_in_hand
         mapped = mapper.map(chunk, first)
         self._refuse(mapped.rejected, Outcome.REJECTED)
@@ -198,21 +209,27 @@ class Sync:
         return [record for record in records if record.number not in gone]
 
     def _unsent(self, records: list[Record]) -> list[Record]:
-        unsent, skipped = self._changes.unsent(records)
+        unsent, skipped, taken = self._changes.unsent(records)
         if len(unsent) != len(records):
             reported = {record.number for record in unsent} | {flaw.number for flaw in skipped}
             unchanged = [record for record in records if record.number not in reported]
             self._identifiers.acknowledge(unchanged)
-            self._unchanged = (self._unchanged[0], {record.number for record in unchanged})
+            self._unchanged = _Unchanged(
+                self._unchanged.before,
+                {record.number for record in unchanged},
+                self._unchanged.taken_before,
+                len(taken),
+            )
             self._count_unchanged()
             self._refuse(skipped, Outcome.SKIPPED)
         return unsent
 
     def _count_unchanged(self) -> None:
         """Count the chunk's unchanged rows; doing it again changes nothing."""
-        before, numbers = self._unchanged
-        self._report.unchanged_in_state = before + len(numbers)
-        self._reported_in_hand |= numbers
+        unchanged = self._unchanged
+        self._report.unchanged_in_state = unchanged.before + len(unchanged.numbers)
+        self._report.taken_earlier = unchanged.taken_before + unchanged.taken
+        self._reported_in_hand |= unchanged.numbers
 
     def _hand_on(self, records: Sequence[Record]) -> None:
         if self._hold is None:
@@ -265,12 +282,12 @@ class Sync:
         if last and last.outcome in (Outcome.REJECTED, Outcome.SKIPPED):
             self._reported_in_hand.add(last.number)
         self._verdicts.count()
-        cause = f"{type(error).__name__}: {words_of(error)}"
+        self._on_stop(error)
         reported = set(self._reported_in_hand)
         for settled in self.delivery.abandon(stopped(error)):
             reported |= {verdict.number for verdict in settled.verdicts if verdict.outcome is Outcome.PENDING}
             self._verdicts.add([settled])
-        self._report_unsent(Problem("", f"not sent: the run stopped ({cause})"), reported)
+        self._report_unsent(Problem("", f"not sent: the run stopped ({in_short(error)})"), reported)
 
     def _report_unsent(self, problem: Problem, reported: set[int]) -> None:
         first, rows = self._in_hand

@@ -5,6 +5,7 @@ from __future__ import annotations
 from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoRetryableError, KlaviyoSyncFailed
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.report import SyncReport
+from airflow_provider_klaviyo.wording import counted
 
 
 def judge(report: SyncReport, options: SyncOptions) -> None:
@@ -31,7 +32,9 @@ def shortfall(report: SyncReport, options: SyncOptions) -> KlaviyoError | None:
     if options.allows(report.rejected, report.rows_read):
         return None
     reasons = [reason for reason in report.reasons.most_common() if reason[0][0] == "rejected"]
-    worst = "; ".join(f"{field}: {reason} ({rows:,} rows)" for (_, field, reason), rows in reasons[:3])
+    worst = "; ".join(
+        f"{field}: {reason} ({counted(rows, 'row')})" for (_, field, reason), rows in reasons[:3]
+    )
     others = "would be" if options.is_preview else "were"
     msg = (
         f"{report.rejected:,} of {report.rows_read:,} rows were rejected, and max_rejected={options.max_rejected} "

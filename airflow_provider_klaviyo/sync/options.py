@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import tzinfo
-from typing import Any
 from zoneinfo import ZoneInfo
 
 _UTC = ZoneInfo("UTC")
@@ -16,14 +15,10 @@ class SyncOptions:
     """The parameters that all sync types share, in the types that the run needs.
 
     The names are those of the operators' parameters, where these need no reading, and so are the defaults.
-    ``sql_hook_params`` are for whoever makes the database's hook. ``timeout`` and ``poll_interval`` are seconds.
+    ``timeout``, ``poll_interval`` and ``defer_after`` are seconds.
     ``max_rejected`` is a share of the rows (float) or a number of them (int).
     """
 
-    sql: str
-    parameters: Mapping[str, Any] | Sequence[Any] | None = None
-    sql_hook_params: Mapping[str, Any] = field(default_factory=dict)
-    reads_only: bool = True
     mapping: Mapping[str, str] | None = None
     match_by: str | None = None
     primary_key: Sequence[str] = ()
@@ -41,6 +36,7 @@ class SyncOptions:
     poll_interval: float = 10
     timeout: float = 21_600
     is_deferrable: bool = False
+    defer_after: float = 15
     is_backfill_run: bool = False
 
     def allows(self, rejected: int, rows_read: int) -> bool:

@@ -7,24 +7,28 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.exceptions import KlaviyoError
 from airflow_provider_klaviyo.masking import mask
 from airflow_provider_klaviyo.sync.outcomes import OpenJob, Outcome, Verdict, reason_told
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
+from airflow_provider_klaviyo.sync.summary import SyncSummary, told_counts
+from airflow_provider_klaviyo.wording import counted
 
 log = logging.getLogger(__name__)
 
 _JOB = re.compile(r"\bjob \S+(?= (?:is|does|had|cannot)\b)")  # one reason for all jobs of a kind
 _ROW = re.compile(r"row \d+ of this run")
 _MAX_REASONS = 200
+_MAX_EXAMPLES = 3
 _COUNTS = (
     "rows_read",
     "accepted",
     "unchanged_in_state",
     "unchanged_in_klaviyo",
+    "taken_earlier",
     "skipped",
     "rejected",
     "warnings",
@@ -35,35 +39,6 @@ _COUNTS = (
 )
 _TOLD = "pending_told"
 _OTHER = "other reasons (see the rejects file)"
-
-
-class SyncSummary(TypedDict):
-    """What a task returns: small, plain JSON, no rows.
-
-    ``rows_read == accepted + unchanged + skipped + rejected + pending``, all in rows; ``removed`` is people whom a
-    mirror or a removal took off a list, ``requests`` what was sent to Klaviyo, ``duration`` seconds. The paths are
-    below ``[klaviyo] storage_path``. ``job_ids`` is there when the task did not wait for Klaviyo's jobs,
-    ``rows_without_line`` when rows that were not sent could not be written down.
-    """
-
-    sync_type: str
-    mode: str
-    rows_read: int
-    accepted: int
-    unchanged: int
-    skipped: int
-    rejected: int
-    pending: int
-    removed: int
-    warnings: int
-    requests: int
-    duration: float
-    list_id: str | None
-    rejected_path: str | None
-    report_path: str | None
-    preview: bool
-    job_ids: NotRequired[list[str]]
-    rows_without_line: NotRequired[int]
 
 
 @dataclass(slots=True)
@@ -79,10 +54,14 @@ class SyncReport:
     preview: bool = False
     waits: bool = True
     clock: Clock = field(default_factory=SystemClock)
+    rows_in_all: int | None = None
+    """Rows of the query, as soon as somebody knows."""
     rows_read: int = 0
     accepted: int = 0
     unchanged_in_state: int = 0
     unchanged_in_klaviyo: int = 0
+    taken_earlier: int = 0
+    """Of the rows that are unchanged by the state, those that an earlier try of this run has sent."""
     skipped: int = 0
     rejected: int = 0
     warnings: int = 0
@@ -93,6 +72,8 @@ class SyncReport:
     report_path: str | None = None
     open_jobs: list[OpenJob] = field(default_factory=list)
     reasons: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    examples: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
+    """The numbers of the first rows that have a reason."""
     error: str | None = None
     extra: dict[str, object] = field(default_factory=dict)
     """What a sync type tells besides, for the report file."""
@@ -175,7 +156,7 @@ class SyncReport:
         for problem in verdict.problems:
             told = reason_told(problem, verdict.row, self.rejects.columns)
             reason = _ROW.sub("another row of this run", _JOB.sub("job", told))
-            self._count_reason((verdict.outcome.value, mask(problem.field), reason))
+            self._count_reason((verdict.outcome.value, mask(problem.field), reason), verdict.number)
         match verdict.outcome:
             case Outcome.SKIPPED:
                 self.skipped += 1
@@ -193,7 +174,7 @@ class SyncReport:
     def restore(self, counts: Mapping[str, Any], reasons: Iterable[tuple[tuple[str, str, str], int]]) -> None:
         """Go on with what the first part of this run has counted."""
         for name in _COUNTS:
-            setattr(self, name, counts[name])
+            setattr(self, name, counts.get(name, 0))
         self._told_pending = counts.get(_TOLD, 0)
         self.reasons = Counter(dict(reasons))
 
@@ -203,8 +184,8 @@ class SyncReport:
             "sync_type": self.sync_type,
             "mode": self.mode,
             "rows_read": self.rows_read,
-            "accepted": self.accepted,
-            "unchanged": self.unchanged,
+            "accepted": self.accepted + self.taken_earlier,
+            "unchanged": self.unchanged - self.taken_earlier,
             "skipped": self.skipped,
             "rejected": self.rejected,
             "pending": self.pending,
@@ -219,6 +200,8 @@ class SyncReport:
         }
         if not self.waits:
             summary["job_ids"] = [job.id for job in self.open_jobs]
+        if self.taken_earlier:
+            summary["accepted_earlier"] = self.taken_earlier
         if self.rows_without_line:
             summary["rows_without_line"] = self.rows_without_line
         return summary
@@ -229,8 +212,9 @@ class SyncReport:
             **self.as_dict(),
             "seconds_waited_for_rate_limits": round(self.seconds_waited, 3),
             "reasons": [
-                {"outcome": outcome, "field": name, "reason": reason, "rows": rows}
+                {"outcome": outcome, "field": name, "reason": reason, "rows": rows, "examples": examples}
                 for (outcome, name, reason), rows in self.reasons.most_common()
+                for examples in [self.examples.get((outcome, name, reason), [])]
             ],
             **self.extra,
             "error": self.error,
@@ -239,20 +223,22 @@ class SyncReport:
 
     def __str__(self) -> str:
         """One line for the log."""
-        counts = ", ".join(
-            f"{getattr(self, name):,} {name}"
-            for name in ("accepted", "unchanged", "skipped", "rejected", "pending", "removed", "warnings")
-            if getattr(self, name) or name == "accepted"
-        )
+        told: Mapping[str, Any] = self.as_dict()
+        counts = ", ".join(told_counts(told))
+        if self.taken_earlier:
+            counts = counts.replace("accepted", f"accepted ({self.taken_earlier:,} by an earlier try)", 1)
         what = "Preview of the" if self.preview else "The"
         would = " (nothing was written)" if self.preview else ""
         return (
-            f"{what} {self.sync_type} sync read {self.rows_read:,} rows: {counts}{would}, "
-            f"in {self.duration:.1f} s with {self.requests:,} requests."
+            f"{what} {self.sync_type} sync read {counted(self.rows_read, 'row')}: {counts}{would}, "
+            f"in {self.duration:.1f} s with {counted(self.requests, 'request')}."
         )
 
-    def _count_reason(self, reason: tuple[str, str, str]) -> None:
+    def _count_reason(self, reason: tuple[str, str, str], number: int) -> None:
         # Klaviyo's own words may differ for every row.
         if reason not in self.reasons and len(self.reasons) >= _MAX_REASONS:
             reason = (reason[0], reason[1] if len(self.reasons) < 2 * _MAX_REASONS else "", _OTHER)
         self.reasons[reason] += 1
+        examples = self.examples.setdefault(reason, [])
+        if len(examples) < _MAX_EXAMPLES:
+            examples.append(number)

@@ -7,9 +7,11 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 from airflow_provider_klaviyo.client.clock import moment_of, time_of_day
 from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, scopes_of
@@ -19,12 +21,15 @@ from airflow_provider_klaviyo.exceptions import (
     KlaviyoError,
     KlaviyoPermissionError,
     KlaviyoRetryableError,
+    KlaviyoStopped,
 )
 from airflow_provider_klaviyo.masking import mask, words_of
 from airflow_provider_klaviyo.records.mapping import Columns, find_all
-from airflow_provider_klaviyo.state.errors import OlderRun
+from airflow_provider_klaviyo.state.errors import OlderRun, StateConflict, StateLocked
 from airflow_provider_klaviyo.state.ledger import Ledger
+from airflow_provider_klaviyo.state.lock import StateLock
 from airflow_provider_klaviyo.state.owner import Claim
+from airflow_provider_klaviyo.state.storage import in_words
 from airflow_provider_klaviyo.state.target import KEYS
 from airflow_provider_klaviyo.sync.accounting import Account
 from airflow_provider_klaviyo.sync.age import check_age
@@ -47,13 +52,16 @@ from airflow_provider_klaviyo.sync.opened_state import OpenState, opened_state, 
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.outcomes import HandedOver
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
-from airflow_provider_klaviyo.sync.report import SyncReport, SyncSummary
+from airflow_provider_klaviyo.sync.report import SyncReport
+from airflow_provider_klaviyo.sync.report_file import ReportFile
+from airflow_provider_klaviyo.sync.roll import NotingMapper, Roll
 from airflow_provider_klaviyo.sync.rows_left import RowsLeft
 from airflow_provider_klaviyo.sync.scratch.folder import room_in, scratch_folder
 from airflow_provider_klaviyo.sync.seen import SeenPeople
-from airflow_provider_klaviyo.sync.source.query import Query, UnsuitableQuery
-from airflow_provider_klaviyo.sync.source.rows import RowStream
+from airflow_provider_klaviyo.sync.source.query import UnsuitableQuery
+from airflow_provider_klaviyo.sync.source.source import Source
 from airflow_provider_klaviyo.sync.source_doubts import doubts_of
+from airflow_provider_klaviyo.sync.summary import SyncSummary
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +72,9 @@ _SETTLED_BY_ANOTHER = (
     "Another run has gone on with the state of this sync while this task was deferred, and settled its jobs: nothing "
     "is left to be done here. A retry sends what is not acknowledged."
 )
+
+
+_NOTHING, _SENT_BEFORE = "Nothing was sent", "What was sent before the task was deferred has no verdict yet"
 
 
 class SyncRun:
@@ -88,13 +99,22 @@ class SyncRun:
             clock=environment.clock,
         )
         self._deadline = environment.clock.monotonic() + options.timeout
-        self._account = Account(self._report, self._files, environment, sync_type.blank_extras)
+        self._file = ReportFile(self._report, self._files, environment.run, sync_type, options)
+        self._account = Account(self._report, self._file, environment, sync_type.blank_extras)
+        self._waits_its_turn = False
+        self._lock: StateLock | None = None
 
     @property
     def summary(self) -> SyncSummary:
         """What became of the rows so far."""
         return self._report.as_dict()
 
+    @property
+    def final_report(self) -> Mapping[str, Any] | None:
+        """The report of a run that is over (``docs/report.md``); None of one that is not."""
+        return self._file.final
+
+    @in_words()
     def execute(self) -> None:
         """Run the sync and write its report, whatever happens.
 
@@ -104,17 +124,14 @@ class SyncRun:
         claim = self._claim()
         deferred = self._files.prune(environment.clock.now() - environment.keep_seconds)
         delete_abandoned(deferred, environment.whereabouts)
-        query = Query(options.sql, options.parameters, options.reads_only, options.timezone)
-        source = environment.open_source(options.sql_hook_params)
-        if environment.notice:
-            self._account.notice(environment.notice)
-        report.error = "the run has not come to its end"
-        report.report_path = self._files.write_report(report.details())
-        report.error = None
+        source = environment.open_source()
+        self._file.begin()
         with (
-            closing(RowStream(source, query)) as rows,
+            closing(source) as rows,
             self._accounted(claim, self._sync_type.find_target) as (client, scratch, state, target),
         ):
+            if environment.notice:
+                self._account.notice(environment.notice)
             if state:
                 self._take_up(client, state)
                 if KEYS not in state.ledger.target:
@@ -125,6 +142,7 @@ class SyncRun:
         if not self.open_jobs:
             judge(report, options)
 
+    @in_words()
     def resume(self) -> None:
         """Settle what was left to somebody else to wait for, and write the report.
 
@@ -156,16 +174,17 @@ class SyncRun:
             if state and not all(state.ledger.has_open(job.ticket, job.id) for job in note.jobs):
                 afterwards.callback(deferral.delete)  # when its rows have their lines
                 raise KlaviyoRetryableError(_SETTLED_BY_ANOTHER)
-            context = self._context(client, scratch, state, target, waits=True)
+            context = self._context(client, scratch, state, target, waits=math.inf)
             session = self._account.session = self._sync_type.resume(context, note.dumped)
             delivery = session.delivery()
             rows_left.hand_to(delivery)
+            self._account.open_jobs = lambda: delivery.open_jobs
             try:
-                settle(rows_left, report)
+                settle(rows_left, report, self._account.stopping)
             finally:
                 report.open_jobs = list(delivery.open_jobs)
             try:
-                session.conclude()
+                self._conclude(session, scratch)
             finally:
                 deferral.delete()
         judge(report, options)
@@ -176,10 +195,19 @@ class SyncRun:
         report.restore(note.counts, note.reasons)
         report.started = min(moment_of(clock, note.started), clock.monotonic())
         report.report_path = str(self._files.report)
+        self._file.resume()
         report.rejects.describe(note.columns, note.key)
         report.rejects.resume()
         left = max(note.deadline - clock.now(), _SETTLE_SECONDS)
         self._deadline = clock.monotonic() + min(left, max(self._options.timeout, _SETTLE_SECONDS))
+
+    def _is_to_stop(self) -> bool:
+        return self._environment.stop() or bool(self._lock and self._lock.lost)
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether nobody comes back to this run: no worker when its jobs are done, or the state is free."""
+        return not (self.open_jobs or self._waits_its_turn)
 
     @property
     def _seconds_left(self) -> float:
@@ -202,22 +230,39 @@ class SyncRun:
         """Settle what earlier runs left, and make sure that this one is not older than the state."""
         if state.lock and (dead := state.lock.taken_from):
             Deferral(self._environment.storage.files(dead)).delete()
+        if (run := self._environment.run).try_number > 1:
+            state.ledger.go_on(run.run_id, run.map_index)
         self._check_age(state.ledger)
         if not self._options.is_preview:
             patience = HURRY if self._options.full_refresh else PATIENCE
             poll_interval = self._options.poll_interval
-            if given_up := settle_open_jobs(client, state.ledger, poll_interval, patience=patience):
+            waits = self._options.defer_after if self._defers and self._environment.comes_again else math.inf
+            if given_up := settle_open_jobs(
+                client, state.ledger, poll_interval, patience=patience, waits=waits
+            ):
                 self._account.notice(given_up)
             state.ledger.compact_if_grown()
         if self._options.full_refresh:
             state.ledger.refresh(self._environment.run.run_id)
 
+    def _older_run(self) -> str:
+        """The id of a run that could not be sent any more after this one; empty where there is none, or no patience."""
+        environment = self._environment
+        if not environment.comes_again or environment.run.reads_now or not self._keeps_order:
+            return ""
+        return environment.older_run()
+
+    @property
+    def _keeps_order(self) -> bool:
+        """Whether an older run after a newer one would turn people back; what is recorded once is never turned back."""
+        return not (self._sync_type.is_recorded_once or self._options.allow_older_run)
+
     def _check_age(self, ledger: Ledger) -> None:
-        """Stop a run that would turn people back; a preview only says so. What is recorded once is never turned back.
+        """Stop a run that would turn people back; a preview only says so.
 
         :raises OlderRun: when the state has come further.
         """
-        if self._sync_type.is_recorded_once or self._options.allow_older_run:
+        if not self._keeps_order:
             return
         try:
             check_age(self._environment.run, ledger.runs)
@@ -233,7 +278,7 @@ class SyncRun:
         state: OpenState | None,
         target: Target,
         *,
-        waits: bool | None = None,
+        waits: float | None = None,
     ) -> SyncContext:
         return SyncContext(
             client=client,
@@ -241,12 +286,19 @@ class SyncRun:
             scratch=scratch,
             report=self._report,
             target=target,
-            waits=self._options.waits and not self._defers if waits is None else waits,
+            waits=self._waits if waits is None else waits,
             poll_interval=self._options.poll_interval,
             in_flight=self._environment.storage.in_flight,
             task=self._environment.run.task.default_key,
             is_preview=self._options.is_preview,
         )
+
+    @property
+    def _waits(self) -> float:
+        """Seconds for which this run waits itself for Klaviyo's jobs."""
+        if self._defers:
+            return self._options.defer_after
+        return math.inf if self._options.waits else 0.0
 
     @property
     def _defers(self) -> bool:
@@ -255,13 +307,14 @@ class SyncRun:
 
     # --- the run ----------------------------------------------------------------------------------------------
 
-    def _sync(self, context: SyncContext, state: OpenState | None, rows: RowStream) -> None:
+    def _sync(self, context: SyncContext, state: OpenState | None, rows: Source) -> None:
         options, report = self._options, self._report
         session = self._account.session = self._sync_type.open(context)
         people = SeenPeople(context.scratch)
+        roll = Roll(context.scratch / "named") if self._keeps_roll else None
         sync = Sync(
             rows=lambda: rows,
-            compile_mapper=lambda _: self._mapper(session, rows),
+            compile_mapper=lambda _: self._mapper(session, rows, roll),
             batcher=Batcher(self._sync_type.limits),
             open_delivery=lambda: self._delivery(session, context),
             people=people,
@@ -270,12 +323,16 @@ class SyncRun:
             duplicate=session.duplicate,
             check_stop=context.client.check_stop,
             open_hold=session.hold,
+            on_stop=self._account.stopping,
         )
+        self._account.open_jobs = lambda: sync.delivery.open_jobs
         try:
             try:
                 sync.run()
             finally:
                 people.close()
+            if roll:
+                roll.write(self._files.named)
             if self._defers and sync.delivery.open_jobs:
                 self._hand_over(sync.delivery, session, state)
                 return
@@ -284,7 +341,7 @@ class SyncRun:
             if sync.delivery.open_jobs:
                 sync.abandon(error)
             raise
-        session.conclude()
+        self._conclude(session, context.scratch)
         if not options.is_preview and options.allows(report.rejected, report.rows_read):
             # Who waits for the list's id gets it, also when there was nobody to send.
             self._create_target(session, context.ledger)
@@ -303,10 +360,28 @@ class SyncRun:
         if state and state.lock:
             state.lock.hold_until(deadline + _SETTLE_SECONDS)
 
-    def _mapper(self, session: Session, rows: RowStream) -> Mapper:
+    @property
+    def _keeps_roll(self) -> bool:
+        """Whether to note whom the rows name: another shard must not. Of events each is known by itself."""
+        return self._environment.run.map_index >= 0 and not self._sync_type.is_recorded_once
+
+    def _conclude(self, session: Session, scratch: Path) -> None:
+        """Do what comes last, and note who was taken off the list: another shard must not name them."""
+        try:
+            session.conclude()
+        finally:
+            if self._keeps_roll and session.removed_people:
+                roll = Roll(scratch / "removed")
+                roll.add(session.removed_people)
+                roll.write(self._files.removed)
+
+    def _mapper(self, session: Session, rows: Source, roll: Roll | None) -> Mapper:
         columns = rows.columns
         key = find_all(Columns(columns), self._options.primary_key, "primary_key")
         mapper = session.mapper(columns)
+        self._report.extra["mapping"] = {
+            mask(field): mask(columns[index]) for field, index in mapper.fields.items()
+        }
         self._report.rejects.describe(columns, key or mapper.key_columns)
         for doubt in doubts_of(
             rows, mapper, self._sync_type.mode, names_timezone=self._options.names_timezone
@@ -315,7 +390,7 @@ class SyncRun:
         session.changes.describe(key, mapper.identifier)
         if session.changes.compares:
             mapper.keep_meanings()
-        return mapper
+        return NotingMapper(mapper, roll) if roll else mapper
 
     def _delivery(self, session: Session, context: SyncContext) -> Delivery:
         if self._options.is_preview:
@@ -345,23 +420,40 @@ class SyncRun:
         report, klaviyo = self._report, self._environment.klaviyo
         with (
             scratch_folder() as folder,
-            klaviyo.get_client(timeout=self._seconds_left, stop=self._environment.stop) as client,
+            klaviyo.get_client(timeout=self._seconds_left, stop=self._is_to_stop) as client,
             ExitStack() as stack,
         ):
             state: OpenState | None = None
             self._account.count_from(client)
             try:
-                klaviyo.check_account(client)
-                target = find_target(client)
-                self._show_list(target)
-                with room_in(folder):
+                self._account.begin()
+                with self._nothing_denied():
+                    klaviyo.check_account(client)
+                    target = find_target(client)
+                    self._show_list(target)
                     if claim:
-                        state = stack.enter_context(self._opened_state(claim, client, folder, target))
+                        with room_in(folder), in_words():
+                            state = stack.enter_context(self._opened_state(claim, client, folder, target))
+                        self._lock = state.lock
+                with room_in(folder), in_words():
                     yield client, folder, state, target
             except KlaviyoPermissionError as error:
                 more = GET_ACCOUNTS.scopes if claim or klaviyo.names_account else ()
                 report.error = mask(_with_scopes(error, self._sync_type, more))
                 raise type(error)(report.error, status=error.status, errors=error.errors) from error
+            except StateLocked as locked:
+                if self._environment.comes_again:
+                    self._waits_its_turn = True
+                    report.extra["notice"] = mask(str(locked))
+                else:
+                    report.error = f"{type(locked).__name__}: {words_of(locked)}"
+                raise
+            except KlaviyoStopped as error:
+                report.error = f"{type(error).__name__}: {words_of(error)}"
+                if not (self._lock and self._lock.lost):
+                    raise
+                report.error = self._lock.lost
+                raise StateConflict(self._lock.lost) from error
             except UnsuitableQuery as error:
                 report.error = mask(str(error))
                 raise KlaviyoConfigurationError(
@@ -371,11 +463,21 @@ class SyncRun:
                 report.error = f"{type(error).__name__}: {words_of(error)}"
                 raise
             finally:
-                remembers = state.ledger if state and state.lock else None
+                remembers = state.ledger if state and state.lock and not self._waits_its_turn else None
                 try:
-                    self._account.close(remembers, is_over=not self.open_jobs)
+                    self._account.close(remembers, is_over=self._is_over)
                 finally:  # what is left, where a timeout broke into it
-                    self._account.close(remembers, is_over=not self.open_jobs)
+                    self._account.close(remembers, is_over=self._is_over)
+
+    @contextmanager
+    def _nothing_denied(self) -> Iterator[None]:
+        """Within, a run that comes back from the triggerer never says that nothing was sent."""
+        try:
+            yield
+        except KlaviyoError as error:
+            if self._account.rows_left:
+                error.args = (str(error).replace(_NOTHING, _SENT_BEFORE),)
+            raise
 
     def _opened_state(
         self, claim: Claim, client: KlaviyoClient, scratch: Path, target: Target
@@ -390,8 +492,11 @@ class SyncRun:
             options,
             sync_type,
             environment.run.holder,
+            due=environment.run.due,
+            comes_again=environment.comes_again,
             now=environment.clock.now,
             whereabouts=environment.whereabouts,
+            older_run=self._older_run,
             has_run_before=environment.has_run_before,
         )
 

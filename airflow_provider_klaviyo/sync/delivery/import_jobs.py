@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import closing
 
+from airflow_provider_klaviyo.client.abreast import abreast
 from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILE
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS, import_body
@@ -12,14 +14,14 @@ from airflow_provider_klaviyo.records.resources import field_at
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.jobs import JobDelivery
 from airflow_provider_klaviyo.sync.delivery.pointers import FieldPath
-from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch
+from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch, in_parts
 from airflow_provider_klaviyo.sync.delivery.refusals import RefusalHandler
 from airflow_provider_klaviyo.sync.delivery.single_imports import import_one
 from airflow_provider_klaviyo.sync.delivery.spool import Spool
 from airflow_provider_klaviyo.sync.outcomes import Settled
 
 _SINGLES = 50
-"""So many records that go alone are in doubt together; after a kill they are sent again together."""
+"""So many records that go alone go one after the other, and are in doubt together; after a kill they are sent again."""
 
 
 class ImportJobDelivery(JobDelivery):
@@ -27,7 +29,7 @@ class ImportJobDelivery(JobDelivery):
 
     :param spool: keeps the records of open jobs.
     :param state: is told before each request, after its answer, and of every verdict.
-    :param waits: whether ``finish`` waits until Klaviyo has settled every job.
+    :param waits: seconds for which ``finish`` waits until Klaviyo has settled every job.
     :param poll_interval: seconds between two looks at the open jobs; the first looks come sooner.
     :param identifier: what identifies people; known once the query's columns are.
     :param drops_invalid: whether a person goes without a field that Klaviyo refuses.
@@ -40,7 +42,7 @@ class ImportJobDelivery(JobDelivery):
         spool: Spool,
         state: Acknowledgements,
         *,
-        waits: bool,
+        waits: float,
         poll_interval: float,
         identifier: Callable[[], str],
         drops_invalid: bool,
@@ -62,9 +64,13 @@ class ImportJobDelivery(JobDelivery):
     def _deliver(self, batch: Sequence[Record], unsettled: InFlightBatch) -> None:
         if together := [record for record in batch if not record.needs_own_request]:
             super()._deliver(together, unsettled)
-        alone = [record for record in batch if record.needs_own_request]
-        for start in range(0, len(alone), _SINGLES):
-            self._import_each(alone[start : start + _SINGLES], unsettled)
+        alone = in_parts([record for record in batch if record.needs_own_request], _SINGLES)
+        groups = abreast(
+            self._client, IMPORT_PROFILE, lambda group: self._import_each(group, unsettled), alone
+        )
+        with closing(groups):
+            for _ in groups:
+                pass
 
     def _body(self, part: Sequence[Record]) -> bytes:
         return import_body([record.body for record in part], self._list_id)

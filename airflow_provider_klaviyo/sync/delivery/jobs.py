@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import logging
+import math
+import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -24,7 +28,10 @@ from airflow_provider_klaviyo.sync.outcomes import HandedOver, OpenJob, Settled,
 log = logging.getLogger(__name__)
 
 _FIRST_POLL = 0.5
-_LOG_INTERVAL = 30.0
+_POLL_PART = 0.5
+_WHILE_SENDING, _POLLS_WHILE_SENDING = 2.0, 5
+_LOADED_AT_ONCE = 4
+"""Jobs whose records may be in memory, all of them, to find out whom their errors name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ class JobDelivery(MendingDelivery[Record]):
     :param kind: what jobs these are.
     :param spool: keeps the records of open jobs.
     :param state: is told before each request, after its answer, and of every verdict.
-    :param waits: whether ``finish`` waits until Klaviyo has settled every job.
+    :param waits: seconds for which ``finish`` waits until Klaviyo has settled every job.
     :param poll_interval: seconds between two looks at the open jobs; the first looks come sooner.
     :param identifier: what identifies people; known once the query's columns are.
     :param drops_invalid: whether a record goes without a field that Klaviyo refuses; subclasses then say how.
@@ -59,13 +66,14 @@ class JobDelivery(MendingDelivery[Record]):
         spool: Spool,
         state: Acknowledgements,
         *,
-        waits: bool,
+        waits: float,
         poll_interval: float,
         identifier: Callable[[], str],
         drops_invalid: bool,
     ) -> None:
         super().__init__(client, state, identifier, drops_invalid=drops_invalid)
         self._kind = kind
+        self._paced_by = kind.start
         self._spool = spool
         self._waits = waits
         self._poll_interval = poll_interval
@@ -73,9 +81,13 @@ class JobDelivery(MendingDelivery[Record]):
         self._jobs: dict[str, _OpenJob] = {}
         self._settling: dict[str, _OpenJob] = {}
         self._sent_again: set[int] = set()
-        self._next_poll = 0.0
-        self._poll_pause = _FIRST_POLL
-        self._last_logged = client.clock.monotonic()
+        self._room_to_load = threading.BoundedSemaphore(_LOADED_AT_ONCE)
+        self._is_sending = True
+        self._polled_since = client.clock.monotonic()
+        self._next_poll = self._polled_since + _FIRST_POLL
+        self._seen: list[Job] | None = None
+        self._over: deque[Job] = deque()
+        self._is_looking = False
 
     def handed_over(self) -> Iterator[tuple[HandedOver, Sequence[Record]]]:
         """The open jobs with their records, for another worker to settle, who does not know what identifies people."""
@@ -109,6 +121,7 @@ class JobDelivery(MendingDelivery[Record]):
 
     def send(self, batch: Sequence[Record]) -> None:
         """Hand over a batch, and look at the open jobs when that is due."""
+        self._is_sending = True
         super().send(batch)
         self._poll_if_due()
 
@@ -117,12 +130,13 @@ class JobDelivery(MendingDelivery[Record]):
 
         :raises KlaviyoTimeout: when the client's deadline passes while jobs are open.
         """
-        self._poll_pause, self._next_poll = _FIRST_POLL, 0.0
-        while self._workers.busy or (self._waits and self._jobs):
+        end = self._end_of_waiting(math.inf)
+        while self._workers.busy or (self._jobs and self._client.clock.monotonic() < end):
             if self._workers.busy:
-                self._collect(timeout=self._poll_interval)
+                self._collect(timeout=_FIRST_POLL)
             else:
-                self._rest()
+                self._rest(end)
+            end = self._end_of_waiting(end)
             self._poll_if_due()
             yield from self.settled()
         yield from self.settled()
@@ -135,9 +149,17 @@ class JobDelivery(MendingDelivery[Record]):
                 self._spool.load(job.rows), f"{self._kind.noun} {job.id} had no result yet; {reason}"
             )
 
-    def _rest(self) -> None:
+    def _end_of_waiting(self, end: float) -> float:
+        """Until when jobs are waited for: ``end``, or anew from the moment when all was sent."""
+        if self._is_sending and not self._under_way:
+            self._is_sending = False
+            self._poll_soon()
+            return self._client.clock.monotonic() + self._waits
+        return end
+
+    def _rest(self, end: float) -> None:
         with self._client.waiting_for(self._when_late):
-            self._client.rest(max(self._next_poll - self._client.clock.monotonic(), 0.0))
+            self._client.rest(max(min(self._next_poll, end) - self._client.clock.monotonic(), 0.0))
 
     def _when_late(self) -> str:
         open_jobs = list(self._jobs)
@@ -171,32 +193,49 @@ class JobDelivery(MendingDelivery[Record]):
         unsettled.remove(part)
         if warnings := self._warnings(part):
             self._publish(Settled(verdicts=warnings))
-        log.info(
+        log.debug(
             "%s %s started with %s.", self._kind.noun.capitalize(), job.id, self._kind.records(len(part))
         )
 
+    def _poll_soon(self) -> None:
+        self._polled_since, self._next_poll = self._client.clock.monotonic(), 0.0
+
     def _poll_if_due(self) -> None:
-        now = self._client.clock.monotonic()
-        if not self._waits or not self._jobs or now < self._next_poll:
-            return
-        self._poll_pause = min(self._poll_pause * 2, self._poll_interval)
-        for job in self._terminal_jobs():
+        """Settle the jobs that a look has seen settled, or have another look; neither waits."""
+        if self._seen is not None:
+            self._over.extend(self._seen)
+            self._seen, self._is_looking = None, False
+            self._next_poll = self._client.clock.monotonic() + self._pause
+        while self._over and len(self._settling) < self._settling_at_once:
+            job = self._over[0]
             self._settling[job.id] = self._jobs[job.id]
             del self._jobs[job.id]
+            self._over.popleft()
             self._submit(self._settle, job)
-        self._next_poll = self._client.clock.monotonic() + self._poll_pause
-        self._log_open_jobs(now)
+        now = self._client.clock.monotonic()
+        is_due = not self._over and not self._is_looking and now >= self._next_poll
+        if self._waits and self._jobs and is_due:
+            self._is_looking = True
+            self._submit(self._look)
 
-    def _log_open_jobs(self, now: float) -> None:
-        if self._jobs and now - self._last_logged >= _LOG_INTERVAL:
-            self._last_logged = now
-            people = sum(job.size for job in list(self._jobs.values()))
-            log.info(
-                "Waiting for Klaviyo to settle %s of %s: %s.",
-                self._kind.counted(len(self._jobs)),
-                self._kind.records(people),
-                _shown(list(self._jobs)),
-            )
+    @property
+    def _settling_at_once(self) -> int:
+        """Jobs whose errors are read side by side."""
+        return self._client.pace(self._kind.errors.endpoint).width if self._kind.errors else _LOADED_AT_ONCE
+
+    @property
+    def _pause(self) -> float:
+        """Seconds until the next look: a part of those that are past, so that looks cost little and miss little.
+
+        As long as there is more to send nobody waits for a job, but its errors can be read beside that.
+        """
+        while_sending = max(_WHILE_SENDING, self._poll_interval / _POLLS_WHILE_SENDING)
+        longest = while_sending if self._is_sending else self._poll_interval
+        past = self._client.clock.monotonic() - self._polled_since
+        return min(max(_FIRST_POLL, _POLL_PART * past), longest)
+
+    def _look(self) -> None:
+        self._seen = self._terminal_jobs()
 
     def _terminal_jobs(self) -> list[Job]:
         now = self._client.clock.monotonic()
@@ -205,8 +244,21 @@ class JobDelivery(MendingDelivery[Record]):
         return [job for job in jobs.values() if self._kind.is_settled(job, now - self._jobs[job.id].started)]
 
     def _settle(self, job: Job) -> None:
+        with ExitStack() as loading:
+            self._settle_one(job, loading)
+
+    def _settle_one(self, job: Job, loading: ExitStack) -> None:
+        """Give the rows of a job their verdicts.
+
+        :param loading: entered when the job's records are needed, which few jobs at once may have in memory.
+        """
         opened = self._settling[job.id]
-        load = cache(lambda: self._spool.load(opened.rows))
+
+        @cache
+        def load() -> Sequence[Record]:
+            loading.enter_context(self._room_to_load)
+            return self._spool.load(opened.rows)
+
         verdict = read_verdicts(
             self._client,
             self._kind,
@@ -223,12 +275,12 @@ class JobDelivery(MendingDelivery[Record]):
         del self._settling[job.id]
         self._spool.drop(opened.rows)
         if verdict.again:
-            log.info(
+            log.debug(
                 "Sent again, without the fields that Klaviyo refused: %s.",
                 self._kind.records(len(verdict.again)),
             )
             self._deliver(verdict.again, unsettled)
-            self._poll_pause, self._next_poll = _FIRST_POLL, 0.0
+            self._poll_soon()
         del self._unsettled[id(unsettled)]
 
     def _mend_once(self, record: Record, objections: Sequence[Objection]) -> Record | None:

@@ -9,8 +9,8 @@ from urllib.parse import unquote
 
 from airflow_provider_klaviyo.exceptions import ApiError
 from airflow_provider_klaviyo.records.events.mapping import FIELDS as EVENT_FIELDS
-from airflow_provider_klaviyo.records.profiles.mapper import FIELDS as PROFILE_FIELDS
-from airflow_provider_klaviyo.records.subscriptions.mapper import FIELDS as SUBSCRIPTION_FIELDS
+from airflow_provider_klaviyo.records.profiles.mapping import FIELDS as PROFILE_FIELDS
+from airflow_provider_klaviyo.records.subscriptions.mapping import FIELDS as SUBSCRIPTION_FIELDS
 
 FieldPath = tuple[str, ...]
 """The way to a field from a record's attributes on, such as ``("location", "city")``; empty for the record itself."""

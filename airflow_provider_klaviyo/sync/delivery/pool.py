@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Generic, NamedTuple
 
+from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
+from airflow_provider_klaviyo.client.pace import MOST
 from airflow_provider_klaviyo.records.record import Problem, R, Record
 from airflow_provider_klaviyo.sync.delivery.acknowledgements import Acknowledgements
 from airflow_provider_klaviyo.sync.delivery.no_jobs import NoJobs
@@ -22,18 +24,28 @@ from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict, al
 from airflow_provider_klaviyo.workers import Workers
 
 IN_FLIGHT = 4
-"""Requests at once: a full body takes longer to send than the 0.4 s between two that Klaviyo allows."""
+"""Batches at once as long as no request of their endpoint was answered: all that came before may be look-ups."""
 
-_COLLECT_INTERVAL = 1.0
+MOST_BYTES = 96_000_000
+"""Memory that batches under way may take, however many requests there may be: six full ones."""
+
+_TIMES, _EACH = 3, 700
+"""What a record takes: its own bytes, its row's and the request's, and Python's objects for a dozen columns."""
+
+_COLLECT_INTERVAL, _COLLECT_AT_FIRST = 1.0, 0.05
 _LAST_NOTES = 10.0
 """Seconds that a thread may take, when the run stops, to note the answer to its last request."""
 
 
 @dataclass(slots=True)
 class InFlightBatch:
-    """The records of a batch without a verdict: not sent yet, or sent without a clear answer."""
+    """The records of a batch without a verdict: not sent yet, or sent without a clear answer.
+
+    :param size: bytes of memory that the batch takes.
+    """
 
     records: dict[int, Record] = field(default_factory=dict)
+    size: int = 0
 
     def remove(self, records: Sequence[Record]) -> None:
         """Take out who has a verdict, or is in a job that will tell."""
@@ -52,19 +64,25 @@ class _Published(NamedTuple):
 class PooledDelivery(NoJobs, Generic[R]):
     """Hands batches to Klaviyo from a few threads and tells what became of each record.
 
+    As many are under way as the pace of their endpoint says, and no more bytes than ``MOST_BYTES``.
+
     An exception may break in anywhere in the thread that hands over: until a batch has all its verdicts it is noted as
     unsettled, from before it is handed over, and ``abandon`` lets no request leave any more.
 
     :param state: is told before each request, after its answer, and of every verdict.
     """
 
+    _paced_by: Endpoint
+    """The endpoint that batches are requests of, in the end; subclasses say."""
+
     def __init__(self, client: KlaviyoClient, state: Acknowledgements) -> None:
         self._client = client
         self._state = state
-        self._workers = Workers(IN_FLIGHT)
+        self._workers = Workers(MOST)
         self._published: deque[_Published] = deque()
         self._unsettled: dict[int, InFlightBatch] = {}
         self._handed_over: set[int] = set()
+        self._under_way: set[int] = set()
         self._was_answered = False
 
     def send(self, batch: Sequence[R]) -> None:
@@ -72,13 +90,15 @@ class PooledDelivery(NoJobs, Generic[R]):
 
         :raises KlaviyoError: when an earlier batch met an error that ends the run; this batch is then in doubt too.
         """
-        unsettled = InFlightBatch({record.number: record for record in batch})
+        size = _TIMES * sum([record.size for record in batch]) + _EACH * len(batch)
+        unsettled = InFlightBatch({record.number: record for record in batch}, size)
         self._unsettled[id(unsettled)] = unsettled
         self._handed_over.add(batch[0].number)
         wanted = self._wanted(batch, unsettled)
         self._collect(timeout=0)
-        while self._workers.busy >= (IN_FLIGHT if self._was_answered else 1):
-            self._collect(timeout=_COLLECT_INTERVAL)
+        while not self._has_room():
+            self._collect(timeout=_COLLECT_INTERVAL if self._was_answered else _COLLECT_AT_FIRST)
+        self._under_way.add(id(unsettled))
         self._submit(self._deliver_batch, wanted, unsettled)
 
     def knows(self, batch: Sequence[Record]) -> bool:
@@ -130,6 +150,22 @@ class PooledDelivery(NoJobs, Generic[R]):
         verdict = Verdict(record.number, record.row, Outcome.REJECTED, (problem,))
         self._publish(Settled(verdicts=[verdict]), [record], unsettled)
 
+    def _has_room(self) -> bool:
+        """Whether one more batch may be under way, beside those that are; one alone always may."""
+        if not self._under_way:
+            return True
+        if len(self._under_way) >= self._width:
+            return False
+        return sum([each.size for each in list(self._unsettled.values())]) <= MOST_BYTES
+
+    @property
+    def _width(self) -> int:
+        """How many batches may be under way: one until that is answered, so that a wrong key costs one request."""
+        pace = self._client.pace(self._paced_by)
+        if not self._was_answered:
+            return 1
+        return pace.width if pace.is_proven else IN_FLIGHT
+
     def _submit(self, work: Callable[..., None], *arguments: object) -> None:
         self._workers.give(partial(work, *arguments))
 
@@ -142,10 +178,7 @@ class PooledDelivery(NoJobs, Generic[R]):
         _unsettle(published)
 
     def _collect(self, timeout: float) -> None:
-        """Wait for a task to end, and raise what it raised.
-
-        Until the first is answered there is only one, so that a wrong key costs one request.
-        """
+        """Wait for a task to end, and raise what it raised."""
         if self._workers.collect(timeout):
             self._was_answered = True
 
@@ -168,6 +201,7 @@ class PooledDelivery(NoJobs, Generic[R]):
         if batch:
             self._deliver(batch, unsettled)
         self._unsettled.pop(id(unsettled), None)
+        self._under_way.discard(id(unsettled))
 
 
 def _unsettle(published: _Published) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import starmap
@@ -12,6 +13,7 @@ from airflow_provider_klaviyo.client.jobs import Job, JobKind, find_jobs
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Record
+from airflow_provider_klaviyo.state.errors import JobsUnderWay
 from airflow_provider_klaviyo.state.keys import person_hash
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.replica import UnsettledJob
@@ -33,7 +35,12 @@ _SHOWN_JOBS = 3
 
 
 def settle_open_jobs(
-    client: KlaviyoClient, ledger: Ledger, poll_interval: float, *, patience: float = PATIENCE
+    client: KlaviyoClient,
+    ledger: Ledger,
+    poll_interval: float,
+    *,
+    patience: float = PATIENCE,
+    waits: float = math.inf,
 ) -> str:
     """Wait for the jobs that the state knows as open, of whatever kind, and write their verdicts into it.
 
@@ -42,18 +49,23 @@ def settle_open_jobs(
     :param poll_interval: seconds between two looks at the jobs; the first looks come sooner.
     :param patience: the age in seconds at which a job is given up; by how long it was waited for where Klaviyo does
         not say when it made it.
+    :param waits: seconds that it may take here; who calls comes again later.
     :returns: what is to be said of the jobs that were given up; empty where there were none.
     :raises KlaviyoConfigurationError: when this release does not know the kind of a job.
     :raises KlaviyoTimeout: when the client's deadline passes while jobs are open; they stay noted.
+    :raises JobsUnderWay: when it took longer than ``waits``; they stay noted, too.
     """
+    ends = client.clock.monotonic() + waits
     leftovers = _Leftovers(client, ledger, patience)
     if leftovers.are_left():
         log.info("An earlier try left %s without a result: waiting for them first.", leftovers)
     pause = 0.0
     with client.waiting_for(leftovers.when_late):
         while leftovers.are_left():
-            client.rest(pause)
+            client.rest(min(pause, max(ends - client.clock.monotonic(), 0.0)))
             leftovers.look()
+            if leftovers.are_left() and client.clock.monotonic() >= ends:
+                raise JobsUnderWay(leftovers.under_way())
             pause = min(max(pause * 2, _FIRST_POLL), poll_interval)
     return leftovers.notice
 
@@ -99,9 +111,15 @@ class _Leftovers:
             "on a list who has left it since."
         )
 
+    def under_way(self) -> str:
+        """What is waited for."""
+        return (
+            f"Klaviyo has no result yet of {self} that an earlier try has left: {_listed(self._all_shown())}."
+        )
+
     def when_late(self) -> str:
         """What to say when the time is up."""
-        shown = [self._shown(kind, job_id) for kind, opened in self._waiting.items() for job_id in opened]
+        shown = self._all_shown()
         has = "has" if len(shown) == 1 else "have"
         key = self._ledger.target.get("state_key", "")
         return (
@@ -117,6 +135,9 @@ class _Leftovers:
         self._ledger.settle(opened.ticket, pending=range(len(opened.rows)))
         self._given_up.append(shown)
         log.warning("Given up: %s. Its rows are sent again.", shown)
+
+    def _all_shown(self) -> list[str]:
+        return [self._shown(kind, job_id) for kind, opened in self._waiting.items() for job_id in opened]
 
     def _shown(self, kind: JobKind, job_id: str) -> str:
         created = self._created.get(job_id)
@@ -145,7 +166,7 @@ def _settle(client: KlaviyoClient, ledger: Ledger, kind: JobKind, job: Job, open
     )
     failed, pending = verdict.failed, verdict.pending
     ledger.settle(opened.ticket, failed, pending)
-    log.info(
+    log.debug(
         "%s %s of an earlier try: %s taken, %s refused, %s without a verdict.",
         kind.noun.capitalize(),
         job.id,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from airflow_provider_klaviyo.masking import words_of
 from airflow_provider_klaviyo.sync.outcomes import Settled
 from airflow_provider_klaviyo.sync.report import SyncReport
+
+_LONGEST = 150
+"""Characters of an error that are repeated for every row."""
 
 
 class _Delivery(Protocol):
@@ -56,9 +59,12 @@ class Verdicts:
         )
 
 
-def settle(delivery: _Delivery, report: SyncReport) -> None:
+def settle(
+    delivery: _Delivery, report: SyncReport, on_stop: Callable[[BaseException], None] = lambda _: None
+) -> None:
     """Fetch the verdicts of a delivery that sends nothing any more.
 
+    :param on_stop: told what ends it early, before the rows have their lines.
     :raises Exception: whatever ended it early; rows without a verdict are then reported as pending.
     """
     verdicts = Verdicts(report)
@@ -67,6 +73,7 @@ def settle(delivery: _Delivery, report: SyncReport) -> None:
     except BaseException as error:
         report.recover()
         verdicts.count()
+        on_stop(error)
         verdicts.add(delivery.abandon(stopped(error)))
         raise
     finally:
@@ -75,4 +82,10 @@ def settle(delivery: _Delivery, report: SyncReport) -> None:
 
 def stopped(error: BaseException) -> str:
     """Why rows in Klaviyo's hands have no verdict."""
-    return f"the run stopped before its result was known ({type(error).__name__}: {words_of(error)})"
+    return f"the run stopped before its result was known ({in_short(error)})"
+
+
+def in_short(error: BaseException) -> str:
+    """An error as the reason of a row, of which there may be hundreds of thousands: the report has it whole."""
+    told = f"{type(error).__name__}: {words_of(error)}"
+    return told if len(told) <= _LONGEST else f"{told[:_LONGEST].rpartition(' ')[0]} …"

@@ -23,6 +23,7 @@ from airflow_provider_klaviyo.sync.delivery.pointers import FieldPath, pointed_a
 from airflow_provider_klaviyo.sync.delivery.pool import InFlightBatch
 from airflow_provider_klaviyo.sync.delivery.refusals import Located, RefusalHandler, SplitBatch
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled, Verdict
+from airflow_provider_klaviyo.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ class EventDelivery(MendingDelivery[EventRecord]):
     :param identifier: what identifies people; known once the query's columns are.
     :param drops_invalid: whether an event goes without a field that Klaviyo refuses.
     """
+
+    _paced_by = CREATE_EVENTS
 
     def __init__(
         self,
@@ -110,8 +113,8 @@ class EventDelivery(MendingDelivery[EventRecord]):
             raise
         if left_out:
             log.warning(
-                "Klaviyo took %d events, but left out %s of some of the people, and does not say whose.",
-                len(part),
+                "Klaviyo took %s, but left out %s of some of the people, and does not say whose.",
+                counted(len(part), "event"),
                 left_out,
             )
         self._state.settle(ticket)
@@ -168,7 +171,9 @@ class EventDelivery(MendingDelivery[EventRecord]):
 
     def _settle(self, delivered: Sequence[EventRecord], recorded: Sequence[EventRecord]) -> None:
         if delivered:
-            log.info("Klaviyo had taken %d events of a request whose answer was lost.", len(delivered))
+            log.info(
+                "Klaviyo had taken %s of a request whose answer was lost.", counted(len(delivered), "event")
+            )
         if delivered or recorded:
             self._state.settle(self._state.mark_in_doubt([*delivered, *recorded]))
         for event in delivered:

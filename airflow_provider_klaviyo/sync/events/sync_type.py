@@ -16,6 +16,7 @@ from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.contracts import Description, Session, SyncContext, Target
 from airflow_provider_klaviyo.sync.delivery.preview import PathOf, PreviewDelivery
 from airflow_provider_klaviyo.sync.events.delivery import EventDelivery, events_body
+from airflow_provider_klaviyo.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -39,10 +40,12 @@ class EventsSync(Description):
     """Records what happened to people, each event once.
 
     :param mapping: ``{Klaviyo field: column}``; None maps by column name.
+    :param flagged_by: what says which events are history: ``parameter``, ``backfill run``, or their ``age``.
     """
 
     mapping: Mapping[str, str] | None
     options: EventOptions
+    flagged_by: str = "age"
 
     name: ClassVar = "events"
     mode: ClassVar = "add"
@@ -58,6 +61,17 @@ class EventsSync(Description):
     def blank_extras(self) -> Mapping[str, object]:
         """No event of either kind."""
         return {"events": _of_each_kind(live=0, backfill=0)}
+
+    @property
+    def told_parameters(self) -> Mapping[str, object]:
+        """Whether the events start flows, and why."""
+        options = self.options
+        return {
+            "metric": options.metric,
+            "backfill": options.is_backfill,
+            "backfill_because": self.flagged_by,
+            "flow_window": options.flow_window.total_seconds(),
+        }
 
     def target_of(self, list_id: str | None) -> Target:  # noqa: ARG002 - events have none
         """The metric, where all events have one: another metric's events are others."""
@@ -79,6 +93,7 @@ class EventsSession(Session):
         super().__init__(sync_type, context)
         self._mapping = sync_type.mapping
         self._options = sync_type.options
+        self._flagged_by = sync_type.flagged_by
         self._identifier = ""
         self._delivery: EventDelivery | EventPreview | None = None
 
@@ -121,9 +136,15 @@ class EventsSession(Session):
         """How many events may start flows, and how many are history."""
         live, backfill = self._delivery.kinds if self._delivery else (0, 0)
         log.info(
-            "%s events may start flows; %s are history (backfill) and may not.", f"{live:,}", f"{backfill:,}"
+            "May start flows: %s; history (backfill), which may not: %s%s.",
+            counted(live, "event"),
+            f"{backfill:,}",
+            f", because of {_BECAUSE[self._flagged_by]}" if backfill else "",
         )
         return {"events": _of_each_kind(live, backfill)}
+
+
+_BECAUSE = {"parameter": "backfill=True", "backfill run": "the backfill run", "age": "their age"}
 
 
 def _of_each_kind(live: int, backfill: int) -> Mapping[str, int]:

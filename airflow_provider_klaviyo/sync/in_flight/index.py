@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from airflow_provider_klaviyo.state.notes import Note
-from airflow_provider_klaviyo.state.statements import change, look_up, packed
+from airflow_provider_klaviyo.state.statements import change, change_by_rows, look_up, packed
 
 _CACHE_KIB = 8_192
 
@@ -57,10 +57,13 @@ class NoteIndex:
                 (name, is_own, note.kind, note.account, note.by, note.at, note.until),
             )
             if added.rowcount:
-                rows = [
-                    (each, added.lastrowid, index) for index, who in enumerate(note.people) for each in who
-                ]
-                self._database.executemany("INSERT OR IGNORE INTO noted VALUES (?, ?, ?)", rows)
+                change_by_rows(
+                    self._database,
+                    "INSERT OR IGNORE INTO noted SELECT hash, :note, person FROM given",
+                    ("hash", "person"),
+                    [(each, person) for person, who in enumerate(note.people) for each in who],
+                    note=added.lastrowid,
+                )
 
     def names(self) -> set[str]:
         """All notes that are known."""
@@ -96,7 +99,12 @@ class NoteIndex:
         with self._lock:
             found = look_up(self._database, of_people, list(hashes))
             people = {(note, person) for note, person, its_kind in found if its_kind == kind}
-            self._database.executemany("DELETE FROM noted WHERE note = ? AND person = ?", people)
+            change_by_rows(
+                self._database,
+                "DELETE FROM noted WHERE (note, person) IN (SELECT note, person FROM given)",
+                ("note", "person"),
+                list(people),
+            )
             query = "SELECT name, EXISTS (SELECT 1 FROM noted WHERE note = id) FROM notes WHERE id IN"
             touched = look_up(self._database, query, [note for note, _ in people])
         empty = {name for name, holds_people in touched if not holds_people}

@@ -10,7 +10,8 @@ from typing import ClassVar
 from airflow_provider_klaviyo.client.endpoints import IMPORT_PROFILE, IMPORT_PROFILES, MAX_REQUEST_BYTES
 from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS, import_body
 from airflow_provider_klaviyo.records.mapping import Columns, bind, json_fields
-from airflow_provider_klaviyo.records.profiles.mapper import FIELDS, ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.profiles.mapper import ProfileMapper, ProfileOptions
+from airflow_provider_klaviyo.records.profiles.mapping import FIELDS
 from airflow_provider_klaviyo.records.record import Record
 from airflow_provider_klaviyo.sync.batching import MARGIN, BatchLimits
 from airflow_provider_klaviyo.sync.contracts import Description, Session, SyncContext
@@ -97,8 +98,8 @@ def _announce(mapper: ProfileMapper) -> None:
     if mapper.cleared_fields:
         per_minute = next(rate.limit for rate in IMPORT_PROFILE.rates if rate.seconds == 60)
         log.warning(
-            "clear_nulls covers %s: every row with a NULL there takes a request of its own, at most %d a minute. "
-            "Limit clear_nulls to custom properties, which cost nothing extra, if that is too slow.",
-            ", ".join(mapper.cleared_fields),
+            "clear_nulls: every row with a NULL in one of these fields takes a request of its own, at most %d a "
+            "minute: %s. Limit clear_nulls to custom properties, which cost nothing extra, if that is too slow.",
             per_minute,
+            ", ".join(mapper.cleared_fields),
         )

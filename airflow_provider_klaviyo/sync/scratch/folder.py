@@ -1,15 +1,29 @@
-"""The folder in which a run keeps what does not fit into memory; gone after it."""
+"""The folder in which a run keeps what does not fit into memory; gone after it.
+
+A run that is killed leaves its folder, with rows of people in it. So each folder has a file that its run has locked,
+and whoever comes next on this machine deletes the folders whose lock the kernel has freed.
+"""
 
 from __future__ import annotations
 
 import errno
+import fcntl
+import logging
+import os
+import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
+
+log = logging.getLogger(__name__)
+
+_PREFIX = "klaviyo-"
+_LOCK = ".in-use"
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _NO_ROOM_FOR_DATABASE = (
@@ -20,18 +34,53 @@ _NO_ROOM_FOR_DATABASE = (
 )
 
 
+class Others(NamedTuple):
+    """Folders of other runs on this machine: those that were deleted, and those whose run is at work."""
+
+    deleted: int
+    at_work: int
+
+
 @contextmanager
 def scratch_folder() -> Iterator[Path]:
-    """A private folder.
+    """A private folder. What killed runs have left is deleted before.
 
     :raises KlaviyoRetryableError: when none can be made.
     """
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="klaviyo-")
-    except OSError as error:
-        raise KlaviyoRetryableError(_no_room("the temporary folder", error)) from error
-    with folder as path:
-        yield Path(path)
+    delete_abandoned(lambda folder, why: log.info("%s stays: %s", folder, why))
+    with ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=_PREFIX)))
+            lock = stack.enter_context((folder / f"{_LOCK}.draft").open("wb"))
+        except OSError as error:
+            raise KlaviyoRetryableError(_no_room("the temporary folder", error)) from error
+        with suppress(OSError):  # a disk without locks: there, no folder is ever taken for abandoned
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            (folder / f"{_LOCK}.draft").rename(folder / _LOCK)
+        yield folder
+
+
+def delete_abandoned(left: Callable[[object, object], None]) -> Others:
+    """Delete what killed runs have left on this machine.
+
+    :param left: told of each folder that could not be deleted, and why.
+    """
+    deleted = at_work = 0
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        try:
+            if folder.lstat().st_uid != os.geteuid():
+                continue
+            with (folder / _LOCK).open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+                deleted += 1
+        except BlockingIOError:
+            at_work += 1
+        except (FileNotFoundError, NotADirectoryError):
+            continue  # it is something else's, or being deleted
+        except OSError as error:
+            left(folder, error)
+    return Others(deleted, at_work)
 
 
 @contextmanager

@@ -19,6 +19,7 @@ import pytest
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from tests.integration.conftest import Run, StartEmulator, TaskInstance, run_operator
 from tests.integration.profiles.test_profiles_databases import connect
+from tests.late import LATE
 
 pytestmark = pytest.mark.integration
 
@@ -88,7 +89,7 @@ def send(shop: Shop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
             "timeout": 120,
         }
         operator = KlaviyoSyncEventsOperator(
-            task_id="send_orders", sql_conn_id="shop", **(settings | parameters)
+            task_id="send_orders", sql_conn_id="shop", **(settings | parameters | LATE)
         )
         made = run_operator(operator, run_id=run_id, context=context)
         made.counts()
@@ -560,7 +561,7 @@ def test_an_outage_that_outlasts_the_timeout_leaves_rows_pending_and_the_next_ru
 
 
 MANY = int(os.environ.get("KLAVIYO_TESTS_EVENTS") or 100_000)
-"""A million is a matter of minutes, so the million of issue 4 is for who asks for it: KLAVIYO_TESTS_EVENTS=1000000."""
+"""A million is a matter of minutes, so it is for who asks for it: KLAVIYO_TESTS_EVENTS=1000000."""
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from dataclasses import replace
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.client.job_kinds import KINDS
 from airflow_provider_klaviyo.client.jobs import Job, JobKind, Listing, count, mapping, read_job
-from airflow_provider_klaviyo.client.rate_limit import Rate
+from airflow_provider_klaviyo.client.rate_limit_slots import Rate
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.record import Record

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
@@ -75,7 +76,7 @@ class Worker:
         kind: JobKind = SUPPRESSIONS,
         state: Acknowledgements | None = None,
         *,
-        waits: bool = True,
+        waits: float = math.inf,
         seconds: float | None = None,
     ) -> JobDelivery:
         return JobDelivery(
@@ -219,7 +220,7 @@ class Files:
 def test_what_one_worker_started_another_settles(
     klaviyo: Emulator, worker: NewWorker, tmp_path: Path
 ) -> None:
-    first = worker().delivery(waits=False)
+    first = worker().delivery(waits=0.0)
     first.send(people(1, 2))
     assert counts(first.finish()) == {}
     klaviyo.inject(Fault("job_cancelled", records=1))
@@ -249,13 +250,13 @@ def test_what_a_killed_worker_started_is_settled_by_the_next_whatever_it_is(
 ) -> None:
     first = worker()
     with closing(first.ledger()) as ledger:
-        delivery = first.delivery(SUPPRESSIONS, KeptState(ledger), waits=False)
+        delivery = first.delivery(SUPPRESSIONS, KeptState(ledger), waits=0.0)
         assert sent(delivery, people(1, 2)) == {}
         klaviyo.inject(Fault("job_cancelled", records=1))
-        delivery = first.delivery(SUPPRESSIONS, KeptState(ledger), waits=False)
+        delivery = first.delivery(SUPPRESSIONS, KeptState(ledger), waits=0.0)
         assert sent(delivery, people(3)) == {}
         klaviyo.inject(Fault("job_fails", match="p5@shop.io"))
-        delivery = first.delivery(PROFILE_IMPORTS, KeptState(ledger), waits=False)
+        delivery = first.delivery(PROFILE_IMPORTS, KeptState(ledger), waits=0.0)
         assert sent(delivery, people(4, 5)) == {}
         ledger.compact()
 
@@ -284,7 +285,7 @@ def test_jobs_of_several_kinds_that_do_not_end_are_named_together(
     first = worker()
     with closing(first.ledger()) as ledger:
         for kind, numbers in ((SUPPRESSIONS, (1,)), (PROFILE_IMPORTS, (2,)), (PROFILE_IMPORTS, (3,))):
-            sent(first.delivery(kind, KeptState(ledger), waits=False), people(*numbers))
+            sent(first.delivery(kind, KeptState(ledger), waits=0.0), people(*numbers))
         began = clock.monotonic()
         told = "while 1 suppression job and 2 import jobs of an earlier try have no result yet"
         with pytest.raises(KlaviyoTimeout, match=told):

@@ -29,7 +29,13 @@ def operator(
 
     def make(ahead: float) -> KlaviyoSyncProfilesOperator:
         made = KlaviyoSyncProfilesOperator(
-            task_id="people", sql=SQL, sql_conn_id="shop", mapping=MAPPING, deferrable=True, timeout=TIMEOUT
+            task_id="people",
+            sql=SQL,
+            sql_conn_id="shop",
+            mapping=MAPPING,
+            deferrable=True,
+            defer_after=0,
+            timeout=TIMEOUT,
         )
         made.hook.clock = clock = JumpingClock(ahead)
         clock.sleep(0.0)

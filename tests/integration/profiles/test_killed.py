@@ -20,7 +20,7 @@ from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import storage_path
 from airflow_provider_klaviyo.sync.storage import Storage
 from tests.integration.conftest import MAPPING, SQL, Shop, StartEmulator, TaskInstance
-from tests.integration.dying import Worker
+from tests.integration.dying import STRIDE, Worker
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -145,7 +145,7 @@ def test_killed_at_every_step(
 
     step = 0
     while True:
-        step += 1
+        step += STRIDE
         today = world(f"killed-{step}")
         was_killed = today.run("today", 1, step)
         sent, in_doubt = today.sent(), today.in_doubt()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.cli.state import main
+from airflow_provider_klaviyo.cli.program import main
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.sync.batching import BatchLimits
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ def run(klaviyo: Emulator, sync_type: SyncType, rows: Result, folder: Path, stat
             folder,
             report,
             Target(),
-            waits=True,
+            waits=math.inf,
             poll_interval=10,
             in_flight=folder / "notes",
             task="a task",

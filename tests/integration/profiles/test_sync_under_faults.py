@@ -7,6 +7,7 @@ take no time.
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -113,7 +114,7 @@ def run(
             folder,
             report,
             Target(),
-            waits=True,
+            waits=math.inf,
             poll_interval=10,
             in_flight=notes,
             task="a task",

@@ -15,13 +15,22 @@ CHUNKS = st.lists(st.lists(st.tuples(st.integers(1, 40), st.integers(1, 3)), max
 
 
 @settings(max_examples=50, deadline=None)
-@given(chunks=CHUNKS, quick=st.sampled_from((0, 5, 100)), slots=st.sampled_from((2, 8, 128)))
+@given(
+    chunks=CHUNKS,
+    quick=st.sampled_from((0, 5, 100)),
+    slots=st.sampled_from((2, 8, 128)),
+    bits=st.sampled_from((3, 6, 27)),
+)
 def test_the_first_claimant_keeps_a_value_wherever_it_is_kept(
-    tmp_path_factory: pytest.TempPathFactory, chunks: list[list[tuple[int, int]]], quick: int, slots: int
+    tmp_path_factory: pytest.TempPathFactory,
+    chunks: list[list[tuple[int, int]]],
+    quick: int,
+    slots: int,
+    bits: int,
 ) -> None:
     holders: dict[int, int] = {}
     folder: Path = tmp_path_factory.mktemp("claims")
-    with closing(Claims(folder / "claims.sqlite", quick=quick, slots=slots)) as claims:
+    with closing(Claims(folder / "claims.sqlite", quick=quick, slots=slots, filter_bits=bits)) as claims:
         for chunk in chunks:
             expected = {}
             for place, (value, claimant) in enumerate(chunk):

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
 from airflow_provider_klaviyo.records.record import Problem
 from airflow_provider_klaviyo.state.holder import Holder
 from airflow_provider_klaviyo.state.remote import RemotePath
@@ -43,5 +44,5 @@ def preview(files: RunFiles) -> None:
 @pytest.mark.parametrize("write", [report, rejects, deferral, preview])
 def test_half_a_file_is_an_error(write: Callable[[RunFiles], Any], tmp_path: Path) -> None:
     folder = RemotePath(StoresHalf(), str(tmp_path), "s3://bucket")
-    with pytest.raises(OSError, match="bytes were stored"):
+    with pytest.raises((KlaviyoRetryableError, OSError), match="bytes were stored"):
         write(RunFiles(folder, "monday.try1"))

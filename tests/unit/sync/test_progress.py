@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_klaviyo.sync.outcomes import OpenJob
 from airflow_provider_klaviyo.sync.progress import INTERVAL, Progress
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
@@ -18,33 +19,68 @@ def clock() -> FakeClock:
     return FakeClock()
 
 
-@pytest.mark.parametrize(
-    ("total", "told"),
-    [
-        (4_000, ["1,000 of 4,000 rows read (50 a second)", "900 accepted", "7 rejected", "about 60 s left"]),
-        (None, ["1,000 rows read (50 a second)", "900 accepted", "7 rejected"]),
-    ],
-    ids=["total known", "total unknown"],
-)
-def test_a_line_tells_rows_rate_rejects_and_the_time_left_if_it_can_be_known(
-    total: int | None, told: list[str], clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+@pytest.fixture
+def report(clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> SyncReport:
     caplog.set_level(logging.INFO)
-    report = SyncReport("profiles", "upsert", RejectsFile(tmp_path / "rejects"), clock=clock)
-    progress = Progress(report, total)
-    report.rows_read, report.accepted, report.rejected = 1_000, 900, 7
-    clock.time += 20.0
+    return SyncReport("profiles", "upsert", RejectsFile(tmp_path / "rejects"), clock=clock)
+
+
+def test_a_line_tells_rows_rate_share_the_time_left_and_jobs(
+    report: SyncReport, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress = Progress(report, 25_000.0)
+    report.rows_in_all = 4_000_000
+    report.rows_read, report.accepted, report.rejected, report.requests = 610_000, 580_000, 100, 131
+    report.open_jobs = [OpenJob("a", 10_000, "1-10000"), OpenJob("b", 9_900, "10001-19900")]
+    clock.time += 30.0
     progress.show()
-    for words in told:
-        assert words in caplog.text
-    assert ("left" in caplog.text) == (total is not None)
+    assert caplog.messages == [
+        "After 30 s: 610,000 of 4,000,000 rows read, 599,900 sent, 20,333 a second, 80% of Klaviyo's limit, "
+        "about 3 min left, 2 jobs open, 100 rejected, 131 requests."
+    ]
+
+
+def test_it_is_of_the_time_since_the_line_before_and_says_what_is_known(
+    report: SyncReport, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress = Progress(report, None)
+    clock.time += 30.0
+    progress.show()
+    report.rows_read = report.unchanged_in_state = 3_000
+    clock.time += 30.0
+    progress.show()
+    report.rows_read = report.rows_in_all = 3_001
+    report.open_jobs = [OpenJob("a", 1, "3001-3001")]
+    clock.time += 90.0
+    progress.show()
+    clock.time += 7_200.0
+    progress.show()
+    assert caplog.messages == [
+        "After 30 s: 0 rows read, 0 sent, 0 requests.",
+        "After 60 s: 3,000 rows read, 0 sent, 100 a second, 0 requests.",
+        "After 2 min: 3,001 of 3,001 rows read, 1 sent, 1 a minute, 1 job open, 0 requests.",
+        "After 122 min: 3,001 of 3,001 rows read, 1 sent, 1 job open, 0 requests.",
+    ]
+
+
+def test_records_that_are_held_back_have_no_time_left_before_they_are_sent(
+    report: SyncReport, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    progress = Progress(report, 1_000_000.0)
+    report.rows_in_all, report.rows_read = 9_000, 3_000
+    clock.time += 30.0
+    progress.show()
+    report.rows_read, report.accepted = 9_000, 3_000
+    clock.time += 30.0
+    progress.show()
+    assert "left" not in caplog.messages[0]
+    assert "200 a second, below 1% of Klaviyo's limit, about 60 s left" in caplog.messages[1]
 
 
 def test_lines_come_no_more_often_than_the_interval(
-    clock: FakeClock, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    report: SyncReport, clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.INFO)
-    progress = Progress(SyncReport("profiles", "upsert", RejectsFile(tmp_path / "r"), clock=clock), None)
+    progress = Progress(report, None)
     progress.show()
     for _ in range(int(INTERVAL * 3)):
         clock.time += 1.0

@@ -1,0 +1,97 @@
+"""The operator that joins the shards of a sync."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from airflow_provider_klaviyo.exceptions import KlaviyoSyncFailed
+from airflow_provider_klaviyo.failures import told_in_a_sentence
+from airflow_provider_klaviyo.operators.outcomes import describe, klaviyo_assets, without_klaviyo_assets
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from airflow_provider_klaviyo.sync.joining import Joined
+    from airflow_provider_klaviyo.sync.summary import SyncSummary
+
+_DONE = {"success", "skipped"}
+
+
+class KlaviyoJoinSummariesOperator(BaseOperator):
+    """Joins what the shards of a sync return into one summary and one report, and finds people whom two shards name.
+
+    It runs when all tasks before it are over, however they ended (``trigger_rule``), and fails where one of them did
+    not succeed: the report is there then, too. With the sync's asset as its outlet it makes one event of all shards.
+
+    :param summaries: what the shards returned, such as ``syncs.output`` of a mapped task (templated).
+
+    .. seealso:: docs/sharding.md
+    """
+
+    template_fields: Sequence[str] = ("summaries",)
+    ui_color = "#c8e6d0"
+
+    def __init__(self, *, summaries: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("trigger_rule", "all_done")
+        super().__init__(**kwargs)
+        self.summaries = summaries
+
+    @told_in_a_sentence
+    def execute(self, context: Context) -> SyncSummary:
+        """Join the summaries; the sum is also pushed when the task fails.
+
+        :raises AirflowFailException: when a shard did not succeed, two of them name one person, or these are no
+            summaries of one sync.
+        """
+        from airflow_provider_klaviyo.client.clock import SystemClock
+        from airflow_provider_klaviyo.operators.environment import task_run_of
+        from airflow_provider_klaviyo.storage import keep_seconds, storage_path
+        from airflow_provider_klaviyo.sync.joining import Joined
+        from airflow_provider_klaviyo.sync.storage import Storage
+
+        storage = Storage(storage_path())
+        joined = Joined(self.summaries or (), storage)
+        joined.compare_people()
+        error = self._error(context, joined)
+        run = task_run_of(context)
+        files = storage.files(run.holder)
+        files.prune(SystemClock().now() - keep_seconds())
+        report = joined.details(run.told, str(files.report), error or None)
+        report_path = files.write_report(report)
+        summary = joined.summary(report_path)
+        self.log.info("%s", joined)
+        self.log.info("Report: %s", report_path)
+        for notice in joined.notices:
+            self.log.warning("%s", notice)
+        if error:
+            context["ti"].xcom_push(key="return_value", value=summary)
+            msg = f"{error} The report of all shards: {report_path}"
+            raise KlaviyoSyncFailed(msg, summary)
+        if summary["preview"]:
+            self.outlets = without_klaviyo_assets(self.outlets)
+        describe(context, report, klaviyo_assets(self.outlets))
+        return summary
+
+    def _error(self, context: Context, joined: Joined) -> str:
+        """Why the task fails; empty where it does not."""
+        unfinished = self._unfinished(context)
+        failed = joined.failed if unfinished is None else unfinished
+        shown = f"{', '.join(failed[:5])}{', …' if len(failed) > 5 else ''}"
+        words = f"{len(failed):,} of the tasks before did not succeed: {shown}." if failed else ""
+        return " ".join(each for each in (words, joined.objection) if each)
+
+    def _unfinished(self, context: Context) -> list[str] | None:
+        """The task instances before this one that did not succeed; None where Airflow does not say."""
+        ti: Any = context["ti"]
+        try:
+            states = ti.get_task_states(
+                dag_id=ti.dag_id, task_ids=sorted(self.upstream_task_ids), run_ids=[ti.run_id]
+            )
+        except Exception as error:
+            self.log.warning("Airflow does not say how the tasks before ended: %s", error)
+            return None
+        found = states.get(ti.run_id, {})
+        return sorted(name for name, state in found.items() if str(state) not in _DONE)
