@@ -128,7 +128,12 @@ class KlaviyoHook(BaseHook):
     @property
     def names_account(self) -> bool:
         """Whether the connection says which account its key must belong to."""
-        return bool(config_of(self.connection).account_id)
+        return bool(self.named_account_id)
+
+    @property
+    def named_account_id(self) -> str | None:
+        """The account that the connection says that its key must belong to, if it does."""
+        return config_of(self.connection).account_id
 
     def check_account(self, client: KlaviyoClient) -> None:
         """Make sure that the key belongs to the connection's ``account_id``, if there is one.

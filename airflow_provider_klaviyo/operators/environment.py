@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseHook
@@ -12,7 +13,7 @@ from airflow_provider_klaviyo._compat import AirflowException
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.links.klaviyo import push_list_link
 from airflow_provider_klaviyo.masking import mask
-from airflow_provider_klaviyo.operators.whereabouts import whereabouts
+from airflow_provider_klaviyo.operators.whereabouts import older_run_to_come, whereabouts
 from airflow_provider_klaviyo.state.owner import Task
 from airflow_provider_klaviyo.storage import keep_seconds, state_problem, storage_path
 from airflow_provider_klaviyo.sync.environment import Environment
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from airflow_provider_klaviyo.client.clock import Clock
     from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
+    from airflow_provider_klaviyo.sync.source.source import Source
 
 log = logging.getLogger(__name__)
 
@@ -34,15 +36,20 @@ _OF_DAG_RUN = ("data_interval_end", "logical_date", "run_after", "start_date")
 def environment_of(
     context: Context,
     klaviyo: KlaviyoHook,
-    sql_conn_id: str,
+    open_source: Callable[[], Source],
     *,
     stop: Callable[[], bool],
     has_list_link: bool,
+    comes_again: float,
+    reads_now: bool,
     notice: str,
 ) -> Environment:
     """Where a task runs.
 
+    :param open_source: as ``Environment`` takes it.
     :param has_list_link: whether the operator shows a link to its list, also while there is none.
+    :param comes_again: as ``Environment`` takes it.
+    :param reads_now: as ``TaskRun`` takes it.
     """
     ti = context["ti"]
 
@@ -51,24 +58,32 @@ def environment_of(
             push_list_link(ti, list_id)
 
     return Environment(
-        run=TaskRun(
-            task=Task(ti.dag_id, ti.task_id),
-            run_id=ti.run_id,
-            due=due(context, klaviyo.clock),
-            map_index=-1 if ti.map_index is None else int(ti.map_index),
-            try_number=ti.try_number,
-        ),
+        run=replace(task_run_of(context, due(context, klaviyo.clock)), reads_now=reads_now),
         storage=Storage(storage_path()),
         klaviyo=klaviyo,
-        open_source=lambda hook_params: sql_hook(sql_conn_id, hook_params),
+        open_source=open_source,
         stop=stop,
         show_list=show_list,
         notice=notice,
         keep_seconds=keep_seconds(),
         state_problem=state_problem(),
         has_run_before=lambda: _has_run_before(context),
+        comes_again=comes_again,
         whereabouts=lambda holder: whereabouts(ti, holder),
+        older_run=lambda: older_run_to_come(ti, context.get("dag_run")),
         clock=klaviyo.clock,
+    )
+
+
+def task_run_of(context: Context, due: float = 0.0) -> TaskRun:
+    """Which run of which task it is."""
+    ti = context["ti"]
+    return TaskRun(
+        task=Task(ti.dag_id, ti.task_id),
+        run_id=ti.run_id,
+        due=due,
+        map_index=-1 if ti.map_index is None else int(ti.map_index),
+        try_number=ti.try_number,
     )
 
 

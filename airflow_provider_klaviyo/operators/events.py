@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_klaviyo.literals import Reader, Rule
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 from airflow_provider_klaviyo.parameters import flag_or_none, not_negative, short_text
+from airflow_provider_klaviyo.records.events.mapping import (
+    METRIC_LIMIT,
+    check_key,
+    check_mapping,
+    check_metric,
+)
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.sync.contracts import SyncType
@@ -37,6 +45,14 @@ class KlaviyoSyncEventsOperator(KlaviyoSyncOperator):
 
     template_fields: Sequence[str] = (*KlaviyoSyncOperator.template_fields, "metric", "backfill")
 
+    readers: ClassVar[Mapping[str, Reader]] = {
+        **KlaviyoSyncOperator.readers,
+        "metric": partial(short_text, limit=METRIC_LIMIT),
+        "backfill": flag_or_none,
+        "flow_window": not_negative,
+    }
+    early_rules: ClassVar[Sequence[Rule]] = (check_mapping, check_metric, check_key)
+
     def __init__(
         self,
         *,
@@ -49,21 +65,23 @@ class KlaviyoSyncEventsOperator(KlaviyoSyncOperator):
         self.metric = metric
         self.backfill = backfill
         self.flow_window = flow_window
+        self.check_literals()
 
     def sync_type(self, options: SyncOptions) -> SyncType:
         """The events sync with this operator's mapping."""
         from airflow_provider_klaviyo.client.endpoints import MAX_EVENT_PROFILE_BYTES
-        from airflow_provider_klaviyo.records.events.fields import METRIC_LIMIT
         from airflow_provider_klaviyo.records.events.mapper import EventOptions
         from airflow_provider_klaviyo.records.profiles.mapper import ProfileOptions
         from airflow_provider_klaviyo.sync.events.sync_type import MAX_BYTES, EventsSync
 
-        backfill = flag_or_none("backfill", self.backfill)
+        backfill = self.read("backfill")
+        flagged_by = "age" if backfill is None else "parameter"
         if backfill is None and options.is_backfill_run:
             self.log.info("This is a backfill run: its events are recorded and start no flows.")
-            backfill = True
+            backfill, flagged_by = True, "backfill run"
         return EventsSync(
             mapping=options.mapping,
+            flagged_by=flagged_by,
             options=EventOptions(
                 profile=ProfileOptions(
                     max_bytes=MAX_EVENT_PROFILE_BYTES,
@@ -74,9 +92,9 @@ class KlaviyoSyncEventsOperator(KlaviyoSyncOperator):
                 ),
                 now=dt.datetime.fromtimestamp(self.hook.clock.now(), dt.UTC),
                 max_bytes=MAX_BYTES,
-                metric=short_text("metric", self.metric, METRIC_LIMIT),
+                metric=self.read("metric"),
                 primary_key=options.primary_key,
                 is_backfill=backfill,
-                flow_window=dt.timedelta(seconds=not_negative("flow_window", self.flow_window)),
+                flow_window=dt.timedelta(seconds=self.read("flow_window")),
             ),
         )

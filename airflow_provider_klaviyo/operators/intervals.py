@@ -1,4 +1,8 @@
-"""A query over an empty data interval selects nothing and stays green for ever: that is said."""
+"""What is said of a query and the data interval of its run, where the two do not fit.
+
+A query over an empty data interval selects nothing and stays green for ever; one that does not depend on the interval
+is the same in all runs of a backfill.
+"""
 
 from __future__ import annotations
 
@@ -20,10 +24,20 @@ def empty_interval_notice(templates: object, rendered: object, context: Mapping[
     if not (_names_both(templates) if templates else _has_twice(rendered, start)):
         return ""
     return (
-        f"The data interval of this run is empty: it begins and ends at {start}, and the query selects what lies "
-        "between the two, which is nothing. Airflow 3 gives Dags with a cron string such intervals. Use "
+        f"The query selects nothing: the data interval of this run, in which it selects, is empty. It begins and ends "
+        f"at {start}, as Airflow 3 has it for Dags with a cron string. Use "
         'schedule=CronDataIntervalTimetable("0 3 * * *", timezone="UTC") from airflow.timetables.interval, whose '
         "intervals reach from one run to the next."
+    )
+
+
+def same_in_each_run_notice(*, reads_now: bool, is_backfill: bool, keeps_state: bool) -> str:
+    """What is needless about a backfill by a sync that keeps state, if all its runs read the same; else nothing."""
+    if not (reads_now and is_backfill and keeps_state):
+        return ""
+    return (
+        "Of this backfill one run would do: its query does not depend on the data interval, so that each of them reads "
+        "what there is now. To read what there was at the end of an interval, use {{ data_interval_end }} in the query."
     )
 
 

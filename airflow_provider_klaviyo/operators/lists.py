@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseOperator
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.failures import no_retry_in_vain
+from airflow_provider_klaviyo.failures import told_in_a_sentence
 from airflow_provider_klaviyo.links.klaviyo import KlaviyoListLink, push_list_link
+from airflow_provider_klaviyo.literals import ChecksLiterals, Reader, Rule
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
+from airflow_provider_klaviyo.operators.shards import check_own_list
 from airflow_provider_klaviyo.parameters import (
-    choice,
-    exact_text,
     exact_text_if_given,
     flag,
-    max_removals,
+    named,
+    one_of,
+    people_or_share,
     positive,
     text,
     text_if_given,
 )
+from airflow_provider_klaviyo.records.lists.mapping import OPT_IN_PROCESSES, check_mapping
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -33,6 +36,39 @@ if TYPE_CHECKING:
     from airflow_provider_klaviyo.sync.options import SyncOptions
 
 MODES = ("add", "remove", "mirror")
+
+
+def opt_in_process(name: str, value: object) -> str | None:
+    """How people join a list; None is the account's default."""
+    process = text(name, value)
+    return process and one_of(*OPT_IN_PROCESSES)(name, process)
+
+
+def one_list_is_named(list_name: str | None = None, list_id: str | None = None) -> None:
+    if list_name and list_id:
+        msg = "list_name and list_id are both given: use one of them."
+        raise KlaviyoConfigurationError(msg)
+
+
+def strict_is_for_mirrors(mode: str, *, strict: bool) -> None:
+    if strict and mode != "mirror":
+        msg = f"strict=True belongs to mode='mirror', not to mode={mode!r}."
+        raise KlaviyoConfigurationError(msg)
+
+
+def mirror_needs_a_key(mode: str, primary_key: Sequence[str]) -> None:
+    if mode == "mirror" and not primary_key:
+        msg = "mode='mirror' needs primary_key: the column or columns that identify a row."
+        raise KlaviyoConfigurationError(msg)
+
+
+def mirror_waits(mode: str, *, wait_for_completion: bool) -> None:
+    if mode == "mirror" and not wait_for_completion:
+        msg = (
+            "mode='mirror' removes people when Klaviyo has settled who was added, so wait_for_completion=False "
+            "does not go with it. To free the worker meanwhile, set deferrable=True."
+        )
+        raise KlaviyoConfigurationError(msg)
 
 
 class KlaviyoSyncListOperator(KlaviyoSyncOperator):
@@ -49,7 +85,8 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
     :param opt_in_process: of a list that is created: ``single_opt_in`` or ``double_opt_in``; None is the account's
         default (templated).
     :param max_removals: how many people a mirror may remove in a run: a number (int), or a share (float) of the people
-        that this sync tracks, of the list's members when ``strict``; a share always permits 10. None lifts it.
+        that this sync tracks, of the list's members when ``strict``; a share always permits 10. None lifts it, but not
+        where a template or a task before gives it (templated).
     :param allow_empty: a query without rows empties a mirror. Otherwise the task fails and removes nobody.
     :param strict: a mirror removes every member who is not in the query, whoever put them there.
 
@@ -62,7 +99,27 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
         "list_name",
         "list_id",
         "opt_in_process",
+        "max_removals",
     )
+    readers: ClassVar[Mapping[str, Reader]] = {
+        **KlaviyoSyncOperator.readers,
+        "mode": one_of(*MODES),
+        "list_name": exact_text_if_given,
+        "list_id": text_if_given,
+        "create_list": flag,
+        "opt_in_process": opt_in_process,
+        "max_removals": people_or_share,
+        "allow_empty": flag,
+        "strict": flag,
+    }
+    rules: ClassVar[Sequence[Rule]] = (
+        *KlaviyoSyncOperator.rules,
+        one_list_is_named,
+        strict_is_for_mirrors,
+        mirror_needs_a_key,
+        mirror_waits,
+    )
+    early_rules: ClassVar[Sequence[Rule]] = (check_mapping,)
     operator_extra_links = (KlaviyoListLink(),)
 
     def __init__(
@@ -73,7 +130,7 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
         list_id: str | None = None,
         create_list: bool = True,
         opt_in_process: str | None = None,
-        max_removals: float | None = 0.2,
+        max_removals: float | str | None = 0.2,
         allow_empty: bool = False,
         strict: bool = False,
         **kwargs: Any,
@@ -85,59 +142,64 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
         self.create_list = create_list
         self.opt_in_process = opt_in_process
         self.max_removals = max_removals
+        self._has_limit = max_removals is not None
         self.allow_empty = allow_empty
         self.strict = strict
+        self._run_alone_with_state(mode=mode)
+        self.check_literals()
+
+    @classmethod
+    def keeps_state(cls, arguments: Mapping[str, Any]) -> bool:
+        """See ``KlaviyoSyncOperator``; a mirror does, and so may a mode that a template gives."""
+        return super().keeps_state(arguments) or arguments.get("mode") not in ("add", "remove")
 
     def sync_type(self, options: SyncOptions) -> SyncType:
         """The list sync of this operator's mode."""
         from airflow_provider_klaviyo.sync.lists.sync_type import AddToList, RemoveFromList
 
-        mode, strict = choice("mode", self.mode, MODES), flag("strict", self.strict)
+        mode = self.read("mode")
         if mode == "mirror":
-            return self._mirror(options, strict=strict)
-        if strict:
-            msg = f"strict=True belongs to mode='mirror', not to mode={mode!r}."
-            raise KlaviyoConfigurationError(msg)
+            return self._mirror(options)
         kind: type[ListSync] = AddToList if mode == "add" else RemoveFromList
         return kind(self._target(), options.mapping, _profile_options(options))
 
-    def _mirror(self, options: SyncOptions, *, strict: bool) -> SyncType:
+    def _mirror(self, options: SyncOptions) -> SyncType:
         from airflow_provider_klaviyo.sync.lists.leaving import MirrorRules
         from airflow_provider_klaviyo.sync.lists.mirror import MirrorList
 
-        if not options.primary_key:
-            msg = "mode='mirror' needs primary_key: the column or columns that identify a row."
-            raise KlaviyoConfigurationError(msg)
-        if not options.waits:
-            msg = (
-                "mode='mirror' removes people when Klaviyo has settled who was added, so wait_for_completion=False "
-                "does not go with it. To free the worker meanwhile, set deferrable=True."
-            )
-            raise KlaviyoConfigurationError(msg)
+        strict = self.read("strict")
+        if strict:
+            check_own_list(self)
         rules = MirrorRules(
-            max_removals=max_removals(self.max_removals),
-            allow_empty=flag("allow_empty", self.allow_empty),
+            max_removals=self._limit(),
+            allow_empty=self.read("allow_empty"),
             full_refresh=options.full_refresh,
             allows=options.allows,
         )
         return MirrorList(self._target(), options.mapping, _profile_options(options), rules, strict=strict)
 
-    def _target(self) -> ListTarget:
-
-        name = exact_text_if_given("list_name", self.list_name)
-        list_id = text_if_given("list_id", self.list_id)
-        if name and list_id:
-            msg = "list_name and list_id are both given: use one of them."
+    def _limit(self) -> float | None:
+        """How many may be removed; a limit that turns out to be missing is none that somebody has lifted."""
+        most: float | None = self.read("max_removals")
+        if most is None and self._has_limit:
+            msg = (
+                "max_removals is what a template or a task before gives, and that gave nothing (None). Nothing was "
+                "sent. Make sure that the task before has run and returned a number."
+            )
             raise KlaviyoConfigurationError(msg)
+        return most
+
+    def _target(self) -> ListTarget:
+        name, list_id = self.read("list_name"), self.read("list_id")
         return _list_target(
             None if list_id else name or self.task_id,
             list_id,
-            creates=flag("create_list", self.create_list),
-            opt_in_process=self.opt_in_process,
+            creates=self.read("create_list"),
+            opt_in_process=self.read("opt_in_process"),
         )
 
 
-class KlaviyoCreateListOperator(BaseOperator):
+class KlaviyoCreateListOperator(ChecksLiterals, BaseOperator):
     """Creates a list, and returns its id; once, also when tasks that share ``storage_path`` try at the same time.
 
     Klaviyo allows 150 new lists a day for the whole account, so the name is looked up first.
@@ -152,6 +214,12 @@ class KlaviyoCreateListOperator(BaseOperator):
     """
 
     template_fields: Sequence[str] = ("list_name", "opt_in_process", "if_exists", "klaviyo_conn_id")
+    readers: ClassVar[Mapping[str, Reader]] = {
+        "list_name": named,
+        "opt_in_process": opt_in_process,
+        "if_exists": one_of("use", "fail"),
+        "timeout": positive,
+    }
     operator_extra_links = (KlaviyoListLink(),)
     ui_color = "#c8e6d0"
 
@@ -171,6 +239,7 @@ class KlaviyoCreateListOperator(BaseOperator):
         self.if_exists = if_exists
         self.klaviyo_conn_id = klaviyo_conn_id
         self.timeout = timeout
+        self.check_literals()
 
     @cached_property
     def hook(self) -> KlaviyoHook:
@@ -179,25 +248,21 @@ class KlaviyoCreateListOperator(BaseOperator):
 
         return KlaviyoHook(self.klaviyo_conn_id)
 
+    @told_in_a_sentence
     def execute(self, context: Context) -> str:
         """The list's id.
 
         :raises AirflowFailException: when a retry would not help.
         """
-        with no_retry_in_vain():
-            list_id = self._obtain()
+        list_id = self._obtain()
         push_list_link(context["ti"], list_id)
         return list_id
 
     def _obtain(self) -> str:
-
-        name = exact_text("list_name", self.list_name)
-        if not name:
-            msg = "list_name is empty: give the list a name."
-            raise KlaviyoConfigurationError(msg)
-        target = _list_target(name, None, creates=True, opt_in_process=self.opt_in_process)
-        may_exist = choice("if_exists", self.if_exists, ("use", "fail")) == "use"
-        timeout = positive("timeout", self.timeout)
+        name = self.read("list_name")
+        target = _list_target(name, None, creates=True, opt_in_process=self.read("opt_in_process"))
+        may_exist = self.read("if_exists") == "use"
+        timeout = self.read("timeout")
         hook = self.hook
         with hook.get_client(timeout=timeout) as client:
             hook.check_account(client)
@@ -224,16 +289,14 @@ def _profile_options(options: SyncOptions) -> Any:
 def _list_target(
     name: str | None, list_id: str | None, *, creates: bool, opt_in_process: str | None
 ) -> ListTarget:
-    from airflow_provider_klaviyo.client.lists import OPT_IN_PROCESSES
     from airflow_provider_klaviyo.storage import storage_path
     from airflow_provider_klaviyo.sync.lists.target import ListTarget
     from airflow_provider_klaviyo.sync.storage import Storage
 
-    process = text("opt_in_process", opt_in_process)
     return ListTarget(
         name=name,
         id=list_id,
         creates=creates,
-        opt_in_process=process and choice("opt_in_process", process, OPT_IN_PROCESSES),
+        opt_in_process=opt_in_process,
         folder=Storage(storage_path()).list_creation,
     )

@@ -3,76 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from airflow_provider_klaviyo import parameters
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.literals import ChecksLiterals, Reader
+from airflow_provider_klaviyo.operators.whereabouts import is_backfill
+from airflow_provider_klaviyo.parameters import flag, not_negative, positive, text
 from airflow_provider_klaviyo.sync.options import SyncOptions
+from airflow_provider_klaviyo.sync.source.query import Query
+
+READERS: Mapping[str, Reader] = {
+    "sql": parameters.query,
+    "parameters": parameters.query_parameters,
+    "sql_hook_params": parameters.mapping_or_none,
+    "read_only": flag,
+    "mapping": parameters.mapping_of_text,
+    "match_by": text,
+    "primary_key": parameters.names,
+    "only_changes": flag,
+    "full_refresh": flag,
+    "allow_older_run": flag,
+    "state_key": text,
+    "phone_region": text,
+    "timezone": parameters.zone,
+    "on_invalid": parameters.one_of("drop_field", "reject"),
+    "max_rejected": parameters.rows_or_share,
+    "preview": flag,
+    "wait_for_completion": flag,
+    "poll_interval": positive,
+    "timeout": positive,
+    "lock_timeout": parameters.or_none(not_negative),
+    "deferrable": flag,
+    "defer_after": not_negative,
+}
+"""How each parameter of ``KlaviyoSyncOperator`` is read, and what is wrong with it told."""
+
+OF_QUERY = ("sql", "sql_conn_id", "parameters", "sql_hook_params", "read_only")
+"""The parameters that say which rows are read."""
 
 
-class SyncParameters(Protocol):
-    """What ``KlaviyoSyncOperator`` takes."""
+def changes_need_a_key(primary_key: Sequence[str], *, only_changes: bool) -> None:
+    """Check that rows can be told from each other.
 
-    sql: str
-    parameters: Mapping[str, Any] | Sequence[Any] | None
-    sql_hook_params: Mapping[str, Any] | None
-    read_only: bool | str
-    mapping: Mapping[str, str] | None
-    match_by: str | None
-    primary_key: str | Sequence[str] | None
-    only_changes: bool
-    full_refresh: bool | str
-    allow_older_run: bool | str
-    state_key: str | None
-    phone_region: str | None
-    timezone: str | None
-    on_invalid: str
-    max_rejected: float
-    preview: bool | str
-    wait_for_completion: bool
-    poll_interval: float
-    timeout: float
-    deferrable: bool
+    :raises KlaviyoConfigurationError: when they cannot.
+    """
+    if only_changes and not primary_key:
+        msg = "only_changes=True needs primary_key: the column or columns that identify a row."
+        raise KlaviyoConfigurationError(msg)
 
 
-def read_options(operator: SyncParameters, context: Mapping[str, Any] | None = None) -> SyncOptions:
-    """Read an operator, and what it must know of its Dag run.
+def read_options(operator: ChecksLiterals, context: Mapping[str, Any] | None = None) -> SyncOptions:
+    """Read a sync operator, and what it must know of its Dag run.
 
     :raises KlaviyoConfigurationError: for a parameter that cannot work; the message names it.
     """
-    flag, text = parameters.flag, parameters.text
-    on_invalid = parameters.choice("on_invalid", operator.on_invalid, ("drop_field", "reject"))
-    options = SyncOptions(
-        sql=parameters.query(operator.sql),
-        parameters=parameters.query_parameters(operator.parameters),
-        sql_hook_params=parameters.mapping_or_none("sql_hook_params", operator.sql_hook_params) or {},
-        reads_only=flag("read_only", operator.read_only),
-        mapping=parameters.mapping_of_text("mapping", operator.mapping),
-        match_by=text("match_by", operator.match_by),
-        primary_key=parameters.names("primary_key", operator.primary_key),
-        only_changes=flag("only_changes", operator.only_changes),
-        full_refresh=flag("full_refresh", operator.full_refresh),
-        allow_older_run=flag("allow_older_run", operator.allow_older_run),
-        state_key=text("state_key", operator.state_key),
-        phone_region=text("phone_region", operator.phone_region),
-        timezone=parameters.zone(text("timezone", operator.timezone) or "UTC"),
-        names_timezone=text("timezone", operator.timezone) is not None,
-        drops_invalid=on_invalid == "drop_field",
-        max_rejected=parameters.max_rejected(operator.max_rejected),
-        is_preview=flag("preview", operator.preview),
-        waits=flag("wait_for_completion", operator.wait_for_completion),
-        poll_interval=parameters.positive("poll_interval", operator.poll_interval),
-        timeout=parameters.positive("timeout", operator.timeout),
-        is_deferrable=flag("deferrable", operator.deferrable),
-        is_backfill_run=_is_backfill_run(context or {}),
+    read = operator.read
+    operator.check_rules()
+    return SyncOptions(
+        mapping=read("mapping"),
+        match_by=read("match_by"),
+        primary_key=read("primary_key"),
+        only_changes=read("only_changes"),
+        full_refresh=read("full_refresh"),
+        allow_older_run=read("allow_older_run"),
+        state_key=read("state_key"),
+        phone_region=read("phone_region"),
+        timezone=read("timezone"),
+        names_timezone=text("timezone", getattr(operator, "timezone", None)) is not None,
+        drops_invalid=read("on_invalid") == "drop_field",
+        max_rejected=read("max_rejected"),
+        is_preview=read("preview"),
+        waits=read("wait_for_completion"),
+        poll_interval=read("poll_interval"),
+        timeout=read("timeout"),
+        is_deferrable=read("deferrable"),
+        defer_after=read("defer_after"),
+        is_backfill_run=is_backfill((context or {}).get("dag_run")),
     )
-    if options.only_changes and not options.primary_key:
-        msg = "only_changes=True needs primary_key: the column or columns that identify a row."
-        raise KlaviyoConfigurationError(msg)
-    return options
 
 
-def _is_backfill_run(context: Mapping[str, Any]) -> bool:
-    """Whether ``airflow backfill create`` made this Dag run."""
-    run_type = getattr(context.get("dag_run"), "run_type", "")
-    return str(getattr(run_type, "value", run_type)) == "backfill"
+def read_query(operator: ChecksLiterals, options: SyncOptions) -> Query:
+    """Read the query of a sync operator.
+
+    :raises KlaviyoConfigurationError: for a parameter that cannot work; the message names it.
+    """
+    read = operator.read
+    return Query(read("sql"), read("parameters"), read("read_only"), options.timezone)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from airflow_provider_klaviyo.literals import Reader, Rule
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 from airflow_provider_klaviyo.parameters import flag_or_names
+from airflow_provider_klaviyo.records.profiles.mapping import check_cleared, check_mapping
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.sync.contracts import SyncType
@@ -27,9 +29,13 @@ class KlaviyoSyncProfilesOperator(KlaviyoSyncOperator):
 
     template_fields: Sequence[str] = (*KlaviyoSyncOperator.template_fields, "clear_nulls")
 
+    readers: ClassVar[Mapping[str, Reader]] = {**KlaviyoSyncOperator.readers, "clear_nulls": flag_or_names}
+    early_rules: ClassVar[Sequence[Rule]] = (check_mapping, check_cleared)
+
     def __init__(self, *, clear_nulls: bool | str | Sequence[str] = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.clear_nulls = clear_nulls
+        self.check_literals()
 
     def sync_type(self, options: SyncOptions) -> SyncType:
         """The profiles sync with this operator's mapping."""
@@ -45,6 +51,6 @@ class KlaviyoSyncProfilesOperator(KlaviyoSyncOperator):
                 phone_region=options.phone_region,
                 timezone=options.timezone,
                 drop_invalid=options.drops_invalid,
-                clear_nulls=flag_or_names("clear_nulls", self.clear_nulls),
+                clear_nulls=self.read("clear_nulls"),
             ),
         )

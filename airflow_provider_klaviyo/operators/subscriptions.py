@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_klaviyo.links.klaviyo import KlaviyoListLink
+from airflow_provider_klaviyo.literals import Reader, Rule
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 from airflow_provider_klaviyo.parameters import (
-    choice,
     exact_text_if_given,
     flag,
     names,
     not_negative,
+    one_of,
+    or_none,
     text,
     text_if_given,
 )
+from airflow_provider_klaviyo.records.subscriptions.mapping import check_channels, check_mapping
+from airflow_provider_klaviyo.sync.subscriptions.agreement import CONFLICTS, RULES, Resubscribe
 
 if TYPE_CHECKING:
     from airflow_provider_klaviyo.sync.contracts import SyncType
@@ -58,6 +63,21 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
         "resubscribe",
         "conflicts",
     )
+    readers: ClassVar[Mapping[str, Reader]] = {
+        **KlaviyoSyncOperator.readers,
+        "mode": lambda name, value: text(name, value) or "",
+        "channels": names,
+        "list_name": exact_text_if_given,
+        "list_id": text_if_given,
+        "historical_import": flag,
+        "custom_source": text_if_given,
+        "resubscribe": lambda _, value: Resubscribe.of(value),
+        "ask_again_after": or_none(not_negative),
+        "conflicts": one_of(*CONFLICTS),
+        "globally": flag,
+    }
+    rules: ClassVar[Sequence[Rule]] = (*KlaviyoSyncOperator.rules, *RULES)
+    early_rules: ClassVar[Sequence[Rule]] = (check_mapping, check_channels)
     operator_extra_links = (KlaviyoListLink(),)
 
     def __init__(
@@ -86,30 +106,22 @@ class KlaviyoSyncSubscriptionsOperator(KlaviyoSyncOperator):
         self.ask_again_after = ask_again_after
         self.conflicts = conflicts
         self.globally = globally
+        self._run_alone_with_state(mode=mode, globally=globally)
+        self.check_literals()
+
+    @classmethod
+    def keeps_state(cls, arguments: Mapping[str, Any]) -> bool:
+        """See ``KlaviyoSyncOperator``; only unsubscribing without a list can be done twice."""
+        asks_once = arguments.get("mode") != "unsubscribe" or not arguments.get("globally")
+        return asks_once or super().keeps_state(arguments)
 
     def sync_type(self, options: SyncOptions) -> SyncType:
         """The subscriptions sync with this operator's terms."""
         from airflow_provider_klaviyo.records.subscriptions.mapper import SubscriptionOptions
-        from airflow_provider_klaviyo.sync.subscriptions.standing import Resubscribe
         from airflow_provider_klaviyo.sync.subscriptions.sync_type import SubscriptionsSync
-        from airflow_provider_klaviyo.sync.subscriptions.terms import CONFLICTS, Terms
+        from airflow_provider_klaviyo.sync.subscriptions.terms import Terms
 
-        terms = Terms(
-            mode=text("mode", self.mode) or "",
-            channels=names("channels", self.channels),
-            list_name=exact_text_if_given("list_name", self.list_name),
-            list_id=text_if_given("list_id", self.list_id),
-            historical_import=flag("historical_import", self.historical_import),
-            custom_source=text_if_given("custom_source", self.custom_source),
-            resubscribe=Resubscribe.of(self.resubscribe),
-            ask_again_after=(
-                None
-                if self.ask_again_after is None
-                else not_negative("ask_again_after", self.ask_again_after)
-            ),
-            conflicts=choice("conflicts", self.conflicts, CONFLICTS),
-            globally=flag("globally", self.globally),
-        )
+        terms = Terms(**{each.name: self.read(each.name) for each in fields(Terms)})
         return SubscriptionsSync(
             terms,
             options.mapping,

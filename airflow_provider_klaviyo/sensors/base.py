@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator
 
 from airflow_provider_klaviyo._compat import AirflowFailException, default_deferrable
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
-from airflow_provider_klaviyo.failures import no_retry_in_vain
+from airflow_provider_klaviyo.failures import no_retry_in_vain, told_in_a_sentence
+from airflow_provider_klaviyo.literals import ChecksLiterals, Reader
 from airflow_provider_klaviyo.parameters import flag, not_negative
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 
-class KlaviyoSensor(BaseSensorOperator):
+class KlaviyoSensor(ChecksLiterals, BaseSensorOperator):
     """Looks at Klaviyo until there is nothing more to wait for; subclasses say how to look.
 
     :param klaviyo_conn_id: the connection of type ``klaviyo`` (templated).
     :param deferrable: wait in the triggerer instead of on a worker; None is Airflow's ``default_deferrable``.
     """
 
+    readers: ClassVar[Mapping[str, Reader]] = {"deferrable": flag}
     clock: Clock = SystemClock()
     """What tells the time."""
 
@@ -35,14 +38,17 @@ class KlaviyoSensor(BaseSensorOperator):
         self.klaviyo_conn_id = klaviyo_conn_id
         self.deferrable = default_deferrable() if deferrable is None else deferrable
 
+    @told_in_a_sentence
     def execute(self, context: Context) -> Any:
         """Wait in the way that was asked for.
 
         :raises AirflowFailException: when a retry would not help: wrong settings, or what Klaviyo refuses.
         """
-        with no_retry_in_vain():
-            if flag("deferrable", self.deferrable):
-                self._defer()
+        if self.read("deferrable"):
+            # What the triggerer sees at once, it tells so soon that Airflow 3.3 may fail the task.
+            if done := self.poke(context):
+                return getattr(done, "xcom_value", None)
+            self._defer()
         return super().execute(context)
 
     def _defer(self) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_klaviyo._compat import AirflowFailException
 from airflow_provider_klaviyo.client.clock import moment_of
+from airflow_provider_klaviyo.failures import told_in_a_sentence
+from airflow_provider_klaviyo.literals import Reader
 from airflow_provider_klaviyo.parameters import names, whole_number
 from airflow_provider_klaviyo.sensors.base import KlaviyoSensor, check_event
 
@@ -31,12 +33,18 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
     """The name of the kind of the jobs, for sensors of other kinds; empty for profile imports."""
 
     template_fields: Sequence[str] = ("job_ids", "klaviyo_conn_id")
+    readers: ClassVar[Mapping[str, Reader]] = {
+        **KlaviyoSensor.readers,
+        "job_ids": names,
+        "max_failed": whole_number,
+    }
     _first_look: float | None = None
 
     def __init__(self, *, job_ids: str | Sequence[str], max_failed: int = 0, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.job_ids = job_ids
         self.max_failed = max_failed
+        self.check_literals()
 
     def poke(self, context: Context) -> bool:
         """Look at the jobs once."""
@@ -51,6 +59,7 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
         self._judge(look)
         return True
 
+    @told_in_a_sentence
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> None:  # noqa: ARG002
         """Come back from the triggerer."""
         jobs = f"{self._job_kind().noun}s"
@@ -69,6 +78,7 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
             klaviyo_conn_id=self.klaviyo_conn_id,
             poll_interval=self.poke_interval,
             kind=self.kind,
+            rest=self.poke_interval,
         )
         self.defer(trigger=trigger, method_name="execute_complete", timeout=timedelta(seconds=self.timeout))
 
@@ -100,12 +110,10 @@ class KlaviyoImportJobSensor(KlaviyoSensor):
         return job_kind(self.kind)
 
     def _ids(self) -> list[str]:
-
-        return list(names("job_ids", self.job_ids))
+        return list(self.read("job_ids"))
 
     def _max_failed(self) -> int:
-
-        return whole_number("max_failed", self.max_failed)
+        return int(self.read("max_failed"))
 
     def _judge(self, look: dict[str, Any]) -> None:
         kind, jobs = self._job_kind(), len(self._ids())

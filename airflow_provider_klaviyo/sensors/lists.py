@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import PokeReturnValue
 
 from airflow_provider_klaviyo._compat import AirflowSensorTimeout
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
-from airflow_provider_klaviyo.parameters import exact_text, text, whole_number
+from airflow_provider_klaviyo.failures import told_in_a_sentence
+from airflow_provider_klaviyo.literals import Reader, Rule
+from airflow_provider_klaviyo.parameters import exact_text, or_none, text, whole_number
 from airflow_provider_klaviyo.sensors.base import KlaviyoSensor, check_event
+from airflow_provider_klaviyo.wording import counted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
 _GRACE = timedelta(minutes=5)
 """The trigger knows when the time is up; Airflow's own timeout is for one that is lost."""
+
+
+def one_of_them(list_name: str | None, list_id: str | None) -> None:
+    if bool(list_name) == bool(list_id):
+        msg = "Give list_name or list_id, one of them."
+        raise KlaviyoConfigurationError(msg)
 
 
 class KlaviyoListSensor(KlaviyoSensor):
@@ -32,6 +41,13 @@ class KlaviyoListSensor(KlaviyoSensor):
     """
 
     template_fields: Sequence[str] = ("list_name", "list_id", "klaviyo_conn_id")
+    readers: ClassVar[Mapping[str, Reader]] = {
+        **KlaviyoSensor.readers,
+        "list_name": exact_text,
+        "list_id": text,
+        "min_profiles": or_none(whole_number),
+    }
+    rules: ClassVar[Sequence[Rule]] = (one_of_them,)
 
     def __init__(
         self,
@@ -45,7 +61,9 @@ class KlaviyoListSensor(KlaviyoSensor):
         self.list_name = list_name
         self.list_id = list_id
         self.min_profiles = min_profiles
+        self.check_literals()
 
+    @told_in_a_sentence
     def execute(self, context: Context) -> Any:
         """Wait in the way that was asked for; returns the list's id.
 
@@ -66,6 +84,7 @@ class KlaviyoListSensor(KlaviyoSensor):
         self.log.info("%s", self._seen(look))
         return PokeReturnValue(is_done=look["is_settled"], xcom_value=look["list_id"])
 
+    @told_in_a_sentence
     def execute_complete(self, context: Context, event: dict[str, Any] | None = None) -> str:  # noqa: ARG002
         """Come back from the triggerer."""
         check_event(event, self._what())
@@ -87,6 +106,7 @@ class KlaviyoListSensor(KlaviyoSensor):
             klaviyo_conn_id=self.klaviyo_conn_id,
             poll_interval=self.poke_interval,
             until=self.clock.now() + self.timeout,
+            rest=self.poke_interval,
         )
         self.defer(
             trigger=trigger,
@@ -102,19 +122,17 @@ class KlaviyoListSensor(KlaviyoSensor):
 
     def _target(self) -> tuple[str | None, str | None, int | None]:
         """The name or the id, and how many profiles are asked for."""
-        name, list_id = exact_text("list_name", self.list_name), text("list_id", self.list_id)
-        if bool(name) == bool(list_id):
-            msg = "Give list_name or list_id, one of them."
-            raise KlaviyoConfigurationError(msg)
-        least = None if self.min_profiles is None else whole_number("min_profiles", self.min_profiles)
-        return name, list_id, least
+        self.check_rules()
+        return self.read("list_name"), self.read("list_id"), self.read("min_profiles")
 
     def _what(self) -> str:
         what = f"The list {self.list_name!r}" if self.list_name else f"The list with the id {self.list_id}"
-        return what if self.min_profiles is None else f"{what} with {self._target()[2]:,} profiles"
+        return (
+            what if self.min_profiles is None else f"{what} with {counted(self._target()[2] or 0, 'profile')}"
+        )
 
     def _seen(self, look: dict[str, Any]) -> str:
         if not look["list_id"]:
             return "There is no such list yet."
-        held = "" if look["profiles"] is None else f" and holds {look['profiles']:,} profiles"
+        held = "" if look["profiles"] is None else f" and holds {counted(look['profiles'], 'profile')}"
         return f"The list {look['list_id']} is there{held}."

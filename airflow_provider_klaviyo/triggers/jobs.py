@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_klaviyo.parameters import not_negative
@@ -57,6 +57,7 @@ class KlaviyoImportJobTrigger(LookingTrigger):
     :param timeout: seconds after which it fires with what it saw last, counted anew when the triggerer is restarted;
         None leaves that to Airflow.
     :param kind: the name of the kind of the jobs; empty for profile imports.
+    :param rest: seconds before the first look.
     """
 
     def __init__(
@@ -66,6 +67,7 @@ class KlaviyoImportJobTrigger(LookingTrigger):
         poll_interval: float,
         timeout: float | None = None,
         kind: str = "",
+        rest: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.job_ids = list(job_ids)
@@ -73,6 +75,7 @@ class KlaviyoImportJobTrigger(LookingTrigger):
         self.poll_interval = not_negative("poll_interval", poll_interval)
         self.timeout = None if timeout is None else not_negative("timeout", timeout)
         self.kind = kind
+        self.rest = not_negative("rest", rest)
         self._made = self.clock.monotonic()
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -85,6 +88,7 @@ class KlaviyoImportJobTrigger(LookingTrigger):
                 "poll_interval": self.poll_interval,
                 "timeout": self.timeout,
                 "kind": self.kind,
+                "rest": self.rest,
             },
         )
 
@@ -98,6 +102,16 @@ class KlaviyoImportJobTrigger(LookingTrigger):
             seconds=self.clock.monotonic() - self._made,
             kind=self.kind,
         )
+
+    def told(self, seen: Mapping[str, Any]) -> str:
+        """How many of the jobs are open."""
+        from airflow_provider_klaviyo.client.job_kinds import job_kind
+
+        jobs = job_kind(self.kind).counted(len(self.job_ids))
+        if seen["is_settled"]:
+            return f"Klaviyo has settled {jobs}."
+        left = f"{len(seen['open']):,} of {jobs} open"
+        return f"Waiting for Klaviyo: {left}. The next look is in {self.poll_interval:g} s."
 
     def seconds_left(self) -> float:
         """Until the timeout, since this trigger was made."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_klaviyo.client.clock import moment_of
@@ -32,6 +33,7 @@ class KlaviyoListTrigger(LookingTrigger):
     """Fires when the list is there, with what ``look_at_list`` tells; at ``until`` with what it saw last.
 
     :param until: seconds since the epoch, so that a triggerer that is restarted does not begin anew.
+    :param rest: seconds before the first look.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class KlaviyoListTrigger(LookingTrigger):
         klaviyo_conn_id: str,
         poll_interval: float,
         until: float,
+        rest: float = 0.0,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.list_name = list_name
@@ -50,6 +53,7 @@ class KlaviyoListTrigger(LookingTrigger):
         self.klaviyo_conn_id = klaviyo_conn_id
         self.poll_interval = not_negative("poll_interval", poll_interval)
         self.until = not_negative("until", until)
+        self.rest = not_negative("rest", rest)
         self._end = moment_of(self.clock, until)
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -63,6 +67,7 @@ class KlaviyoListTrigger(LookingTrigger):
                 "klaviyo_conn_id": self.klaviyo_conn_id,
                 "poll_interval": self.poll_interval,
                 "until": self.until,
+                "rest": self.rest,
             },
         )
 
@@ -73,6 +78,14 @@ class KlaviyoListTrigger(LookingTrigger):
         return look_at_list(
             KlaviyoHook(self.klaviyo_conn_id), self.list_name, self.list_id, self.min_profiles
         )
+
+    def told(self, seen: Mapping[str, Any]) -> str:
+        """Whether the list is there, and how full it is."""
+        if not seen["list_id"]:
+            return f"Waiting for Klaviyo: there is no list {self.list_id or self.list_name} yet."
+        if seen["profiles"] is None:
+            return f"The list {seen['list_id']} is there."
+        return f"The list {seen['list_id']} has {seen['profiles']:,} of {self.min_profiles:,} profiles."
 
     def seconds_left(self) -> float:
         """Until the sensor's time is up."""

@@ -1,0 +1,1 @@
+"""Decorators of functions that are tasks: ``@task.klaviyo_…``."""
