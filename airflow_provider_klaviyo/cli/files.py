@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from airflow_provider_klaviyo.cli.person import Person
 from airflow_provider_klaviyo.state.remote import listed
 from airflow_provider_klaviyo.sync.deferral import forgotten_rows
 from airflow_provider_klaviyo.sync.rejects import encode_json, make_private
-from airflow_provider_klaviyo.sync.run_files import kind_of
+from airflow_provider_klaviyo.sync.run_files import DRAFT, kind_of
 
 log = logging.getLogger(__name__)
 
@@ -23,21 +24,20 @@ Unread = Callable[[object, object], None]
 FORGOTTEN = "(forgotten)"
 """In place of what a report quotes of the person."""
 
-_DRAFT = ".draft"
-
 
 def forget_in_files(root: Any, person: Person, unread: Unread) -> Counter[str]:
     """Delete what the files of runs below a folder have of a person.
 
     :param root: where all is kept. What is not the file of a run is left alone.
     :param unread: told of what could not be searched; the others are.
-    :returns: how many ``rejects`` (lines), ``previews`` (files), ``deferred`` (rows) and ``reports`` had the person.
+    :returns: how many ``rejects`` (lines), ``previews`` (files), ``deferred`` (rows), ``reports`` and
+        ``rolls`` had the person.
     """
     found: Counter[str] = Counter()
     if not person.identifiers:
         return found
     for file in _files(root, unread):
-        name = file.name.removeprefix(".").removesuffix(_DRAFT)
+        name = file.name.removeprefix(".").removesuffix(DRAFT)
         kind = kind_of(name)
         if kind is None:
             continue
@@ -102,6 +102,20 @@ def _in_deferred(file: Any, person: Person, unread: Unread) -> int:  # noqa: ARG
     return count
 
 
+def _in_roll(file: Any, person: Person, unread: Unread) -> int:  # noqa: ARG001 - one signature for all
+    """Delete it whole, as it serves for a Dag run only; a torn one, too."""
+    with file.open("rb") as content:
+        content.readline()
+        while block := content.read(1 << 20):
+            found = array("q", block[: len(block) // 8 * 8])
+            if not set(person.digests()).isdisjoint(found):
+                break
+        else:
+            return 0
+    file.unlink()
+    return 1
+
+
 def _in_report(file: Any, person: Person, unread: Unread) -> int:  # noqa: ARG001 - one signature for all
     report = json.loads(file.read_bytes())
     without = _without(report, person)
@@ -122,7 +136,7 @@ def _without(value: Any, person: Person) -> Any:
 
 def _rewrite(file: Any, content: bytes) -> None:
     if isinstance(file, Path):
-        draft = file.with_name(f".{file.name}{_DRAFT}")
+        draft = file.with_name(f".{file.name}{DRAFT}")
         draft.touch(mode=0o600)
         draft.write_bytes(content)
         draft.replace(file)
@@ -136,4 +150,5 @@ _FORGET: dict[str, Callable[[Any, Person, Unread], int]] = {
     "previews": _in_preview,
     "deferred": _in_deferred,
     "reports": _in_report,
+    "rolls": _in_roll,
 }

@@ -19,6 +19,7 @@ from airflow_provider_klaviyo.state.keys import key_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.notes import forget_in_notes
 from airflow_provider_klaviyo.state.stores import store_of
+from airflow_provider_klaviyo.sync.scratch.folder import Others, delete_abandoned
 from airflow_provider_klaviyo.sync.storage import Storage
 
 _SURELY_OVER = 7 * 86_400.0
@@ -32,12 +33,14 @@ class Forgotten:
     :param rows: how many rows, by state.
     :param files: how much in files of runs, by what they are.
     :param notes: out of how many notes of unsubscriptions on their way.
+    :param runs: the temporary folders of runs on this machine.
     :param unread: what could not be searched, and why.
     """
 
     rows: dict[str, int] = field(default_factory=dict)
     files: Counter[str] = field(default_factory=Counter)
     notes: int = 0
+    runs: Others = field(default_factory=lambda: Others(0, 0))
     unread: list[tuple[str, str]] = field(default_factory=list)
 
     def miss(self, what: object, why: object) -> None:
@@ -66,6 +69,7 @@ def forget(root: Any, folders: Sequence[Any], person: Person, key: Sequence[str]
             forgotten.miss(f"the state in {folder}", f"it is locked. {error}")
         except (KlaviyoError, OSError) as error:
             forgotten.miss(f"the state in {folder}", error)
+    forgotten.runs = delete_abandoned(forgotten.miss)
     forgotten.files = forget_in_files(root, person, forgotten.miss)
     dead_before = now() - _SURELY_OVER
     notes = Storage(root).in_flight

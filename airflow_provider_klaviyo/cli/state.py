@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
 from airflow_provider_klaviyo.cli.forget import Forgotten, forget
 from airflow_provider_klaviyo.cli.person import Person
 from airflow_provider_klaviyo.cli.states import folder_of, key_in, lock_of, locked, opened, state_folders
-from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.client.job_kinds import job_kind
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoError
 from airflow_provider_klaviyo.state.holder import Whereabouts
@@ -26,6 +25,8 @@ from airflow_provider_klaviyo.storage import storage_path
 from airflow_provider_klaviyo.sync.age import shown_progress
 from airflow_provider_klaviyo.sync.deferral import Deferral
 from airflow_provider_klaviyo.sync.storage import Storage
+from airflow_provider_klaviyo.sync.summary import OUTCOMES
+from airflow_provider_klaviyo.wording import counted
 
 _NAMES = {
     Status.ACKNOWLEDGED: "acknowledged by Klaviyo",
@@ -46,22 +47,6 @@ _UNREAD = (
 )
 
 Ask = Callable[[str], str]
-
-
-def main(arguments: Sequence[str] | None = None, ask: Ask = input, clock: Clock | None = None) -> int:
-    """Run a command; returns the exit code.
-
-    :param ask: puts a question to the user.
-    :param clock: real time if None.
-    """
-    options = _parser().parse_args(arguments)
-    options.now = (clock or SystemClock()).now
-    try:
-        code: int = options.run(options, ask)
-    except (KlaviyoError, LookupError) as error:
-        print(error.args[0], file=sys.stderr)
-        return 1
-    return code
 
 
 def _list(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one signature for all commands
@@ -88,11 +73,11 @@ def _show(options: argparse.Namespace, ask: Ask) -> int:  # noqa: ARG001 - one s
             print(f"  {name}: {value}")
         if progress := shown_progress(ledger.runs):
             print(f"  has come to {progress}")
-        print(f"\n{sum(counts.values()):,} keys")
+        print(f"\n{counted(sum(counts.values()), 'key')}")
         for status, count in sorted(counts.items()):
             print(f"  {count:>12,}  {_NAMES[status]}")
         for job in open_jobs:
-            print(f"  {_noun(job.kind)} {job.id} has no result yet: {len(job.rows):,} rows")
+            print(f"  {_noun(job.kind)} {job.id} has no result yet: {counted(len(job.rows), 'row')}")
         print("\nLast runs, newest first")
         for run in reversed(ledger.runs):
             print(_run_line(run))
@@ -161,11 +146,17 @@ def _forget(options: argparse.Namespace, ask: Ask) -> int:
 
 def _tell(forgotten: Forgotten) -> None:
     for state_key, count in forgotten.rows.items():
-        print(f"{count:,} rows forgotten in the state {state_key}")
+        print(f"{counted(count, 'row')} forgotten in the state {state_key}")
     files = forgotten.files
     print(f"{files['rejects']:,} lines deleted in files of rejected rows, and {files['previews']:,} previews")
-    print(f"{files['deferred']:,} rows of deferred tasks blanked, and {files['reports']:,} reports")
+    print(
+        f"{counted(files['deferred'], 'row')} of deferred tasks blanked, and {counted(files['reports'], 'report')}"
+    )
+    print(f"{files['rolls']:,} rolls of a shard's people deleted")
     print(f"forgotten in {forgotten.notes:,} notes of unsubscriptions on their way")
+    print(f"{forgotten.runs.deleted:,} temporary folders deleted, which killed runs had left on this machine")
+    if forgotten.runs.at_work:
+        print("A sync is at work on this machine, and may have the person: give the command again after it.")
     if forgotten.notes:
         print("For a day, take this person off no list: nothing holds a list sync back from it any more.")
     if not forgotten.is_anything:
@@ -182,8 +173,7 @@ def _tell(forgotten: Forgotten) -> None:
 
 def _run_line(run: Mapping[str, Any]) -> str:
     ended = datetime.fromtimestamp(run["ended"], UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    names = ("rows_read", "accepted", "unchanged", "skipped", "rejected", "pending")
-    counts = ", ".join(f"{run[name]:,} {name}" for name in names)
+    counts = ", ".join(f"{run[name]:,} {name}" for name in ("rows_read", *OUTCOMES))
     line = f"  {ended}  {run['run']} try {run['try']}: {counts}"
     if run["error"]:
         line += f"\n    ended early: {run['error']}"
@@ -192,9 +182,8 @@ def _run_line(run: Mapping[str, Any]) -> str:
     return line
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m airflow_provider_klaviyo")
-    groups = parser.add_subparsers(required=True, metavar="GROUP")
+def add_to(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Make the commands known."""
     state = groups.add_parser("state", help="what is kept of syncs between their runs")
     commands = state.add_subparsers(required=True, metavar="COMMAND")
 
@@ -227,4 +216,3 @@ def _parser() -> argparse.ArgumentParser:
         forget.add_argument(f"--{name.replace('_', '-')}")
     forget.add_argument("--yes", action="store_true", help="do not ask")
     forget.set_defaults(run=_forget)
-    return parser

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 from airflow_provider_klaviyo.state.holder import Holder, Whereabouts, nobody_knows
@@ -17,6 +15,7 @@ from airflow_provider_klaviyo.state.log import StateLog
 from airflow_provider_klaviyo.state.opening import open_ledger
 from airflow_provider_klaviyo.state.stores import folders_in, store_of
 from airflow_provider_klaviyo.storage import storage_path
+from airflow_provider_klaviyo.sync.scratch.folder import scratch_folder
 from airflow_provider_klaviyo.sync.storage import Storage
 
 Now = Callable[[], float]
@@ -52,9 +51,9 @@ def key_in(folder: Any, now: Now) -> str | None:
 @contextmanager
 def opened(folder: Any, now: Now, *, is_read_only: bool = True) -> Iterator[Ledger]:
     """A state, opened."""
-    with tempfile.TemporaryDirectory(prefix="klaviyo-") as scratch:
+    with scratch_folder() as scratch:
         ledger = open_ledger(
-            store_of(folder), Path(scratch), None, writer=_writer(), now=now, is_read_only=is_read_only
+            store_of(folder), scratch, None, writer=_writer(), now=now, is_read_only=is_read_only
         )
         try:
             yield ledger

@@ -117,6 +117,7 @@ def show_next_steps(demo: Demo, *, to_emulator: bool, preview: bool) -> None:
         say(f"              {API_KEY}=pk_... python3 run.py demo")
     elif preview:
         say("          Add --write to send these made-up customers to that account.")
+    say("          Tests of your own Dags with the emulator, by the pytest fixture klaviyo: docs/testing.md")
     say("          Airflow's UI with the same Dag: docker compose up, then http://localhost:8080")
 
 
