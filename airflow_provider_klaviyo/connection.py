@@ -72,7 +72,7 @@ RELABELING = {"password": "Private API key", "host": "Base URL"}
 PLACEHOLDERS = {
     "password": "pk_…",
     "host": BASE_URL,
-    "port": "443 (Airflow 3.3 needs it for the Test button)",
+    "port": "type 443: the Test button of Airflow 3.3 needs it",
 }
 
 

@@ -28,9 +28,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-_STORAGE = r"\b(?!https?:|mailto:)[a-z][a-z0-9+]+://[\w-]+@[^\s@]*"
-"""A place of Airflow's object storage, such as ``s3://connection@bucket/folder``, which looks like an address."""
-
 
 @dataclass(frozen=True, slots=True)
 class ApiError:

@@ -26,11 +26,28 @@ def get_provider_info() -> dict[str, Any]:
         ],
         "hooks": [_modules("hooks.klaviyo")],
         "operators": [
-            _modules("operators.events", "operators.lists", "operators.profiles", "operators.subscriptions")
+            _modules(
+                *("operators.events", "operators.lists", "operators.profiles", "operators.subscriptions"),
+                "operators.summaries",
+            )
         ],
         "sensors": [_modules("sensors.jobs", "sensors.lists")],
         "triggers": [_modules("triggers.jobs", "triggers.lists")],
+        "task-decorators": [
+            {
+                "name": f"klaviyo_sync_{each}",
+                "class-name": f"airflow_provider_klaviyo.decorators.sync.klaviyo_sync_{each}",
+            }
+            for each in ("profiles", "events", "list", "subscriptions")
+        ],
         "extra-links": ["airflow_provider_klaviyo.links.klaviyo.KlaviyoListLink"],
+        "asset-uris": [
+            {
+                "schemes": ["klaviyo"],
+                "handler": "airflow_provider_klaviyo.assets.sanitize",
+                "to_openlineage_converter": "airflow_provider_klaviyo.assets.to_openlineage",
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": "klaviyo",

@@ -8,6 +8,7 @@ nothing but the words (``mask``), that they are another's (``mask_quotes``), or 
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import date
 from decimal import Decimal
@@ -88,6 +89,10 @@ _WORDS = frozenset(
 )
 """What Klaviyo puts in quotes and is no value: names of its own."""
 
+_places: deque[str] = deque(maxlen=8)
+_place: re.Pattern[str] | None = None
+"""What lies below one of the places that may be seen."""
+
 _LONGEST = 2_000
 """Characters of another's words that are read; some repeat a whole value."""
 
@@ -102,13 +107,31 @@ def shortened(text: str) -> str:
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST].rpartition(' ')[0]} …"
 
 
+def show_place(place: str) -> None:
+    """Let what lies below a place be seen, whatever it is called: people must find the files that a message names.
+
+    :param place: a folder, or the URL of one; the last ones that were told of count.
+    """
+    global _place
+    if place in _places or not any(each.isalnum() for each in place):
+        return
+    _places.append(place)
+    places = "|".join(map(re.escape, sorted(_places, key=len, reverse=True)))
+    _place = re.compile(rf"(?<![\w/])((?:{places})(?:/[\w.+:~/-]*+|(?!\w))(?!{_AT}))")
+    mask.cache_clear()
+
+
 @lru_cache(maxsize=1_024)
 def mask(text: str) -> str:
     """A text without addresses, phone numbers, keys and queries of URLs.
 
     Dates, times, IP addresses, ids, paths, versions and counts stay.
     """
-    return _TOLD.sub(_in_place, text)
+    if not _place:
+        return _TOLD.sub(_in_place, text)
+    parts = _place.split(text)  # every other one is a place
+    parts[::2] = [_TOLD.sub(_in_place, part) for part in parts[::2]]
+    return "".join(parts)
 
 
 def mask_quotes(text: str, names: Collection[str] = ()) -> str:
@@ -120,7 +143,7 @@ def mask_quotes(text: str, names: Collection[str] = ()) -> str:
 
     def without(quoted: re.Match[str]) -> str:
         inner = quoted["inner"] or quoted["plain"] or quoted["curly"] or ""
-        if not inner or inner.casefold() in shown or _TECHNICAL.fullmatch(inner):
+        if not inner or inner.casefold() in shown or _TECHNICAL.fullmatch(inner) or _is_in_a_place(inner):
             return quoted[0]
         return f"{quoted[0][0]}{HIDDEN}{quoted[0][-1]}"
 
@@ -146,6 +169,10 @@ def words_of(error: BaseException) -> str:
     """What an error says: the package's own words are known to quote names only, others' may quote anything."""
     is_ours = type(error).__module__.partition(".")[0] == __package__
     return mask(str(error)) if is_ours else mask_quotes(str(error))
+
+
+def _is_in_a_place(text: str) -> bool:
+    return bool(_place and _place.fullmatch(text))
 
 
 def _in_place(found: re.Match[str]) -> str:

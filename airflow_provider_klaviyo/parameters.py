@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta, tzinfo
-from typing import Any
+from typing import Any, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.records.values.truth import FALSE, TRUE
 from airflow_provider_klaviyo.sync.source.query import BLANK
 
+T = TypeVar("T")
+
 _FOR_EVER = 100 * 366 * 86_400
 """Seconds that are as good as endless, such as ``inf``."""
 
+_SHARE = re.compile(r"\d*\.\d+")
 _NOTHING = {"none", "null", ""}
 
 
@@ -69,7 +73,7 @@ def text_if_given(name: str, value: object) -> str | None:
     """
     given = text(name, value)
     if value is not None and given is None:
-        msg = f"{name} was given, and is {value!r} now that it is rendered: check its template."
+        msg = f"{name} was given, and is {value!r}: check its template, or leave it out."
         raise KlaviyoConfigurationError(msg)
     return given
 
@@ -77,6 +81,15 @@ def text_if_given(name: str, value: object) -> str | None:
 def exact_text(name: str, value: object) -> str | None:
     """A text with the blanks around it, or None for what a template renders to nothing."""
     return None if text(name, value) is None else str(value)
+
+
+def named(name: str, value: object) -> str:
+    """A text with the blanks around it, of which there must be one."""
+    given = exact_text(name, value)
+    if given is None:
+        msg = f"{name} is empty: give the list a name."
+        raise KlaviyoConfigurationError(msg)
+    return given
 
 
 def exact_text_if_given(name: str, value: object) -> str | None:
@@ -143,24 +156,24 @@ def mapping_of_text(name: str, value: object) -> Mapping[str, str] | None:
     return mapping
 
 
-def query_parameters(value: object) -> Mapping[str, Any] | Sequence[Any] | None:
+def query_parameters(name: str, value: object) -> Mapping[str, Any] | Sequence[Any] | None:
     plain = _plain(value)
     if plain is None or (isinstance(plain, (Mapping, Sequence)) and not isinstance(plain, str)):
         return plain
-    msg = f"parameters must be a mapping or a list, not {value!r}."
+    msg = f"{name} must be a mapping or a list, not {value!r}."
     raise KlaviyoConfigurationError(msg)
 
 
-def query(value: object) -> str:
+def query(name: str, value: object) -> str:
     if isinstance(value, str) and (query := value.strip(BLANK)):
         if query.endswith(".sql") and not query.split()[1:]:
             raise KlaviyoConfigurationError(no_such_file(query))
         return value
     if value is None or isinstance(value, str):
-        msg = "sql is empty: give a query or the name of a .sql file."
+        msg = f"{name} is empty: give a query or the name of a .sql file."
     else:
         msg = (
-            f"sql must be the text of one query or the name of a .sql file, not a {type(value).__name__}: "
+            f"{name} must be the text of one query or the name of a .sql file, not a {type(value).__name__}: "
             "each query needs a task of its own."
         )
     raise KlaviyoConfigurationError(msg)
@@ -176,12 +189,24 @@ def no_such_file(name: str) -> str:
     )
 
 
-def zone(name: str) -> tzinfo:
+def not_in_templates(error: Exception) -> str:
+    """What to say where the template of a mapped task names what templates do not know."""
+    return (
+        f"A template of this mapped task cannot be rendered: {error}. What is expanded has no name of its own in "
+        'templates: write {{ task.parameters.shard }} where parameters=[{"shard": …}, …] are expanded, '
+        "{{ task.op_kwargs.shard }} where a decorated function is, or give each instance its values by expand_kwargs. "
+        "Nothing was sent."
+    )
+
+
+def zone(name: str, value: object) -> tzinfo:
+    """A time zone; UTC where none is given."""
+    written = text(name, value) or "UTC"
     try:
-        return ZoneInfo(name)
+        return ZoneInfo(written)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        hint = f": did you mean {near!r}?" if (near := _near_timezone(name)) else "."
-        msg = f"timezone must be an IANA name such as Europe/Berlin, not {name!r}{hint}"
+        hint = f": did you mean {near!r}?" if (near := _near_timezone(written)) else "."
+        msg = f"{name} must be an IANA name such as Europe/Berlin, not {written!r}{hint}"
         raise KlaviyoConfigurationError(msg) from None
 
 
@@ -203,26 +228,50 @@ def choice(name: str, value: object, allowed: Sequence[str]) -> str:
     return str(value)
 
 
-def max_rejected(value: object) -> float:
+def one_of(*allowed: str) -> Callable[[str, object], str]:
+    """What reads one of a few words."""
+    return lambda name, value: choice(name, value, allowed)
+
+
+def or_none(read: Callable[[str, object], T]) -> Callable[[str, object], T | None]:
+    """What reads the same, or None."""
+    return lambda name, value: None if value is None else read(name, value)
+
+
+def rows_or_share(name: str, value: object) -> float:
+    """A number of rows, or a share of them."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or value < 0 or (isinstance(value, float) and not value <= 1):  # type: ignore[operator]
-        msg = f"max_rejected must be a number of rows (int) or a share between 0.0 and 1.0 (float), not {value!r}."
+        msg = f"{name} must be a number of rows (int) or a share between 0.0 and 1.0 (float), not {value!r}."
         raise KlaviyoConfigurationError(msg)
     return value  # type: ignore[return-value]
 
 
-def max_removals(value: object) -> float | None:
-    """A number of people, a share of them, or None for no limit."""
+def people_or_share(name: str, value: object) -> float | None:
+    """A number of people, a share of them, or None for no limit; the first two also as a template renders them.
+
+    :raises KlaviyoConfigurationError: for anything else; the word None is no such, since what is missing renders so.
+    """
     if value is None:
         return None
+    if isinstance(value, str):
+        value = _number_in(value)
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     if not is_number or value < 0 or (isinstance(value, float) and not value <= 1):  # type: ignore[operator]
         msg = (
-            "max_removals must be a number of people (int), a share between 0.0 and 1.0 (float) or None, "
+            f"{name} must be a number of people (int), a share between 0.0 and 1.0 (float) or None, "
             f"not {value!r}."
         )
         raise KlaviyoConfigurationError(msg)
     return value  # type: ignore[return-value]
+
+
+def _number_in(text: str) -> object:
+    """The whole number or the share that a text has; the text itself where it has none."""
+    digits = text.strip()
+    if digits.isdecimal():
+        return int(digits)
+    return float(digits) if _SHARE.fullmatch(digits) else text
 
 
 def not_negative(name: str, value: object) -> float:

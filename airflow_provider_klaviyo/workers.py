@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TypeVar
 
+from airflow_provider_klaviyo.wording import counted
+
 log = logging.getLogger(__name__)
 
 Work = Callable[[], None]
@@ -80,7 +82,9 @@ class Workers:
                 left -= _LOOK
         if patience and self._under_way:
             log.warning(
-                "%d requests came to no end in %.0f s, and are given up.", len(self._under_way), patience
+                "%s came to no end in %.0f s: given up.",
+                counted(len(self._under_way), "request"),
+                patience,
             )
 
     def _begin_thread(self) -> None:
