@@ -20,6 +20,7 @@ with DAG(
     schedule=CronDataIntervalTimetable("0 3 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
+    default_args={"retries": 2},
     tags=["klaviyo", "example"],
 ):
     # [START klaviyo_events]

@@ -6,6 +6,7 @@ variable ``KLAVIYO_PREVIEW=true`` to see what would be sent without sending it.
 
 from __future__ import annotations
 
+# [START klaviyo_profiles]
 import os
 from datetime import UTC, datetime
 
@@ -19,9 +20,9 @@ with DAG(
     schedule="@daily",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
+    default_args={"retries": 2},
     tags=["klaviyo", "example"],
 ):
-    # [START klaviyo_profiles]
     KlaviyoSyncProfilesOperator(
         task_id="sync_customers",
         sql_conn_id="shop",
@@ -48,4 +49,4 @@ with DAG(
         max_rejected=0.05,
         preview=os.environ.get("KLAVIYO_PREVIEW", "false"),
     )
-    # [END klaviyo_profiles]
+# [END klaviyo_profiles]

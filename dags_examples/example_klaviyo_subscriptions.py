@@ -18,7 +18,7 @@ with DAG(
     schedule="@hourly",
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    default_args={"max_active_tis_per_dag": 1},
+    default_args={"retries": 2},
     tags=["klaviyo", "example"],
 ):
     # [START klaviyo_subscriptions]
