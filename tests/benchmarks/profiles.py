@@ -1,7 +1,8 @@
 """How fast profiles go, how much CPU a row costs, and whether memory stays flat.
 
     python -m tests.benchmarks.profiles                 200,000 rows, beside the bare minimum
-    python -m tests.benchmarks.profiles --flat          200,000 and 1,000,000 rows: is memory flat?
+    python -m tests.benchmarks.profiles --flat          200,000 and 1,000,000 rows, or others: is memory flat?
+    python -m tests.benchmarks.profiles --wide          200,000 narrow rows and 2,000 of 90 KB: how much memory?
     python -m tests.benchmarks.profiles --state         200,000 rows: what only_changes costs, and a quiet night
     python -m tests.benchmarks.profiles --peers         2,000 rows, beside Klaviyo's SDK and drt-core
 
@@ -115,6 +116,22 @@ def operator(rows: int, url: str) -> None:
         raise AssertionError(summary)
 
 
+def wide(rows: int, url: str) -> None:
+    """The operator with rows of 90 KB, near to what Klaviyo takes of a person."""
+    from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
+
+    sync = KlaviyoSyncProfilesOperator(
+        task_id="benchmark",
+        sql=f"SELECT n AS id, 'person' || n || '@shop.io' AS email, repeat('x', 90000) || n AS note "
+        f"FROM generate_series(1, {rows}) AS n",
+        sql_conn_id="shop",
+        mapping={"external_id": "id", "email": "email", "properties.Note": "note"},
+    )
+    summary = sync.execute({"ti": TaskInstance()})  # type: ignore[arg-type, typeddict-item]
+    if summary["accepted"] != rows:
+        raise AssertionError(summary)
+
+
 def first_night(rows: int, url: str) -> None:
     """The operator with ``only_changes`` and a state in which nobody is yet."""
     if _synced(rows, f"first of {rows}")["accepted"] != rows:
@@ -183,6 +200,7 @@ def drt(rows: int, url: str) -> None:
 WAYS: dict[str, Callable[[int, str], None]] = {
     "bare minimum": bare_minimum,
     "operator": operator,
+    "wide": wide,
     "first night": first_night,
     "quiet night": quiet_night,
     "sdk": sdk,
@@ -376,6 +394,17 @@ def is_flat(few: int, many: int) -> bool:
     return growth <= 0.15
 
 
+def wide_is_as_flat(narrow_rows: int, wide_rows: int) -> bool:
+    """Whether rows of 90 KB take at most 1.5 times the memory of narrow ones."""
+    with serving.started("tests.benchmarks.profiles") as url:
+        narrow, broad = measure("operator", narrow_rows, url), measure("wide", wide_rows, url)
+    show("operator", narrow)
+    show("wide", broad)
+    ratio = broad["peak_mb"] / narrow["peak_mb"]
+    print(f"Rows of 90 KB take {ratio:.2f} times the memory of narrow ones (the rule: at most 1.5).")
+    return ratio <= 1.5
+
+
 def compare_with_peers(rows: int, times: int) -> bool:
     """The same rows by other ways; a peer that is not installed is named."""
     with serving.started("tests.benchmarks.profiles") as url:
@@ -401,7 +430,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--times", type=int, default=3)
-    parser.add_argument("--flat", action="store_true")
+    parser.add_argument("--flat", type=int, nargs="*", metavar="ROWS", help="few and many")
+    parser.add_argument("--wide", action="store_true")
     parser.add_argument("--state", action="store_true")
     parser.add_argument("--peers", action="store_true")
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
@@ -412,8 +442,10 @@ def main() -> None:
         serving.serve(_TakesEverything)
     elif asked.measure:
         measure_here(WAYS[asked.measure], asked.rows, asked.url)
-    elif asked.flat:
-        sys.exit(not is_flat(200_000, 1_000_000))
+    elif asked.flat is not None:
+        sys.exit(not is_flat(*(asked.flat or (200_000, 1_000_000))))
+    elif asked.wide:
+        sys.exit(not wide_is_as_flat(200_000, 2_000))
     elif asked.state:
         sys.exit(not compare_states(asked.rows, asked.times))
     elif asked.peers:
