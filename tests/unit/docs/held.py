@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import inspect
 import json
+import re
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta, timezone
@@ -14,6 +15,7 @@ from decimal import Decimal
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import urlsplit
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -21,8 +23,10 @@ import msgspec
 
 from airflow_provider_klaviyo import exceptions
 from airflow_provider_klaviyo._compat import AirflowFailException
-from airflow_provider_klaviyo.cli.state import _parser as state_parser
+from airflow_provider_klaviyo.assets import KINDS, sanitize
+from airflow_provider_klaviyo.cli.program import parser as command_parser
 from airflow_provider_klaviyo.client import endpoints
+from airflow_provider_klaviyo.client.traffic import Traffic
 from airflow_provider_klaviyo.connection import (
     EXTRA_FIELDS,
     HIDDEN_FIELDS,
@@ -38,11 +42,12 @@ from airflow_provider_klaviyo.get_provider_info import get_provider_info
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from airflow_provider_klaviyo.operators.base import KlaviyoSyncOperator
 from airflow_provider_klaviyo.operators.lists import MODES
+from airflow_provider_klaviyo.operators.metrics import give
 from airflow_provider_klaviyo.records.events.mapping import EVENT_FIELDS
-from airflow_provider_klaviyo.records.profiles.mapper import FIELDS as PROFILE_FIELDS
+from airflow_provider_klaviyo.records.profiles.mapping import FIELDS as PROFILE_FIELDS
 from airflow_provider_klaviyo.records.record import Problem
-from airflow_provider_klaviyo.records.subscriptions.mapper import FIELDS as SUBSCRIPTION_FIELDS
-from airflow_provider_klaviyo.records.subscriptions.record import SUBSCRIBE, UNSUBSCRIBE
+from airflow_provider_klaviyo.records.subscriptions.mapping import FIELDS as SUBSCRIPTION_FIELDS
+from airflow_provider_klaviyo.records.subscriptions.mapping import SUBSCRIBE, UNSUBSCRIBE
 from airflow_provider_klaviyo.records.values.columns import to_json_values
 from airflow_provider_klaviyo.sync.events.sync_type import EventsSync
 from airflow_provider_klaviyo.sync.lists.sync_type import ListSync
@@ -51,7 +56,8 @@ from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 from airflow_provider_klaviyo.sync.rejects import RejectsFile
 from airflow_provider_klaviyo.sync.report import SyncReport
 from airflow_provider_klaviyo.sync.subscriptions.sync_type import SubscriptionsSync
-from tests.unit.docs.pages import Table, code_in
+from tests.benchmarks.least import Work, least
+from tests.unit.docs.pages import ROOT, Table, code_in
 from tests.unit.docs.source import is_said, reason_words, told_beside_the_counts
 
 Check = Callable[[Table], None]
@@ -214,7 +220,7 @@ def _commands(parser: argparse.ArgumentParser) -> Mapping[str, argparse.Argument
 
 
 def state_commands(table: Table) -> None:
-    commands = _commands(_commands(state_parser())["state"])
+    commands = _commands(_commands(command_parser())["state"])
     same(words(table), commands)
     for row in table.rows:
         actions = _actions(commands[code_in(row.cells[0])[0]])
@@ -310,6 +316,29 @@ def subscription_modes(table: Table) -> None:
     same(table.column(""), [f"`{mode}`{way}" for mode, each in ways.items() for way in each])
 
 
+def metrics(table: Table) -> None:
+    """What Airflow is given of a run in which every outcome occurred."""
+    given: set[str] = set()
+
+    class Stats:
+        def __getattr__(self, kind: str) -> Callable[..., None]:
+            return lambda name, *_, **__: given.add(name)
+
+    counted = report()
+    counted.duration = 1.0
+    for outcome in ("skipped", "rejected"):
+        counted.reasons[outcome, "email", "not an address"] = 1
+    give(Stats(), {**counted.details(), "traffic": Traffic().told()}, {})
+    same(words(table), given)
+
+
+def assets(table: Table) -> None:
+    """Airflow takes each form, and the page has all kinds."""
+    forms = [re.sub(r"<[^>]*>", "x", code_in(row.cells[1])[0]) for row in table.rows]
+    same(forms, {sanitize(urlsplit(form)).geturl() for form in forms})
+    same({urlsplit(form).path.split("/")[1] for form in forms}, KINDS)
+
+
 def ceilings(table: Table) -> None:
     """Klaviyo's requests a minute, times what one of them holds."""
 
@@ -335,9 +364,15 @@ def report() -> SyncReport:
     return SyncReport("profiles", "upsert", RejectsFile(Path("nowhere")), waits=False)
 
 
+JOINED = ("by_shard", "overlaps")
+"""What only the report of joined shards has."""
+
+
 def report_keys() -> set[str]:
-    """What a report file has besides the summary."""
-    return (set(report().details()) - set(report().as_dict())) | {"notice"} | _told()
+    """What a report file has besides the summary: what tests hold every report that they write to."""
+    keys = set(json.loads((ROOT / "docs/report.schema.json").read_text())["properties"])
+    assert keys >= set(report().details()) | _told()
+    return keys - set(report().as_dict()) - {"accepted_earlier", "rows_without_line", "shards", *JOINED}
 
 
 def _told() -> set[str]:
@@ -421,6 +456,8 @@ MESSAGES = {
         "The encoding of this database is SQL_ASCII …",
         "The query does more than read (…)",
         "The query failed| after … rows",
+        "… The driver cannot read a value of these columns| …",
+        "The SQL driver cannot read …, which the query returns as …",
         "… The driver cannot read a value, and does not say which …",
         "The SQL driver hands out timestamps without their zone (…)",
         "A mirror removes whom the query does not return, and …",
@@ -430,15 +467,26 @@ MESSAGES = {
         "The state cannot be kept in| …",
         "Nothing can be kept in| …",
         "Notes for other syncs cannot be left in| …",
+        "The store of [klaviyo] storage_path has failed at| …",
         "there is no room (…)",
         "There is no room in … for what a run keeps beside memory (…)",
         "[klaviyo] storage_path = … cannot be used: …",
-        "No state can be kept in …: this store lets two writers create the same file …",
+        "No state can be kept in| …: this store lets two writers create the same file …",
+        "No list can be created by tasks that take turns in| …",
         "This sync keeps state, and … may run its next try on another machine …",
         "The mapped task … keeps state, and all its instances would share it …",
+        "state_key=… is the same for all instances of the mapped task …",
+        "Another instance of this mapped task uses the same state in this very run: …",
+        "A template of this mapped task cannot be rendered: …",
+        "strict=True makes the list exactly what one query returns, and all instances …",
+        "… people are named by two shards",
         "Another run of this sync is under way: …",
         "Another run of this sync may be under way: its lock … is not whole …",
         "Another run has gone on with the state of this sync while this task was deferred …",
+        "An older run of this Dag is under way, and its sync is still to come: …",
+        "Klaviyo has no result yet of … that an earlier try has left: …",
+        "This run stops, since …",
+        "A later try of this task goes on with the state: …",
         "The lock of … is taken over, which …",
         "This run is older than the state: …",
         "The state kept under this state_key is of another target: …",
@@ -447,11 +495,11 @@ MESSAGES = {
         "The state's file … has format …, and this release reads formats up to …",
         "The state in … was deleted while this run wrote to it …",
         "… wrote to the state while this run did …",
-        "There is no state …, although an earlier run … succeeded",
+        "Every row counts as new, and nobody as gone: the state … is missing",
     ),
     "messages about lists": (
         "… people left the query, and max_removals=… permits …",
-        "The query returned no rows, and a mirror of nothing …",
+        "There are no rows, and a mirror of nothing …",
         "Klaviyo has … lists named …",
         "Klaviyo has no list named …, but it has …",
         "Klaviyo has no list named …, and this sync creates none.",
@@ -478,6 +526,45 @@ def messages(name: str) -> Check:
     return check
 
 
+MANY_ROWS = {
+    "profiles, additions to a list": (Work("bulk_import_profiles", 1, 10_000),),
+    "events": (Work("bulk_create_events", 1, 1_000),),
+    "reading a list, as a strict mirror does": (Work("get_profiles_for_list", 1, 100),),
+    "removing from a list": (
+        Work("get_profiles_for_list", 1, 100),
+        Work("remove_profiles_from_list", 1, 1_000),
+    ),
+    "subscribing with the guard": (Work("get_profiles", 1, 100), Work("bulk_subscribe_profiles", 1, 1_000)),
+    "unsubscribing": (Work("get_profiles_for_list", 1, 100), Work("bulk_unsubscribe_profiles", 1, 100)),
+}
+
+
+def many_rows(table: Table) -> None:
+    """What so many rows take by Klaviyo's documented windows alone."""
+    same([row.cells[0] for row in table.rows], MANY_ROWS)
+    for row in table.rows:
+        what, size, *costs = row.cells
+        assert size.removesuffix(" looked up") == f"{MANY_ROWS[what][0].each:,}"
+        expected = []
+        for records in (1_000_000, 500_000_000):
+            work = [each._replace(records=records) for each in MANY_ROWS[what]]
+            expected += [" and ".join(counted(each.requests) for each in work), lasting(least(work, 0.0))]
+        assert costs == expected, what
+
+
+def counted(number: int) -> str:
+    """A number as the table has it."""
+    return f"{number // 1_000_000} million" if number >= 1_000_000 else f"{number:,}"
+
+
+def lasting(seconds: float) -> str:
+    """A time as the table has it."""
+    units = [("days", 86_400), ("hours", 3_600), ("minutes", 60), ("s", 1)]
+    name, length = next(each for each in units if seconds >= each[1])
+    time = seconds / length
+    return f"{time:.0f} {name}" if time >= 10 else f"{time:.1f} {name}"
+
+
 # --- all of them --------------------------------------------------------------------------------------------------
 
 
@@ -485,8 +572,23 @@ def _common(kind: type) -> type | None:
     return KlaviyoSyncOperator if issubclass(kind, KlaviyoSyncOperator) else None
 
 
+def decorators(table: Table) -> None:
+    """Each decorator that Airflow is told of, and the operator that it is."""
+    expected = {}
+    for told in get_provider_info()["task-decorators"]:
+        module, _, name = told["class-name"].rpartition(".")
+        made = getattr(importlib.import_module(module), name)(list)
+        (operator,) = OURS.keys() & {each.__name__ for each in made.operator_class.__mro__} - {
+            KlaviyoSyncOperator.__name__
+        }
+        expected[f"@task.{told['name']}"] = operator
+    same(words(table), expected)
+    assert {code_in(row.cells[0])[0]: code_in(row.cells[1])[0] for row in table.rows} == expected
+
+
 CHECKS: dict[str, Check] = {
     "operators and sensors": operators_and_sensors,
+    "decorators": decorators,
     "parameters of KlaviyoSyncOperator": parameters_of(KlaviyoSyncOperator),
     **{f"parameters of {kind.__name__}": parameters_of(kind, _common(kind)) for kind in CLASSES.values()},
     "parameters of KlaviyoHook": hook_parameters,
@@ -509,7 +611,11 @@ CHECKS: dict[str, Check] = {
     "modes of lists": list_modes,
     "modes of subscriptions": subscription_modes,
     "ceilings": ceilings,
-    "summary": words_are([*report().as_dict(), "rows_without_line"]),
+    "assets": assets,
+    "metrics": metrics,
+    "many rows": many_rows,
+    "summary": words_are([*report().as_dict(), "accepted_earlier", "rows_without_line", "shards"]),
+    "joined report": words_are(JOINED),
     "outcomes": words_are(list(Outcome)),
     "reasons": reasons,
     "report": report_table,
@@ -519,7 +625,19 @@ CHECKS: dict[str, Check] = {
 }
 """What holds each table, by its name."""
 
-FREE = {"Hightouch", "ends of locks", "hooks", "stores", "values by source", "known to be wrong"}
+FREE = {
+    "Hightouch",
+    "ends of locks",
+    "hooks",
+    "lineage",
+    "measured",
+    "memory",
+    "rights on S3",
+    "rows of a function",
+    "stores",
+    "values by source",
+    "known to be wrong",
+}
 """Tables that nothing in the code says."""
 
 FREE_PAGES = {"docs/architecture.md", "docs/glossary.md"}
