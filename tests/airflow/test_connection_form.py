@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import os
 import secrets
-import shutil
-import signal
 import socket
-import sqlite3
-import subprocess
-import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.error import URLError
-from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
 from airflow_provider_klaviyo.connection import EXTRA_FIELDS, PLACEHOLDERS
 from airflow_provider_klaviyo.emulator import ALL_SCOPES, Emulator, Settings
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
+from tests.airflow.api_server import api_server, browser_of, find_chromium, free_port
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -41,7 +32,6 @@ OTHER_ACCOUNT = "Other1"
 
 NAME = "Emulated Outfitters"
 CONN_ID = "klaviyo_form"
-START_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -164,12 +154,6 @@ def silence() -> Iterator[str]:
     """A host that takes connections and never says a word."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_good_key_is_answered_with_its_account(klaviyo: Emulator, press_test: PressTest) -> None:
@@ -319,68 +303,20 @@ def test_wrong_hosts_are_told_while_somebody_still_waits_for_the_answer(press_te
 @pytest.fixture(scope="module")
 def chromium() -> str:
     """Path of a Chromium; playwright drives it."""
-    from tests.conftest import absent
-
-    unproved = "the connection form was not looked at in a browser"
-    if importlib.util.find_spec("playwright") is None:
-        absent("browser", f"playwright is not installed: {unproved}")
-    names = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-    path = next(filter(None, map(shutil.which, names)), None)
-    if path is None:
-        absent("browser", f"there is no Chromium (apt-get install chromium): {unproved}")
-    return path
+    return find_chromium("the connection form was not looked at in a browser")
 
 
 @pytest.fixture(scope="module")
 def airflow_url(
     chromium: str, airflow_database: None, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """An API server of the module's own, on a copy of the migrated database; everybody is an admin."""
-    home = tmp_path_factory.mktemp("airflow")
-    port = free_port()
-    environment = os.environ | {
-        "AIRFLOW_HOME": str(home),
-        "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+    """An API server of the module's own, where everybody is an admin."""
+    settings = {
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{copy_database(home / 'airflow.db')}",
-        "NO_PROXY": "127.0.0.1",
-        "no_proxy": "127.0.0.1",
-        "TMPDIR": str(home),
     }
-    command = f"-m airflow api-server --host 127.0.0.1 --port {port} --workers 1".split()
-    log = home / "api-server.log"
-    with (
-        log.open("wb") as output,
-        subprocess.Popen(
-            [sys.executable, *command], env=environment, stdout=output, stderr=output, start_new_session=True
-        ) as server,
-    ):
-        try:
-            wait_until_it_answers(f"http://127.0.0.1:{port}/api/v2/version", server, log)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            os.killpg(server.pid, signal.SIGKILL)  # nothing of it is to be kept
-
-
-def copy_database(copy: Path) -> Path:
-    original = os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].removeprefix("sqlite:///")
-    with closing(sqlite3.connect(original)) as source, closing(sqlite3.connect(copy)) as target:
-        source.backup(target)
-    return copy
-
-
-def wait_until_it_answers(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while True:
-        try:
-            build_opener(ProxyHandler({})).open(url, timeout=5).close()
-        except (URLError, OSError):
-            if server.poll() is not None or time.monotonic() > deadline:
-                pytest.fail(f"the API server did not start:\n{log.read_text()[-3000:]}", pytrace=False)
-            time.sleep(0.1)
-        else:
-            return
+    with api_server(tmp_path_factory.mktemp("airflow"), settings) as url:
+        yield url
 
 
 class Connections:
@@ -442,15 +378,9 @@ class Connections:
 
 @pytest.fixture
 def connections(chromium: str, airflow_url: str) -> Iterator[Connections]:
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # Without a sandbox of its own: in a container Chromium has no rights for one, and it only sees our pages.
-        options = ["--no-sandbox", "--no-proxy-server"]
-        browser = playwright.chromium.launch(executable_path=chromium, args=options)
+    with browser_of(chromium) as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 1400}, locale="en-US")
         yield Connections(page, airflow_url)
-        browser.close()
 
 
 @pytest.mark.slow

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-import sqlite3
 from collections.abc import Callable
-from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
-from airflow_provider_klaviyo.operators.whereabouts import whereabouts
+from airflow_provider_klaviyo.operators.whereabouts import older_run_to_come, whereabouts
 from airflow_provider_klaviyo.state.holder import Holder, Whereabouts
+from tests.airflow.conftest import FillShop
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
@@ -30,6 +29,7 @@ SYNC: dict[str, Any] = {
     "poll_interval": 0.2,
     "timeout": 30,
     "deferrable": True,
+    "defer_after": 0,
 }
 
 
@@ -49,13 +49,8 @@ class LostTask:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "shop.sqlite"
-    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("CREATE TABLE customers (id INTEGER, email TEXT)")
-        database.execute("INSERT INTO customers VALUES (1, 'ada@shop.io')")
-    return path
+def shop(fill_shop: FillShop) -> Path:
+    return fill_shop("customers (id INTEGER, email TEXT)", [(1, "ada@shop.io")])
 
 
 @pytest.fixture
@@ -102,8 +97,18 @@ def state_of(dag_run: Any) -> str:
     return str(ti.state)
 
 
-@pytest.mark.parametrize("state", ["failed", "success", "removed", "up_for_retry", None], ids=str)
-@pytest.mark.parametrize("keeps", [True, False], ids=["stateful", "stateless"])
+@pytest.mark.parametrize(
+    ("state", "keeps"),
+    [
+        ("failed", True),
+        ("failed", False),
+        ("success", True),
+        ("removed", False),
+        ("up_for_retry", True),
+        (None, True),
+    ],
+    ids=str,
+)
 def test_one_that_has_ended_holds_nothing_up_and_leaves_nobody_behind(
     run: Callable[..., Any], storage: Path, state: str | None, keeps: bool
 ) -> None:
@@ -114,6 +119,22 @@ def test_one_that_has_ended_holds_nothing_up_and_leaves_nobody_behind(
     assert state_of(run(only_changes=keeps)) == "success"
 
     assert not list(storage.rglob("*.deferred*"))
+
+
+@pytest.mark.parametrize("state", [None, "failed"], ids=["cleared", "failed"])
+def test_its_jobs_are_waited_for_without_a_worker(
+    run: Callable[..., Any], klaviyo: Emulator, state: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = run(only_changes=True, sql=SYNC["sql"] + " LIMIT 0")
+    klaviyo.set(job_seconds=15.0)
+    be_lost(first.run_id, state, only_changes=True)
+    again = run(only_changes=True)
+    assert state_of(again) == "success"
+    assert "Klaviyo has no result yet of 1 import job that an earlier try has left" in caplog.text
+    assert "waits for its turn, without a worker" in caplog.text
+    assert len(klaviyo.requests("bulk_import_profiles")) == 1
+    (ti,) = again.get_task_instances()
+    assert ti.xcom_pull(task_ids="sync")["unchanged"] == 1
 
 
 def test_one_whose_run_was_deleted_holds_nothing_up_and_leaves_nobody_behind(
@@ -130,7 +151,7 @@ def test_one_whose_run_was_deleted_holds_nothing_up_and_leaves_nobody_behind(
 def test_one_that_may_come_back_keeps_what_it_has(run: Callable[..., Any], storage: Path, state: str) -> None:
     first = run(only_changes=True, sql=SYNC["sql"] + " LIMIT 0")
     be_lost(first.run_id, state, only_changes=True)
-    assert state_of(run(only_changes=True)) == "failed"
+    assert state_of(run(only_changes=True, lock_timeout=0)) == "failed"
     assert len(list(storage.rglob("*.deferred*"))) == 2
 
 
@@ -224,6 +245,47 @@ def test_an_instance_of_a_mapped_task_is_asked_for_alone() -> None:
     answers = Answers({"monday": {"sync_3": "failed", "sync_4": "deferred"}})
     assert whereabouts(answers, holder(3)) is Whereabouts.ENDED
     assert whereabouts(answers, holder(4)) is Whereabouts.AT_WORK
+
+
+class Asking:
+    """A task instance before which there is one run of each of some kinds."""
+
+    dag_id, task_id, map_index = "shop", "sync", -1
+
+    def __init__(self, states: dict[str, object], kind: str) -> None:
+        self.states = states
+        self.kind = kind
+
+    def get_previous_dagrun(self, state: str) -> Any:
+        return SimpleNamespace(run_id=state, run_type=self.kind) if state in self.states else None
+
+    def get_task_states(self, *, run_ids: list[str], **_: object) -> Any:
+        return {run_id: {self.task_id: self.states[run_id]} for run_id in run_ids}
+
+
+@pytest.mark.parametrize(
+    ("states", "older"),
+    [
+        ({}, ""),
+        ({"queued": None}, "queued"),
+        ({"running": "success", "queued": "failed"}, ""),
+        ({"running": "success", "queued": None}, "queued"),
+        ({"running": "up_for_reschedule"}, "running"),
+    ],
+    ids=str,
+)
+def test_an_older_run_that_is_still_to_come(states: dict[str, object], older: str) -> None:
+    nightly = SimpleNamespace(run_type="scheduled")
+    assert older_run_to_come(Asking(states, "backfill"), nightly) == older
+    assert older_run_to_come(object(), nightly) == ""
+
+
+@pytest.mark.parametrize(
+    ("kind", "older"), [("scheduled", "scheduled"), ("backfill", "backfill"), ("scheduled", "backfill")]
+)
+def test_no_run_waits_for_one_that_may_be_queued_because_of_it(kind: str, older: str) -> None:
+    found = older_run_to_come(Asking({"queued": None}, older), SimpleNamespace(run_type=kind))
+    assert found == ("queued" if (kind, older) == ("scheduled", "backfill") else "")
 
 
 def test_outside_of_airflow_nothing_is_known() -> None:

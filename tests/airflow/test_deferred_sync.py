@@ -22,6 +22,7 @@ import pytest
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
 from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
+from tests.airflow.conftest import FillShop
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.usefixtures("storage")]
 
@@ -35,6 +36,7 @@ SYNC: dict[str, Any] = {
     "timeout": 120,
     "max_rejected": 1.0,
     "deferrable": True,
+    "defer_after": 0,
 }
 
 
@@ -44,16 +46,10 @@ def job_seconds() -> float:
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "shop.sqlite"
-    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("CREATE TABLE customers (id INTEGER, email TEXT, tier TEXT)")
-        people = [(n, f"p{n}@shop.io", "gold") for n in range(1, PEOPLE)] + [
-            (PEOPLE, "not an address", "gold")
-        ]
-        database.executemany("INSERT INTO customers VALUES (?, ?, ?)", people)
-    return path
+def shop(fill_shop: FillShop) -> Path:
+    people = [(n, f"p{n}@shop.io", "gold") for n in range(1, PEOPLE)]
+    people.append((PEOPLE, "not an address", "gold"))
+    return fill_shop("customers (id INTEGER, email TEXT, tier TEXT)", people)
 
 
 @pytest.fixture
@@ -123,6 +119,14 @@ def test_a_cancelled_job_fails_the_task_when_it_comes_back(
     ti = sync()
     assert ti.state == "failed"
     assert ti.xcom_pull(task_ids="sync")["pending"] == PEOPLE
+
+
+def test_jobs_that_are_done_soon_are_waited_for_on_the_worker(
+    klaviyo: Emulator, shop: Path, sync: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    ti = sync(defer_after=60)
+    assert (ti.state, ti.xcom_pull(task_ids="sync")["pending"]) == ("success", 0)
+    assert "left to the triggerer" not in caplog.text
 
 
 def test_nothing_is_deferred_when_nothing_was_sent(

@@ -17,6 +17,7 @@ import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.events import KlaviyoSyncEventsOperator
+from tests.airflow.conftest import FillShop
 from tests.airflow.test_deferred_sync import Airflow
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.usefixtures("storage")]
@@ -33,19 +34,14 @@ SYNC: dict[str, Any] = {
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def shop(fill_shop: FillShop) -> Path:
     """Ten days of visits, one every six hours, up to now."""
-    path = tmp_path / "shop.sqlite"
-    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(path)}))
     now = datetime.now(UTC)
     visits = [
         (n, f"p{n % 3}@shop.io", str((now - timedelta(hours=6 * n)).replace(microsecond=0)))
         for n in range(40)
     ]
-    with closing(sqlite3.connect(path)) as database, database:
-        database.execute("CREATE TABLE visits (id INTEGER, email TEXT, at TEXT)")
-        database.executemany("INSERT INTO visits VALUES (?, ?, ?)", visits)
-    return path
+    return fill_shop("visits (id INTEGER, email TEXT, at TEXT)", visits)
 
 
 def today() -> datetime:
@@ -93,9 +89,9 @@ def test_a_cron_string_gives_an_empty_interval_and_the_run_says_so(
 ) -> None:
     told = report_of("0 0 * * *")
     assert told["rows_read"] == 0
-    assert "interval of this run is empty" in told["notice"]
+    assert "The query selects nothing: the data interval of this run" in told["notice"]
     assert "CronDataIntervalTimetable" in told["notice"]
-    assert "interval of this run is empty" in caplog.text
+    assert "The query selects nothing: the data interval of this run" in caplog.text
 
 
 def test_a_timetable_with_real_intervals_selects_the_events_of_its_day(
@@ -205,3 +201,8 @@ def test_a_backfill_starts_no_flows_and_the_scheduled_run_beside_it_does(
     assert history == in_backfill
     assert live == yesterday
     assert klaviyo.count_flow_starts() == len(yesterday) == 4
+    reports = [json.loads(path.read_bytes()) for path in (tmp_path / "storage").rglob("*.report.json")]
+    because = {
+        each["task"]["run_id"].partition("__")[0]: each["parameters"]["backfill_because"] for each in reports
+    }
+    assert because == {"backfill": "backfill run", "scheduled": "age"}

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator
-
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = ROOT / "dags_examples"
+from tests.airflow.conftest import FillShop, RunExample, example_dags
 
 pytestmark = pytest.mark.airflow
 
 
 @pytest.fixture
-def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    path = tmp_path / "shop.sqlite"
+def shop(fill_shop: FillShop, storage: Path) -> Path:
     columns = (
         "id INTEGER, email TEXT, phone TEXT, first_name TEXT, last_name TEXT, city TEXT, country TEXT, tier TEXT, "
         "lifetime_value REAL, last_order_at TEXT, updated_at TEXT"
@@ -42,36 +42,7 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
         for n in range(1, 201)
     ]
-    with sqlite3.connect(path) as connection:
-        connection.execute(f"CREATE TABLE customers ({columns})")
-        connection.executemany(f"INSERT INTO customers VALUES ({', '.join('?' * 11)})", people)
-    connection.close()
-    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
-    return path
-
-
-RunExample = Callable[..., Any]
-
-
-@pytest.fixture
-def run_example() -> RunExample:
-    """Runs an example Dag, as Airflow reads it from its folder: there it finds it by itself, so nobody brings it one.
-
-    From two bundles it would be two versions of one Dag, and Airflow stumbles over these in a second run.
-    """
-
-    def run(dag_id: str, **test_arguments: Any) -> Any:
-        try:  # Airflow 3.2 and newer
-            from airflow.dag_processing.dagbag import DagBag
-        except ImportError:  # Airflow 3.1
-            from airflow.models.dagbag import DagBag
-
-        bag = DagBag(dag_folder=str(EXAMPLES))
-        assert bag.import_errors == {}
-        return bag.dags[dag_id].test(**test_arguments)
-
-    return run
+    return fill_shop(f"customers ({columns})", people)
 
 
 @pytest.mark.slow
@@ -194,3 +165,57 @@ def test_the_subscriptions_example_subscribes_who_agreed_and_unsubscribes_who_le
     assert (summary["accepted"], summary["skipped"]) == (2, 1)
     assert len(klaviyo.members(newsletter)) == 27
     assert klaviyo.incidents() == []
+
+
+@pytest.mark.slow
+def test_the_example_with_a_function_brings_the_members_of_a_service(
+    klaviyo: Emulator, shop: Path, run_example: RunExample, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    members = [{"member": n, "email": f"p{n}@shop.io", "points": n * 10} for n in range(1_200)]
+    with service(members) as url:
+        monkeypatch.setenv("AIRFLOW_CONN_LOYALTY", json.dumps({"conn_type": "http", "host": url}))
+        for expected in ({"accepted": 1_200, "unchanged": 0}, {"accepted": 0, "unchanged": 1_200}):
+            run = run_example("klaviyo_from_python")
+            (ti,) = run.get_task_instances()
+            summary = ti.xcom_pull(task_ids="sync_members", key="return_value")
+            assert {name: summary[name] for name in expected} == expected
+    person = klaviyo.profile(email="p7@shop.io")
+    assert person is not None
+    assert (person["external_id"], person["properties"]) == ("7", {"Points": 70})
+
+
+@contextmanager
+def service(members: list[dict[str, object]]) -> Iterator[str]:
+    """A service that has members, and gives a page of them."""
+
+    class Pages(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked = {name: int(value) for name, value in parse_qsl(urlsplit(self.path).query)}
+            end = asked.get("from", 0) + asked["size"]
+            more = f"{url}/members?size={asked['size']}&from={end}" if end < len(members) else None
+            body = json.dumps({"members": members[end - asked["size"] : end], "next": more}).encode()
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Pages) as server:
+        url = f"http://127.0.0.1:{server.server_port}"
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield url
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def test_the_assets_example_waits_for_an_asset_that_its_sync_may_tell_of() -> None:
+    dags = example_dags()
+    sync = dags["klaviyo_vips"].get_task("mirror_vips")
+    (waited_for,) = dags["klaviyo_after_vips"].timetable.asset_condition.objects
+    assert [each.uri for each in sync.outlets] == [waited_for.uri]
+    assert urlsplit(waited_for.uri).path == f"/lists/{sync.list_id}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,6 +23,7 @@ from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
 from tests.clocks import JUMPS, JumpingClock
 from tests.integration.jobs import suppressions
 from tests.integration.jobs.suppressions import SUPPRESSIONS
+from tests.late import LATE
 
 pytestmark = pytest.mark.airflow
 
@@ -88,6 +91,34 @@ def test_failed_profiles_and_cancelled_jobs_fail_the_sensor(
 ) -> None:
     klaviyo.inject(fault)
     assert wait({"job_ids": start_job(), **way, **more}).state == state
+
+
+@pytest.mark.slow
+def test_what_is_there_already_needs_no_triggerer(
+    klaviyo: Emulator, wait: Wait, caplog: pytest.LogCaptureFixture
+) -> None:
+    klaviyo.set(job_seconds=0.0)
+    assert wait({"job_ids": start_job(), "deferrable": True, "poke_interval": 600}).state == "success"
+
+
+def test_the_trigger_says_what_it_waits_for(klaviyo: Emulator, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    trigger = KlaviyoImportJobTrigger([start_job(), start_job()], "klaviyo_default", 0.2, rest=0.2)
+    begun = time.monotonic()
+
+    async def all_events() -> list[Any]:
+        return [event async for event in trigger.run()]
+
+    assert len(asyncio.run(all_events())) == 1
+    assert time.monotonic() - begun >= 0.2
+    told = [
+        each.getMessage()
+        for each in caplog.records
+        if each.name.startswith("airflow_provider_klaviyo.triggers")
+    ]
+    assert told[0] == "Waiting for Klaviyo: 2 of 2 import jobs open. The next look is in 0.2 s."
+    assert told[-1] == "Klaviyo has settled 2 import jobs."
+    assert len(told) == len(set(told))
 
 
 def test_the_trigger_survives_being_made_again() -> None:
@@ -165,7 +196,7 @@ def test_wrong_settings_fail_the_sensor_at_once(
 ) -> None:
     settings: dict[str, Any] = {"job_ids": ["j"], "deferrable": deferrable} | wrong
     with pytest.raises(Exception, match=named) as caught:
-        KlaviyoImportJobSensor(task_id="wait", **settings).execute({})  # type: ignore[typeddict-item]
+        KlaviyoImportJobSensor(task_id="wait", **settings, **LATE).execute({})  # type: ignore[typeddict-item]
     assert type(caught.value).__name__ == "AirflowFailException"
     assert klaviyo.requests() == []
 

@@ -21,6 +21,7 @@ from airflow_provider_klaviyo.sensors.lists import KlaviyoListSensor
 from airflow_provider_klaviyo.triggers.jobs import KlaviyoImportJobTrigger
 from airflow_provider_klaviyo.triggers.lists import KlaviyoListTrigger
 from tests.clocks import JUMPS, JumpingClock
+from tests.late import LATE
 
 pytestmark = pytest.mark.airflow
 
@@ -131,7 +132,7 @@ def test_wrong_settings_fail_the_sensor_at_once(
 ) -> None:
     settings: dict[str, Any] = {"list_name": "VIPs", "deferrable": deferrable} | wrong
     with pytest.raises(Exception, match=named) as caught:
-        KlaviyoListSensor(task_id="wait", poke_interval=60, **settings).execute({})  # type: ignore[typeddict-item]
+        KlaviyoListSensor(task_id="wait", poke_interval=60, **settings, **LATE).execute({})  # type: ignore[typeddict-item]
     assert type(caught.value).__name__ == "AirflowFailException"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -21,6 +22,7 @@ import airflow_provider_klaviyo
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "airflow-provider-klaviyo"
+EXAMPLES = sorted((ROOT / "dags_examples").glob("*.py"))
 
 
 @pytest.fixture(scope="module")
@@ -40,11 +42,39 @@ def distributions(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_wheel_holds_the_package_its_types_and_its_license_and_nothing_else(distributions: Path) -> None:
     with zipfile.ZipFile(next(distributions.glob("*.whl"))) as wheel:
         names = set(wheel.namelist())
+        (points,) = [wheel.read(name).decode() for name in names if name.endswith("entry_points.txt")]
     package = ROOT / "airflow_provider_klaviyo"
     modules = {str(path.relative_to(ROOT)) for path in package.rglob("*.py")}
+    examples = {f"airflow_provider_klaviyo/dags_examples/{path.name}" for path in EXAMPLES}
 
-    assert {"airflow_provider_klaviyo/py.typed", *modules} == {n for n in names if ".dist-info/" not in n}
+    assert {"airflow_provider_klaviyo/py.typed", *modules, *examples} == {
+        n for n in names if ".dist-info/" not in n
+    }
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
+    assert "[apache_airflow_provider]\n" in points
+    assert (
+        "[airflow.plugins]\nklaviyo = airflow_provider_klaviyo.plugin.airflow_plugin:KlaviyoPlugin" in points
+    )
+
+
+def test_an_installed_wheel_copies_the_examples_and_overwrites_none(
+    distributions: Path, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(next(distributions.glob("*.whl"))) as wheel:
+        wheel.extractall(tmp_path / "site")
+    (tmp_path / "dags").mkdir()
+    own = tmp_path / "dags" / EXAMPLES[0].name
+    own.write_text("# mine")
+
+    command = [sys.executable, "-m", "airflow_provider_klaviyo", "examples", "dags"]
+    place = {"cwd": tmp_path, "env": {**os.environ, "PYTHONPATH": str(tmp_path / "site")}}
+    said = subprocess.run(command, **place, check=True, capture_output=True, text=True).stdout
+    listed = subprocess.run(command[:-1], **place, check=True, capture_output=True, text=True).stdout
+
+    copied = {path.name: path.read_text() for path in (tmp_path / "dags").iterdir()}
+    assert copied == {path.name: path.read_text() for path in EXAMPLES} | {own.name: "# mine"}
+    assert f"{EXAMPLES[0].name} is there already" in said
+    assert "example_klaviyo_profiles.py: Upsert the customers of a shop into Klaviyo" in listed
 
 
 def test_sdist_holds_what_its_tests_need(distributions: Path) -> None:

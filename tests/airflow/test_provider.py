@@ -49,7 +49,20 @@ def test_every_module_and_class_that_is_named_exists() -> None:
 
 def test_every_operator_sensor_hook_and_trigger_is_named() -> None:
     package = Path(airflow_provider_klaviyo.__file__).parent
-    not_public = {"__init__", "base", "environment", "intervals", "options", "whereabouts"}
+    not_public = {
+        "__init__",
+        "base",
+        "environment",
+        "intervals",
+        "lineage",
+        "lineage_source",
+        "metrics",
+        "options",
+        "outcomes",
+        "shards",
+        "waiting",
+        "whereabouts",
+    }
     for kind in ("operators", "sensors", "hooks", "triggers"):
         modules = {
             f"airflow_provider_klaviyo.{kind}.{file.stem}"
@@ -63,6 +76,21 @@ def test_every_operator_sensor_hook_and_trigger_is_named() -> None:
 def test_airflow_finds_the_package_by_its_entry_point() -> None:
     (found,) = [point for point in entry_points(group="apache_airflow_provider") if "klaviyo" in point.value]
     assert found.load()()["package-name"] == "airflow-provider-klaviyo"
+
+
+def test_the_plugin_is_one_that_airflow_takes() -> None:
+    from airflow.plugins_manager import AirflowPlugin
+
+    from airflow_provider_klaviyo.plugin.airflow_plugin import KlaviyoPlugin
+
+    assert issubclass(KlaviyoPlugin, AirflowPlugin)
+    (app,) = KlaviyoPlugin.fastapi_apps
+    assert app["url_prefix"].startswith("/klaviyo")
+    routes = [view["url_route"] for view in KlaviyoPlugin.external_views]
+    assert len(set(routes)) == len(routes)
+    for view in KlaviyoPlugin.external_views:
+        assert view["destination"] in ("nav", "task_instance")
+        assert view["href"].startswith("klaviyo/"), "relative: Airflow may be served below a path"
 
 
 def test_the_form_of_older_airflows_has_the_same_fields() -> None:

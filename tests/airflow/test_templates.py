@@ -2,37 +2,24 @@
 
 from __future__ import annotations
 
-import json
-import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.emulator import Emulator, Settings
+from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
+from tests.airflow.conftest import FillShop
 
-pytestmark = [pytest.mark.airflow, pytest.mark.slow]
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.usefixtures("shop")]
 
 
 @pytest.fixture
-def klaviyo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Emulator]:
-    shop = tmp_path / "shop.sqlite"
-    with sqlite3.connect(shop) as connection:
-        connection.execute("CREATE TABLE customers (email TEXT, tier TEXT, phone TEXT, seen TEXT)")
-        people = [
-            (f"p{n}@shop.io", "gold" if n % 2 else "silver", f"(415) 555-{n:04}", None) for n in range(10)
-        ]
-        connection.executemany("INSERT INTO customers VALUES (?, ?, ?, ?)", people)
-    connection.close()
-    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(shop)}))
-    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "storage"))
-    with Emulator(Settings(job_seconds=0.0)) as emulator:
-        connection_json = {"conn_type": "klaviyo", "password": emulator.api_key, "host": emulator.url}
-        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection_json))
-        yield emulator
+def shop(fill_shop: FillShop, storage: Path) -> None:
+    people = [(f"p{n}@shop.io", "gold" if n % 2 else "silver", f"(415) 555-{n:04}", None) for n in range(10)]
+    fill_shop("customers (email TEXT, tier TEXT, phone TEXT, seen TEXT)", people)
 
 
 Run = Callable[..., tuple[dict[str, Any], str]]

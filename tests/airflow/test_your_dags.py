@@ -5,7 +5,6 @@ from __future__ import annotations
 # [START klaviyo_pytest]
 import json
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +14,7 @@ try:
 except ImportError:  # Airflow 3.1
     from airflow.models.dagbag import DagBag
 
-from airflow_provider_klaviyo.emulator import Emulator, Fault, FaultKind, Settings
-
-
-@pytest.fixture
-def klaviyo(monkeypatch: pytest.MonkeyPatch) -> Iterator[Emulator]:
-    with Emulator(Settings(job_seconds=0)) as emulator:
-        connection = {"conn_type": "klaviyo", "host": emulator.url, "password": emulator.api_key}
-        monkeypatch.setenv("AIRFLOW_CONN_KLAVIYO_DEFAULT", json.dumps(connection))
-        yield emulator
+from airflow_provider_klaviyo.emulator import Emulator, Fault, FaultKind
 
 
 @pytest.fixture
@@ -34,7 +25,6 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         database.execute("INSERT INTO customers VALUES (1, 'ada@shop.io', 'Ada', 'gold', 12.5)")
     database.close()
     monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-    monkeypatch.setenv("AIRFLOW__KLAVIYO__STORAGE_PATH", str(tmp_path / "klaviyo"))
 
 
 def test_customers_arrive_although_klaviyo_fails_once(klaviyo: Emulator, shop: None) -> None:
@@ -50,5 +40,10 @@ def test_customers_arrive_although_klaviyo_fails_once(klaviyo: Emulator, shop: N
 
 # [END klaviyo_pytest]
 
+from airflow_provider_klaviyo import pytest_plugin  # noqa: E402 - not part of what the page shows
+
+# In place of the folder's own fixture.
+klaviyo, klaviyo_conn_id = pytest_plugin.klaviyo, pytest_plugin.klaviyo_conn_id
+klaviyo_settings = pytest_plugin.klaviyo_settings
 
 pytestmark = [pytest.mark.airflow, pytest.mark.slow]

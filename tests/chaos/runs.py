@@ -24,6 +24,8 @@ from airflow_provider_klaviyo.exceptions import KlaviyoError
 from airflow_provider_klaviyo.state.owner import Task
 from airflow_provider_klaviyo.sync.environment import Environment
 from airflow_provider_klaviyo.sync.run import SyncRun
+from airflow_provider_klaviyo.sync.source.query import Query
+from airflow_provider_klaviyo.sync.source.rows import RowStream
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.task_run import TaskRun
 from tests.chaos.clock import HostClock, SharedClock
@@ -31,6 +33,7 @@ from tests.chaos.syncs import Sync
 from tests.integration.program import Database
 from tests.steps import die_at
 
+_QUERY = Query("SELECT * FROM rows ORDER BY id")
 _PACKAGE = f"{os.sep}airflow_provider_klaviyo{os.sep}"
 _CHILD_SECONDS = 120
 
@@ -134,7 +137,7 @@ def perform(assignment: Assignment) -> Result:
         ),
         storage=Storage(assignment.folder / "storage"),
         klaviyo=_Access(KlaviyoConfig(api_key=assignment.key, base_url=assignment.url), clock),
-        open_source=lambda _: Database(assignment.database),
+        open_source=lambda: RowStream(Database(assignment.database), _QUERY),
         clock=clock,
     )
     sync = assignment.sync

@@ -20,7 +20,7 @@ from airflow_provider_klaviyo.sync.lists.target import ListTarget
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 from airflow_provider_klaviyo.sync.storage import Storage
-from airflow_provider_klaviyo.sync.subscriptions.standing import Resubscribe
+from airflow_provider_klaviyo.sync.subscriptions.agreement import Resubscribe
 from airflow_provider_klaviyo.sync.subscriptions.sync_type import SubscriptionsSync
 from airflow_provider_klaviyo.sync.subscriptions.terms import Terms
 
@@ -93,7 +93,6 @@ class Sync:
 
     def options(self, *, full_refresh: bool = False, defers: bool = False) -> SyncOptions:
         return SyncOptions(
-            sql="SELECT * FROM rows ORDER BY id",
             mapping=self._mapping,
             primary_key=("id",),
             only_changes=self.only_changes,
@@ -102,6 +101,7 @@ class Sync:
             poll_interval=5.0,
             timeout=1_800.0,
             is_deferrable=defers and self.has_jobs,
+            defer_after=0,
         )
 
     def sync_type(self, storage: Path, now: float) -> Any:

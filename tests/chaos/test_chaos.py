@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-SEEDS = int(os.environ.get("KLAVIYO_TESTS_CHAOS", "50"))
+SEEDS = int(os.environ.get("KLAVIYO_TESTS_CHAOS", "30"))
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))

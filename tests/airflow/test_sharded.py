@@ -1,0 +1,106 @@
+"""The example of a sync on many workers, run by a real Airflow from PostgreSQL, and what joins its shards."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
+from airflow_provider_klaviyo.operators.summaries import KlaviyoJoinSummariesOperator
+from tests.airflow.conftest import RunExample
+
+pytestmark = [pytest.mark.airflow, pytest.mark.slow, pytest.mark.usefixtures("storage")]
+
+PEOPLE = 40
+
+
+@pytest.fixture
+def shop(postgres_uri: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A shop in PostgreSQL; one customer has no address."""
+    import psycopg
+
+    parts = urlsplit(postgres_uri)
+    connection = {
+        "conn_type": "postgres",
+        "host": parts.hostname,
+        "port": parts.port,
+        "login": parts.username,
+        "password": parts.password,
+        "schema": parts.path.lstrip("/"),
+    }
+    monkeypatch.setenv("AIRFLOW_CONN_SHOP", json.dumps(connection))
+    with psycopg.connect(postgres_uri, autocommit=True) as database:
+        database.execute("CREATE TABLE customers (id int, email text, first_name text, tier text)")
+        database.execute(
+            "INSERT INTO customers SELECT n, CASE n WHEN 1 THEN NULL ELSE 'P' || n || '@shop.io' END, 'Ada', 'gold' "
+            "FROM generate_series(1, %s) n",
+            (PEOPLE,),
+        )
+        yield database
+        database.execute("DROP TABLE customers")
+
+
+def summaries(run: Any) -> dict[str, list[dict[str, Any]]]:
+    """What the task instances of a run have returned, by task."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for ti in sorted(run.get_task_instances(), key=lambda ti: ti.map_index):
+        summary = ti.xcom_pull(task_ids=ti.task_id, map_indexes=ti.map_index if ti.map_index >= 0 else None)
+        found.setdefault(ti.task_id, []).append(summary)
+    return found
+
+
+def test_the_example_reads_every_row_once_and_joins_what_became_of_them(
+    klaviyo: Emulator, shop: Any, run_example: RunExample
+) -> None:
+    run = run_example("klaviyo_sharded")
+
+    assert run.state == "failed", "a customer has no address, and so one shard has too many rejects"
+    returned = summaries(run)
+    (whole,) = returned["join"]
+    assert (whole["rows_read"], whole["accepted"], whole["rejected"]) == (PEOPLE, PEOPLE - 1, 1)
+    assert whole["shards"] == len(returned["sync_customers"]) == 4
+    assert klaviyo.count() == PEOPLE - 1
+    report = json.loads(Path(whole["report_path"]).read_text())
+    assert "1 of the tasks before did not succeed: sync_customers_" in report["failure"]
+    assert [each["rows"] for each in report["reasons"]] == [1]
+    assert sum(each["rows_read"] for each in report["by_shard"]) == PEOPLE
+    assert all(0 < each["rows_read"] < PEOPLE / 2 for each in report["by_shard"])
+
+    shop.execute("DELETE FROM customers WHERE email IS NULL")
+    run = run_example("klaviyo_sharded")
+
+    assert run.state == "success"
+    (whole,) = summaries(run)["join"]
+    assert (whole["rows_read"], whole["unchanged"], whole["rejected"]) == (PEOPLE - 1, PEOPLE - 1, 0)
+
+
+def test_a_cut_that_names_somebody_twice_fails_where_the_shards_are_joined(
+    klaviyo: Emulator,
+    shop: Any,
+    run_in_airflow: Callable[[Any], Any],
+    caplog: pytest.LogCaptureFixture,
+    capfd: Any,
+) -> None:
+    from airflow.sdk import DAG
+
+    sql = "SELECT id, email FROM customers WHERE email IS NOT NULL AND id < %(below)s"
+    with DAG("overlapping", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
+        syncs = KlaviyoSyncProfilesOperator.partial(
+            task_id="sync", sql=sql, sql_conn_id="shop", mapping={"email": "email"}, preview=True
+        ).expand(parameters=[{"below": 5}, {"below": 10}])
+        KlaviyoJoinSummariesOperator(task_id="join", summaries=syncs.output, retries=3)
+
+    run = run_in_airflow(dag)
+
+    assert [(ti.task_id, ti.state, ti.try_number) for ti in run.get_task_instances(state="failed")] == [
+        ("join", "failed", 1)
+    ]
+    assert "3 people are named by two shards (shards 0 and 1: 3)" in capfd.readouterr().out + caplog.text
+    assert klaviyo.count() == 0
