@@ -64,6 +64,7 @@ def tests(argv: list[str]) -> int:
     attempt("mysql")
     attempt("sources")
     attempt("stores")
+    attempt("celery")
     return call("pytest", "--numprocesses=auto", "--dist=worksteal", *argv)
 
 

@@ -2,8 +2,8 @@
 
 Services are looked for where they usually listen; elsewhere by ``KLAVIYO_TESTS_POSTGRES``, ``KLAVIYO_TESTS_MYSQL`` and
 ``KLAVIYO_TESTS_REDIS`` (URIs). What is absent skips its tests, unless ``KLAVIYO_TESTS_EXPECT`` (some of
-``postgres,mysql,redis,browser,sources,azure,google,sftp,webdav``) names it: then it fails them. ``everything`` fails a
-run that skipped any.
+``postgres,mysql,redis,browser,celery,sources,azure,google,sftp,webdav``) names it: then it fails them. ``everything``
+fails a run that skipped any.
 """
 
 from __future__ import annotations
@@ -107,7 +107,7 @@ def airflow_database() -> None:
     initdb()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def run_in_airflow(airflow_database: None) -> Callable[..., Any]:
     """Runs a Dag in this process, as ``airflow dags test`` does; gives back its run."""
 

@@ -17,6 +17,8 @@ from airflow_provider_klaviyo.emulator import Emulator, Settings
 from airflow_provider_klaviyo.emulator.core.settings import Clock
 from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
 from tests.conftest import absent
+from tests.late import LATE
+from tests.reports import reports_have_the_format  # noqa: F401 - for all tests of this folder
 
 COLUMNS = "id INTEGER, email TEXT, phone TEXT, first_name TEXT, tier TEXT"
 
@@ -261,6 +263,7 @@ def sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
         *,
         run_id: str = TaskInstance.run_id,
         map_index: int = -1,
+        try_number: int = 1,
         context: dict[str, Any] | None = None,
         **parameters: Any,
     ) -> Run:
@@ -271,8 +274,10 @@ def sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
             "poll_interval": 0.2,
             "timeout": 60,
         }
-        operator = KlaviyoSyncProfilesOperator(task_id="sync_customers", **(settings | parameters))
-        return run_operator(operator, run_id=run_id, map_index=map_index, context=context)
+        operator = KlaviyoSyncProfilesOperator(task_id="sync_customers", **(settings | parameters | LATE))
+        return run_operator(
+            operator, run_id=run_id, map_index=map_index, try_number=try_number, context=context
+        )
 
     return run
 
@@ -314,6 +319,13 @@ class Warehouse:
 
     def drop(self, *keys: str) -> None:
         self._execute("DELETE FROM people WHERE key = ANY(%s)", [list(keys)])
+
+    def end_other_sessions(self) -> None:
+        """End what was left open, and would keep the table from the next test."""
+        self._execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
 
     def _execute(self, sql: str, values: Sequence[object] = ()) -> None:
         import psycopg
@@ -366,7 +378,7 @@ def list_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
         clock: ShiftedClock | None = None,
         **parameters: Any,
     ) -> Run:
-        operator = KlaviyoSyncListOperator(task_id=task_id, mode=mode, **(LIST_SYNC | parameters))
+        operator = KlaviyoSyncListOperator(task_id=task_id, mode=mode, **(LIST_SYNC | parameters | LATE))
         if clock:
             operator.hook = hook_by(clock)
         return run_operator(operator, run_id=run_id, context=context)

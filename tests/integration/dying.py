@@ -13,8 +13,8 @@ from typing import Any
 from tests.integration.conftest import counts_of
 from tests.steps import die_at
 
-STRIDE = 1 if os.environ.get("KLAVIYO_TESTS_EVERY_STEP") else 3
-"""Each step of a profiles sync is died at; of the other syncs, every third unless all are asked for: minutes each."""
+STRIDE = 1 if os.environ.get("KLAVIYO_TESTS_EVERY_STEP") else 5
+"""Every fifth step is died at, unless all are asked for, which takes minutes for each sync type."""
 
 # What a run imports late is imported here, once, by the process that the workers are forked from.
 _forking = multiprocessing.get_context("forkserver")
@@ -62,7 +62,12 @@ class Worker:
 
     def counts(self) -> dict[str, int]:
         """What the last run counted, which was not killed."""
-        return counts_of(json.loads(self._told.read_text()))
+        return counts_of(self.summary())
+
+    def summary(self) -> dict[str, Any]:
+        """The summary of the last run, which was not killed."""
+        told: dict[str, Any] = json.loads(self._told.read_text())
+        return told
 
 
 def _live(

@@ -25,11 +25,13 @@ from airflow_provider_klaviyo.sync.environment import Environment
 from airflow_provider_klaviyo.sync.options import SyncOptions
 from airflow_provider_klaviyo.sync.profiles.sync_type import ProfilesSync
 from airflow_provider_klaviyo.sync.run import SyncRun
+from airflow_provider_klaviyo.sync.source.query import Query
+from airflow_provider_klaviyo.sync.source.rows import RowStream
 from airflow_provider_klaviyo.sync.storage import Storage
 from airflow_provider_klaviyo.sync.task_run import TaskRun
 
+QUERY = Query("SELECT id, email FROM customers ORDER BY id")
 OPTIONS = SyncOptions(
-    sql="SELECT id, email FROM customers ORDER BY id",
     mapping={"email": "email"},
     primary_key=("id",),
     only_changes=True,
@@ -81,7 +83,7 @@ def main(url: str, key: str, database: str, storage: str) -> None:
             run=TaskRun(Task("program", "customers"), f"run {number}", due=time.time()),
             storage=Storage(Path(storage)),
             klaviyo=Access(url, key),
-            open_source=lambda _: Database(database),
+            open_source=lambda: RowStream(Database(database), QUERY),
         )
         sync_type: Any = ProfilesSync({"email": "email"}, ProfileOptions(max_bytes=MAX_PROFILE_BYTES))
         run = SyncRun(sync_type, replace(OPTIONS, is_preview=is_preview), environment)

@@ -100,7 +100,7 @@ def test_a_disk_without_room_for_what_a_deferred_task_leaves(
     klaviyo: Emulator, shop: Shop, sync: Sync, storage: Path
 ) -> None:
     shop.fill_with_people(2_000)
-    run = sync(deferrable=True)
+    run = sync(deferrable=True, defer_after=0)
     assert "What a deferred task leaves cannot be written to" in str(run.error)
     assert "[klaviyo] storage_path" in str(run.error)
     check(run, without_line=True)

@@ -127,7 +127,7 @@ def test_consent(klaviyo: Emulator, people: Callable[[int], str], mode: str) -> 
 
 def profiles(sql: str) -> KlaviyoSyncProfilesOperator:
     return KlaviyoSyncProfilesOperator(
-        task_id="profiles", mapping={"email": "email"}, deferrable=True, **settings(sql)
+        task_id="profiles", mapping={"email": "email"}, deferrable=True, defer_after=0, **settings(sql)
     )
 
 

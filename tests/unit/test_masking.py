@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from airflow_provider_klaviyo.exceptions import KlaviyoError
-from airflow_provider_klaviyo.masking import mask, mask_quotes, mask_row, words_of
+from airflow_provider_klaviyo.masking import mask, mask_quotes, mask_row, show_place, words_of
 
 NUMBERS = {
     "E.164": "+14155552671",
@@ -353,3 +353,32 @@ def test_words_that_are_cut_off_show_no_half_of_anybody(letters: int) -> None:
 def test_our_own_words_quote_names_and_others_quote_anything() -> None:
     assert words_of(KlaviyoError("no column 'Emial'")) == "no column 'Emial'"
     assert words_of(ValueError("could not convert 'Zoë'")) == "could not convert '***'"
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "/mnt/jane.doe@shop.io/klaviyo",
+        "/mnt/my data/+1 (415) 555-2671",
+        "/srv/Zoë's Daten/0151 23456789",
+        "s3://conn@bucket/jane@shop.io",
+        "s3://bucket/4155552671",
+        "s3://123456789012",
+        "gs://conn@bucket/p%40x/a b",
+        "sftp://conn@host/+4915123456789",
+        "klaviyo",
+    ],
+)
+def test_what_lies_below_a_place_that_may_be_seen_is_seen(place: str) -> None:
+    show_place(place)
+    path = f"{place}/4155552671/run__0151.23456789-20bbe432.try1.report.json"
+    said = f"zoe@shop.io, +14155552671: {path} and '{path}', or {path}@shop.io and {place}+14155552672."
+    for masked in (mask(said), mask_quotes(said)):
+        assert f": {path} and '{path}', or " in masked
+        assert "@shop.io" not in masked.replace(place, "")
+        assert "1415" not in masked
+
+
+def test_a_place_shows_nothing_of_what_only_begins_like_it() -> None:
+    show_place("/mnt/jane")
+    assert "shop.io" not in mask("/mnt/jane@shop.io and /mnt/jane.doe@shop.io")

@@ -11,17 +11,22 @@ from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.operators.options import read_options
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
-from airflow_provider_klaviyo.parameters import flag_or_names, names
+from airflow_provider_klaviyo.parameters import flag_or_names, names, people_or_share
 from airflow_provider_klaviyo.sync.options import SyncOptions
 
 
+def operator(**parameters: Any) -> KlaviyoSyncProfilesOperator:
+    return KlaviyoSyncProfilesOperator(
+        **{"task_id": "t", "sql": "SELECT 1", "sql_conn_id": "shop"} | parameters
+    )
+
+
 def options(**parameters: Any) -> SyncOptions:
-    settings = {"task_id": "t", "sql": "SELECT 1", "sql_conn_id": "shop"} | parameters
-    return read_options(KlaviyoSyncProfilesOperator(**settings))
+    return read_options(operator(**parameters))
 
 
 def test_a_program_has_the_defaults_of_the_operators() -> None:
-    assert options(deferrable=False) == SyncOptions("SELECT 1")
+    assert options(deferrable=False) == SyncOptions()
 
 
 @pytest.mark.parametrize(
@@ -34,17 +39,26 @@ def test_a_program_has_the_defaults_of_the_operators() -> None:
         ("primary_key", "", ()),
         ("match_by", "None", None),
         ("phone_region", " US ", "US"),
-        ("parameters", "None", None),
-        ("parameters", "[1, 'x']", [1, "x"]),
-        ("parameters", {"a": 1}, {"a": 1}),
-        ("sql_hook_params", "None", {}),
-        ("sql_hook_params", "{'schema': 'shop'}", {"schema": "shop"}),
     ],
 )
 def test_what_a_template_renders_to_text_is_read_as_it_was_meant(
     name: str, written: object, meant: object
 ) -> None:
     assert getattr(options(**{name: written}), name) == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "written", "meant"),
+    [
+        ("parameters", "None", None),
+        ("parameters", "[1, 'x']", [1, "x"]),
+        ("parameters", {"a": 1}, {"a": 1}),
+        ("sql_hook_params", "None", None),
+        ("sql_hook_params", "{'schema': 'shop'}", {"schema": "shop"}),
+    ],
+)
+def test_so_is_what_says_which_rows_are_read(name: str, written: object, meant: object) -> None:
+    assert operator(**{name: written}).read(name) == meant
 
 
 @pytest.mark.parametrize(
@@ -123,10 +137,11 @@ def test_a_float_is_a_share_and_an_int_a_number(max_rejected: float, allowed: in
 
 def test_a_source_of_consent_that_a_template_rendered_to_nothing_is_told() -> None:
     operator = KlaviyoSyncSubscriptionsOperator(
-        task_id="t", sql="SELECT 1", sql_conn_id="shop", mode="subscribe", globally=True, custom_source=" "
+        task_id="t", sql="SELECT 1", sql_conn_id="shop", mode="subscribe", globally=True
     )
+    operator.custom_source = " "
     with pytest.raises(KlaviyoConfigurationError, match="custom_source was given, and is ' '"):
-        operator.sync_type(read_options(operator))
+        read_options(operator)
 
 
 @pytest.mark.parametrize(
@@ -147,4 +162,18 @@ def test_what_is_no_query_is_told_for_what_it_is(sql: Any, told: str) -> None:
 
 
 def test_a_query_may_end_in_sql() -> None:
-    assert options(sql="SELECT * FROM shop.sql").sql == "SELECT * FROM shop.sql"
+    assert operator(sql="SELECT * FROM shop.sql").read("sql") == "SELECT * FROM shop.sql"
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"), [("12", 12), (" 0 ", 0), ("0.2", 0.2), (".5", 0.5), ("1.0", 1.0), (None, None)]
+)
+def test_a_limit_of_people_may_be_rendered(written: str | None, meant: float | None) -> None:
+    read = people_or_share("max_removals", written)
+    assert (read, type(read)) == (meant, type(meant))
+
+
+@pytest.mark.parametrize("written", ["None", "", "-3", "1.5", "nan", "all", "1e3", True])
+def test_what_is_no_limit_of_people_is_refused(written: object) -> None:
+    with pytest.raises(KlaviyoConfigurationError, match="max_removals must be"):
+        people_or_share("max_removals", written)

@@ -95,7 +95,7 @@ def test_what_never_ends_is_given_up(caplog: pytest.LogCaptureFixture) -> None:
     workers.give(hang)
     has_begun.wait(5)
     workers.stop(patience=0.3)
-    assert "1 requests came to no end" in caplog.text
+    assert "1 request came to no end" in caplog.text
     may_end.set()
 
 
