@@ -26,6 +26,8 @@ from urllib.parse import urlsplit
 import hypothesis
 import pytest
 
+from tests.databases import new_database
+
 hypothesis.settings.register_profile("any machine", deadline=None)  # a slow moment is no failure
 hypothesis.settings.load_profile("any machine")
 
@@ -131,26 +133,26 @@ def run_in_airflow(airflow_database: None) -> Callable[..., Any]:
 
 
 @pytest.fixture(scope="session")
-def postgres_uri() -> Iterator[str]:
-    """An empty PostgreSQL database of the session's own."""
-    psycopg = _driver("psycopg", "postgres", "psycopg is not installed")
+def postgres_server() -> Iterator[str]:
+    """The URI of a PostgreSQL, without a database."""
+    _driver("psycopg", "postgres", "psycopg is not installed")
     with ExitStack() as stack:
         server = os.environ.get("KLAVIYO_TESTS_POSTGRES") or "postgresql://postgres@127.0.0.1:5432"
         if not _answers(server):
             server = stack.enter_context(_own_postgres())
-        name = _database_name()
-        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        try:
-            yield f"{server}/{name}"
-        finally:
-            with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-                connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
+def postgres_uri(postgres_server: str) -> Iterator[str]:
+    """An empty PostgreSQL database of the module's own."""
+    with new_database(postgres_server) as uri:
+        yield uri
+
+
+@pytest.fixture(scope="module")
 def mysql_uri() -> Iterator[str]:
-    """An empty MySQL or MariaDB database of the session's own."""
+    """An empty MySQL or MariaDB database of the module's own."""
     headers = (
         "its headers and a C compiler are needed: apt-get install libmariadb-dev pkg-config build-essential"
     )
@@ -161,7 +163,7 @@ def mysql_uri() -> Iterator[str]:
             "mysql",
             f"no MySQL or MariaDB answers at {server.hostname}:{server.port} (set KLAVIYO_TESTS_MYSQL)",
         )
-    name = _database_name()
+    name = f"klaviyo_tests_{uuid.uuid4().hex[:12]}"
     connection = mysql.connect(
         host=server.hostname, port=server.port or 3306, user=server.username, password=server.password or ""
     )
@@ -189,10 +191,6 @@ def _driver(module: str, name: str, reason: str) -> Any:
         return __import__(module)
     except ImportError:
         absent(name, reason)
-
-
-def _database_name() -> str:
-    return f"klaviyo_tests_{uuid.uuid4().hex[:12]}"
 
 
 def _answers(uri: str) -> bool:

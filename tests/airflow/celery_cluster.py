@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 import psycopg
 
 from tests.airflow.gate import GATE, open_gate, waiting_at_gate
-from tests.airflow.processes import Processes, connection_to, listens, new_database, settings
+from tests.airflow.processes import Processes, connection_to, listens, settings
 from tests.airflow.test_compose import ask, free_port
+from tests.databases import new_database
 
 OPERATION = "create_or_update_profile"
 DAG_ID = "sharded"
@@ -136,11 +137,11 @@ class Cluster(Processes):
 
 @contextmanager
 def cluster(
-    folder: Path, postgres: str, redis_url: str, *, shards: int, rows: int, only_changes: bool
+    folder: Path, server: str, redis_url: str, *, shards: int, rows: int, only_changes: bool
 ) -> Iterator[Cluster]:
     """An Airflow whose Dag is loaded and unpaused; nothing of it runs yet.
 
-    :param postgres: a database of PostgreSQL, beside which it makes two of its own.
+    :param server: the URI of a PostgreSQL, without a database; it makes two of its own.
     :param redis_url: a Redis that it shares: its own keys are deleted.
     """
     home = folder / "airflow"
@@ -149,8 +150,8 @@ def cluster(
     (home / "dags" / "sharded.py").write_text(dag)
     prefix = f"klaviyo_tests_{uuid.uuid4().hex[:12]}"
     with ExitStack() as stack:
-        metadata = stack.enter_context(new_database(postgres, f"{prefix}_metadata"))
-        shop = stack.enter_context(new_database(postgres, f"{prefix}_shop"))
+        metadata = stack.enter_context(new_database(server))
+        shop = stack.enter_context(new_database(server))
         with psycopg.connect(shop, autocommit=True) as connection:
             for statement in SHOP:
                 connection.execute(statement.replace("{rows}", str(rows)))

@@ -9,8 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -150,19 +150,6 @@ def connection_to(database: str) -> dict[str, Any]:
         "conn_type": "postgres", "host": parts.hostname, "port": parts.port, "login": parts.username,
         "password": parts.password, "schema": parts.path.lstrip("/"),
     }  # fmt: skip
-
-
-@contextmanager
-def new_database(beside: str, name: str) -> Iterator[str]:
-    """A database of PostgreSQL, as long as it is needed."""
-    server = beside.rpartition("/")[0]
-    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
-    try:
-        yield f"{server}/{name}"
-    finally:
-        with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
-            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")  # type: ignore[arg-type]
 
 
 def listens(port: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +22,8 @@ from airflow_provider_klaviyo.state.lock import StateLock
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.sync.storage import Storage
 from tests.airflow.gate import GATE, open_gate, waiting_at_gate
-from tests.airflow.processes import Processes, connection_to, new_database, settings
+from tests.airflow.processes import Processes, connection_to, settings
+from tests.databases import new_database
 
 pytestmark = [pytest.mark.scheduler, pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -106,9 +106,9 @@ def midnight() -> datetime:
 
 
 @pytest.fixture
-def shop(postgres_uri: str) -> Iterator[str]:
+def shop(postgres_server: str) -> Iterator[str]:
     """Somebody joins each day, and two people visit."""
-    with new_database(postgres_uri, f"klaviyo_tests_{uuid.uuid4().hex[:12]}") as database:
+    with new_database(postgres_server) as database:
         with psycopg.connect(database, autocommit=True) as connection:
             connection.execute("CREATE TABLE customers (id int, email text, joined_at timestamptz)")
             connection.execute("CREATE TABLE visits (id int, email text, at timestamptz)")
@@ -124,13 +124,13 @@ def shop(postgres_uri: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def airflow(shop: str, postgres_uri: str, klaviyo: Emulator, tmp_path: Path) -> Iterator[Processes]:
+def airflow(shop: str, postgres_server: str, klaviyo: Emulator, tmp_path: Path) -> Iterator[Processes]:
     """An Airflow whose Dag is loaded; nothing of it runs yet."""
     home = tmp_path / "airflow"
     (home / "dags").mkdir(parents=True)
     start = midnight() - timedelta(days=DAYS + 10)
     (home / "dags" / "shop.py").write_text(DAG_FILE.format(start=start.isoformat()))
-    with new_database(postgres_uri, f"klaviyo_tests_{uuid.uuid4().hex[:12]}") as metadata:
+    with new_database(postgres_server) as metadata:
         connections: dict[str, dict[str, Any]] = {
             "shop": connection_to(shop),
             "klaviyo_default": {"conn_type": "klaviyo", "host": klaviyo.url, "password": klaviyo.api_key},

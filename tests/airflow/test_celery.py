@@ -29,9 +29,11 @@ def celery() -> None:
 
 
 def test_a_worker_that_dies_costs_nobody_and_no_window(
-    celery: None, tmp_path: Path, postgres_uri: str, redis_url: str
+    celery: None, tmp_path: Path, postgres_server: str, redis_url: str
 ) -> None:
-    with cluster(tmp_path, postgres_uri, redis_url, shards=SHARDS, rows=ROWS, only_changes=True) as airflow:
+    with cluster(
+        tmp_path, postgres_server, redis_url, shards=SHARDS, rows=ROWS, only_changes=True
+    ) as airflow:
         shard_of = airflow.shards(SHARDS)
         workers = airflow.start_all(WORKERS, SHARDS // WORKERS)
         airflow.run(["dags", "trigger", "sharded", "--run-id", "first"])
