@@ -95,6 +95,20 @@ def start_by_assets(dag_id: str) -> list[dict[str, Any]]:
         return [event.extra for event in session.scalar(newest).consumed_asset_events]
 
 
+def returned_by(dag: Any, task_id: str) -> Any:
+    """What a task of the Dag's newest run returns when it runs, as ``airflow dags test`` runs it."""
+    from airflow.models.dagrun import DagRun
+    from airflow.sdk.definitions.dag import _run_task
+    from airflow.utils.session import create_session
+    from sqlalchemy import select
+
+    with create_session() as session:
+        newest = select(DagRun).where(DagRun.dag_id == dag.dag_id).order_by(DagRun.id.desc()).limit(1)
+        ti = session.scalar(newest).get_task_instance(task_id)
+        _run_task(ti=ti, task=dag.get_task(task_id))
+        return ti.xcom_pull(task_ids=task_id)
+
+
 @pytest.fixture
 def run(run_in_airflow: Callable[..., Any], request: pytest.FixtureRequest) -> Callable[..., Any]:
     """Run a Dag of one task."""
@@ -206,6 +220,31 @@ def test_no_counts_are_lost_where_several_runs_end_before_a_dag_begins_that_wait
         seen.append(start_by_assets("burst_consumer"))
     assert all(seen), "each time there is a run"
     assert [extra["accepted"] for extras in seen for extra in extras] == [2, 2, 2, 2]
+
+
+@pytest.mark.skipif(
+    version("apache-airflow").startswith("3.1."), reason="the scheduler of Airflow 3.1 is asked otherwise"
+)
+def test_a_task_that_an_asset_starts_is_handed_the_counts(
+    klaviyo: Emulator, shop: Path, run_in_airflow: Callable[..., Any]
+) -> None:
+    from airflow.sdk import DAG, Asset, task
+
+    people = Asset("klaviyo://HaNdEd/profiles")
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    with DAG("handed_consumer", start_date=begin, schedule=[people]) as consumer:
+
+        @task
+        def greet(triggering_asset_events: Any = None) -> list[int]:
+            return [event.extra["accepted"] for event in triggering_asset_events[people]]
+
+        greet()
+    bring_to_airflow(consumer)
+    with DAG("handed_producer", start_date=begin, schedule=None) as producer:
+        KlaviyoSyncProfilesOperator(task_id="sync", outlets=[people], **PEOPLE)
+    run_in_airflow(producer)
+    assert [extra["accepted"] for extra in start_by_assets("handed_consumer")] == [2]
+    assert returned_by(consumer, "greet") == [2]
 
 
 @pytest.mark.parametrize(
