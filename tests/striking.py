@@ -7,6 +7,8 @@ of a strike. They are counted in the thread that runs ``work``, in this package 
 from __future__ import annotations
 
 import dis
+import gc
+import logging
 import os
 import random
 import sys
@@ -106,6 +108,16 @@ def wait_for_workers() -> None:
     while any(map(_is_at_work, sys._current_frames().values())):
         assert time.monotonic() < until, "a thread of a delivery does not end"
         time.sleep(0.001)
+
+
+def let_go() -> None:
+    """Have what struck runs left open collected now, not during a later test.
+
+    pytest keeps the records of the log until the next test, with them exceptions, and with these the runs' frames.
+    """
+    for handler in logging.getLogger().handlers:
+        getattr(handler, "records", []).clear()
+    gc.collect()
 
 
 def _is_at_work(frame: FrameType) -> bool:

@@ -7,6 +7,7 @@ import os
 import pytest
 
 from tests.chaos.scenario import live
+from tests.striking import let_go
 
 pytestmark = [
     pytest.mark.integration,
@@ -21,4 +22,5 @@ SEEDS = int(os.environ.get("KLAVIYO_TESTS_CHAOS", "30"))
 @pytest.mark.parametrize("seed", range(SEEDS))
 def test_a_sync_that_lived_through_chaos_ends_as_an_undisturbed_one(seed: int) -> None:
     story, fault = live(seed)
+    let_go()
     assert not fault, "\n".join([f"python -m tests.chaos --seeds {seed} --tell", *story.lines, fault])

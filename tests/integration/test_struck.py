@@ -5,7 +5,6 @@ Consent keeps its rules: nobody is asked twice, by the next try either, and nobo
 
 from __future__ import annotations
 
-import gc
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +19,7 @@ from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOpera
 from airflow_provider_klaviyo.operators.subscriptions import KlaviyoSyncSubscriptionsOperator
 from tests.integration.conftest import Run, Shop, StartEmulator
 from tests.integration.struck import check, run_struck
-from tests.striking import Strike, strikes, wait_for_workers
+from tests.striking import Strike, let_go, strikes, wait_for_workers
 
 pytestmark = [
     pytest.mark.integration,
@@ -71,7 +70,7 @@ def strike_everywhere(
         except AssertionError as error:
             wrong[undisturbed.places[place - 1]] = str(error).partition("\n")[0]
     del outcome
-    gc.collect()
+    let_go()
     assert wrong == {}
 
 

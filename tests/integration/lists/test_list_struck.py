@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
 from tests.integration.conftest import LIST_SYNC, Run, Warehouse
 from tests.integration.struck import check, run_struck
-from tests.striking import Strike, strikes, wait_for_workers
+from tests.striking import Strike, let_go, strikes, wait_for_workers
 
 pytestmark = [
     pytest.mark.integration,
@@ -52,6 +51,6 @@ def test_wherever_a_timeout_breaks_in_the_summary_is_pushed_and_obeys_the_law(
         except AssertionError as error:
             wrong[undisturbed.places[place - 1]] = str(error).partition("\n")[0]
     del outcome
-    gc.collect()
+    let_go()
     warehouse.end_other_sessions()
     assert wrong == {}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import gc
 from pathlib import Path
 
 import pytest
 
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from tests.integration.profiles.test_sync_under_faults import IMPORT, klaviyo, run  # noqa: F401 - a fixture
-from tests.striking import Strike, Struck, strikes, wait_for_workers
+from tests.striking import Strike, Struck, let_go, strikes, wait_for_workers
 
 pytestmark = [
     pytest.mark.integration,
@@ -41,5 +40,6 @@ def test_wherever_a_timeout_breaks_in_every_row_is_explained_once_and_nothing_le
             assert isinstance(outcome.error, Struck | None)
         except AssertionError as error:
             wrong[undisturbed.places[place - 1]] = str(error).partition("\n")[0]
-    gc.collect()
+    del outcome
+    let_go()
     assert wrong == {}
