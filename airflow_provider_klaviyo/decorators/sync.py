@@ -8,6 +8,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
@@ -102,13 +103,15 @@ class DecoratedSync(DecoratedOperator, KlaviyoSyncOperator):
     def _arguments(self, context: Context) -> dict[str, Any]:
         """What the function is called with by name: its own arguments, and what it wants of the context."""
         given: dict[str, Any] = {**context, **self.op_kwargs}
-        taken = inspect.signature(self.python_callable).parameters
-        takes_all = any(each.kind is each.VAR_KEYWORD for each in taken.values())
-        by_place = list(taken)[: len(self.op_args)]
+        taken = inspect.signature(self.python_callable).parameters.values()
+        by_either = {each.name for each in taken if each.kind is each.POSITIONAL_OR_KEYWORD}
+        by_name = {each.name for each in taken if each.kind is each.KEYWORD_ONLY} | by_either
+        by_place = by_either & {each.name for each in islice(taken, len(self.op_args))}
+        takes_all = any(each.kind is each.VAR_KEYWORD for each in taken)
         return {
             name: value
             for name, value in given.items()
-            if (takes_all or name in taken) and name not in by_place
+            if (takes_all or name in by_name) and name not in by_place
         }
 
     def _columns_of_none(self, options: SyncOptions) -> Sequence[str]:

@@ -121,6 +121,38 @@ def test_a_function_gets_its_arguments_and_what_it_asks_of_the_context(run: Run)
     assert counts(tasks["anything"], "rows_read", "accepted") == (1, 1)
 
 
+def test_only_what_is_given_by_its_place_is_left_out_of_what_is_given_by_name(run: Run) -> None:
+    seen: dict[str, object] = {}
+
+    @task.klaviyo_sync_profiles(**COMMON)
+    def tables(*tables: str, ds: Any = None) -> Any:
+        seen["tables"] = tables, ds
+        return PEOPLE
+
+    @task.klaviyo_sync_profiles(**COMMON)
+    def since(*names: str, since: str, ds: Any = None) -> Any:
+        seen["since"] = names, since, ds
+        return PEOPLE
+
+    @task.klaviyo_sync_profiles(**COMMON)
+    def place(first: str, /, second: str, ds: Any = None, **more: Any) -> Any:
+        seen["place"] = first, second, ds, more["first"], "second" in more
+        return PEOPLE
+
+    def make() -> None:
+        tables("a", "b")
+        since("a", "b", "c", since="{{ ds }}")
+        place("a", "b", first="named")
+
+    run(make, logical_date=timezone.datetime(2026, 11, 20))
+
+    assert seen == {
+        "tables": (("a", "b"), "2026-11-20"),
+        "since": (("a", "b", "c"), "2026-11-20", "2026-11-20"),
+        "place": ("a", "b", "2026-11-20", "named", False),
+    }
+
+
 def test_a_mapped_function_has_a_state_for_each_shard(
     run: Run,
     klaviyo: Emulator,
