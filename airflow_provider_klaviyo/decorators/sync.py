@@ -9,9 +9,9 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from airflow.sdk.bases.decorator import DecoratedOperator, task_decorator_factory
+from airflow.sdk.bases.decorator import DecoratedOperator, _TaskDecorator, task_decorator_factory
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.literals import Reader, check
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from airflow_provider_klaviyo.sync.summary import SyncSummary
 
 _JSON = "::json"
+_ONE_OUTPUT = "it returns one value, the summary, of which the next task takes what it needs"
 
 
 def _readers(operator: type[KlaviyoSyncOperator]) -> dict[str, Reader]:
@@ -202,15 +203,41 @@ def _decorator(
 
     A mapped function has no ``partial`` of ours, so the limit of a task that keeps state is given here.
     """
-    if of_query := [name for name in OF_QUERY if name in kwargs]:
-        msg = f"{operator.custom_operator_name} takes no {of_query[0]}: the function gives the rows."
-        raise KlaviyoConfigurationError(msg)
+    _check_names(operator, kwargs)
     check(operator, kwargs)
     if operator.keeps_state(kwargs):
         kwargs.setdefault(LIMIT, 1)
-    return task_decorator_factory(
+    made: Any = task_decorator_factory(
         function, multiple_outputs=False, decorated_operator_class=operator, **kwargs
     )
+    return cast(
+        "TaskDecorator", _checked(made) if function is not None else lambda function: _checked(made(function))
+    )
+
+
+class _Decorated(_TaskDecorator[..., Any, DecoratedSync]):
+    """A decorated function, which says what it does not take where it is given, and not where it is missed."""
+
+    def override(self, **kwargs: Any) -> _TaskDecorator[..., Any, DecoratedSync]:
+        _check_names(self.operator_class, kwargs)
+        return super().override(**kwargs)
+
+
+def _checked(made: _TaskDecorator[..., Any, Any]) -> _Decorated:
+    made.__class__ = _Decorated  # Airflow makes the first one, and each further one is of the class of that
+    return cast("_Decorated", made)
+
+
+def _check_names(operator: type[DecoratedSync], arguments: Mapping[str, object]) -> None:
+    """Make sure that there is none among the arguments that a decorated sync does not take.
+
+    :raises KlaviyoConfigurationError: for the first of them.
+    """
+    reasons = {**dict.fromkeys(OF_QUERY, "the function gives the rows"), "multiple_outputs": _ONE_OUTPUT}
+    for name in arguments:
+        if why := reasons.get(name):
+            msg = f"{operator.custom_operator_name} takes no {name}: {why}."
+            raise KlaviyoConfigurationError(msg)
 
 
 def _check_function(function: Callable[..., object]) -> None:

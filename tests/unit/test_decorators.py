@@ -63,6 +63,27 @@ def test_a_function_reads_no_query(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", GOOD)
+@pytest.mark.parametrize(
+    "refused",
+    [
+        {"sql": "SELECT 1"},
+        {"sql_conn_id": "shop"},
+        {"parameters": {}},
+        {"read_only": False},
+        {"multiple_outputs": True},
+    ],
+)
+def test_nor_does_one_that_is_decorated_already(name: str, refused: dict[str, Any]) -> None:
+    words = f"@task.{name} takes no {next(iter(refused))}: "
+    with pytest.raises(KlaviyoConfigurationError, match=words):
+        decorated(name, **GOOD[name], **refused)
+    with pytest.raises(KlaviyoConfigurationError, match=words):
+        decorated(name, **GOOD[name]).override(**refused)
+    with pytest.raises(KlaviyoConfigurationError, match=words):
+        decorated(name, **GOOD[name]).override(retries=1).partial(shard=1).override(**refused)
+
+
+@pytest.mark.parametrize("name", GOOD)
 def test_an_async_function_is_refused(name: str) -> None:
     async def later() -> AsyncIterator[dict[str, object]]:
         yield {}
