@@ -11,6 +11,7 @@ try:  # Airflow 3.2 and newer
         AirflowNotFoundException,
         AirflowRescheduleException,
         AirflowSensorTimeout,
+        AirflowSkipException,
     )
 except ImportError:  # Airflow 3.1
     from airflow.exceptions import (  # type: ignore[attr-defined,no-redef]
@@ -19,6 +20,7 @@ except ImportError:  # Airflow 3.1
         AirflowNotFoundException,
         AirflowRescheduleException,
         AirflowSensorTimeout,
+        AirflowSkipException,
     )
 
 try:  # Airflow 3.2 and newer
@@ -32,6 +34,7 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowRescheduleException",
     "AirflowSensorTimeout",
+    "AirflowSkipException",
     "airflow_stats",
     "conf",
     "dags_in",

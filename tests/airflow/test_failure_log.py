@@ -6,6 +6,7 @@ import json
 import logging
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from importlib.metadata import version
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 from airflow.sdk import DAG
 
-from airflow_provider_klaviyo._compat import AirflowFailException
+from airflow_provider_klaviyo._compat import AirflowFailException, AirflowSkipException
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.exceptions import KlaviyoAuthenticationError, KlaviyoTimeout
 from airflow_provider_klaviyo.failures import told_in_a_sentence
@@ -94,6 +95,7 @@ def test_a_known_failure_ends_in_its_sentence_and_an_unknown_one_in_all_its_fram
             assert log.count("  File ") <= OF_AIRFLOW, log
             assert "tenacity" not in log
     assert "in sync_type" in logged["unknown"]
+    assert PERSON not in json.dumps(logged)
     assert type(failures["key"]) is AirflowFailException
     assert isinstance(failures["key"].__context__, KlaviyoAuthenticationError)
 
@@ -127,6 +129,53 @@ def test_the_way_to_a_known_failure_is_in_the_log_at_debug(
     assert ("in _fail" in caplog.text) == is_known
     assert (len(caught.traceback) < 4) == is_known
     assert PERSON not in caplog.text
+
+
+class _Strange(Exception):
+    def __new__(cls, person: str, shop: str) -> _Strange:
+        return super().__new__(cls, f"nobody like {person} in {shop}")
+
+    def __init__(self, person: str, shop: str) -> None: ...
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionError(f"404 for {PERSON}"),
+        OSError(2, f"no file of {PERSON}", f"/tmp/{PERSON}"),
+        KeyError(PERSON),
+        AirflowFailException(f"no such customer: {PERSON}"),
+        AirflowSkipException(f"not today: {PERSON}"),
+        ExceptionGroup(f"of {PERSON}", [ValueError(PERSON)]),
+        _Strange(PERSON, "Oslo"),
+    ],
+)
+def test_an_error_of_somebody_else_keeps_its_type_and_its_frames_and_names_nobody(error: Exception) -> None:
+    @told_in_a_sentence
+    def execute() -> None:
+        try:
+            _fail(ValueError(f"Duplicate: {PERSON!r}"))
+        except ValueError as cause:
+            error.add_note(f"asked for {PERSON}")
+            raise error from cause
+
+    with pytest.raises(Exception) as caught:
+        execute()
+    is_strange = isinstance(error, _Strange)
+    assert isinstance(caught.value, RuntimeError if is_strange else type(error))
+    shown = "".join(traceback.format_exception(caught.value))
+    assert type(error).__name__ in shown
+    assert PERSON not in shown + repr(caught.value) + str(caught.value)
+    if not isinstance(error, AirflowFailException):
+        assert "in execute" in shown
+        assert "Duplicate: '***@***'" in shown
+
+
+def test_an_error_that_names_nobody_is_itself() -> None:
+    error = ConnectionError("404")
+    with pytest.raises(ConnectionError) as caught:
+        told_in_a_sentence(_fail)(error)
+    assert caught.value is error
 
 
 def _fail(error: Exception) -> None:

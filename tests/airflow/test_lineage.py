@@ -53,6 +53,14 @@ with DAG("lineage", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None):
         yield {"email": "ada@shop.io"}
 
     by_function()
+
+    @task.klaviyo_sync_profiles(poll_interval=0.2)
+    def failing():
+        yield {"email": "ada@shop.io"}
+        person = "ada@shop.io"
+        raise ConnectionError(f"404 for {person}")
+
+    failing()
     KlaviyoSyncListOperator(task_id="vips", list_name="VIPs", mode="mirror", primary_key="id", **ALL, **HURRY)
 '''
 
@@ -232,6 +240,15 @@ def test_a_database_that_says_nothing_of_itself_leaves_the_rest(events: Events) 
 def test_where_there_is_no_query_the_inlets_are_the_inputs(events: Events) -> None:
     event = events["by_function", "COMPLETE"]
     assert datasets(event, "inputs") == [("klaviyo://ABC123", "events")]
+    assert counts(event)["accepted"] == 1
+
+
+def test_what_a_function_raises_is_told_by_its_type_and_frames(events: Events) -> None:
+    event = events["failing", "FAIL"]
+    error = event["run"]["facets"]["errorMessage"]
+    assert error["message"] == "404 for ***@***"
+    assert "in failing" in error["stackTrace"]
+    assert "ConnectionError: 404 for ***@***" in error["stackTrace"]
     assert counts(event)["accepted"] == 1
 
 
