@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
@@ -10,6 +10,7 @@ from airflow.sdk import BaseOperator
 from airflow_provider_klaviyo.exceptions import KlaviyoSyncFailed
 from airflow_provider_klaviyo.failures import told_in_a_sentence
 from airflow_provider_klaviyo.operators.outcomes import describe, klaviyo_assets, without_klaviyo_assets
+from airflow_provider_klaviyo.wording import counted
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from airflow_provider_klaviyo.sync.joining import Joined
     from airflow_provider_klaviyo.sync.summary import SyncSummary
 
-_DONE = {"success", "skipped"}
+_SUCCESS, _SKIPPED = "success", "skipped"
 
 
 class KlaviyoJoinSummariesOperator(BaseOperator):
@@ -53,9 +54,10 @@ class KlaviyoJoinSummariesOperator(BaseOperator):
         from airflow_provider_klaviyo.sync.storage import Storage
 
         storage = Storage(storage_path())
+        states = self._states(context)
         joined = Joined(self.summaries or (), storage)
         joined.compare_people()
-        error = self._error(context, joined)
+        error = self._error(joined, states)
         run = task_run_of(context)
         files = storage.files(run.holder)
         files.prune(SystemClock().now() - keep_seconds())
@@ -75,16 +77,19 @@ class KlaviyoJoinSummariesOperator(BaseOperator):
         describe(context, report, klaviyo_assets(self.outlets))
         return summary
 
-    def _error(self, context: Context, joined: Joined) -> str:
+    def _error(self, joined: Joined, states: Mapping[str, str] | None) -> str:
         """Why the task fails; empty where it does not."""
-        unfinished = self._unfinished(context)
-        failed = joined.failed if unfinished is None else unfinished
-        shown = f"{', '.join(failed[:5])}{', …' if len(failed) > 5 else ''}"
-        words = f"{len(failed):,} of the tasks before did not succeed: {shown}." if failed else ""
-        return " ".join(each for each in (words, joined.objection) if each)
+        failed = (
+            list(joined.failed)
+            if states is None
+            else [*_unfinished(states), *_skipped_halfway(joined, states)]
+        )
+        return " ".join(each for each in (_did_not_succeed(failed), joined.objection) if each)
 
-    def _unfinished(self, context: Context) -> list[str] | None:
-        """The task instances before this one that did not succeed; None where Airflow does not say."""
+    def _states(self, context: Context) -> Mapping[str, str] | None:
+        """How the task instances before this one ended; None where Airflow does not say."""
+        if not self.upstream_task_ids:
+            return None
         ti: Any = context["ti"]
         try:
             states = ti.get_task_states(
@@ -93,5 +98,22 @@ class KlaviyoJoinSummariesOperator(BaseOperator):
         except Exception as error:
             self.log.warning("Airflow does not say how the tasks before ended: %s", error)
             return None
-        found = states.get(ti.run_id, {})
-        return sorted(name for name, state in found.items() if str(state) not in _DONE)
+        return {name: str(state) for name, state in states.get(ti.run_id, {}).items()}
+
+
+def _unfinished(states: Mapping[str, str]) -> list[str]:
+    return sorted(name for name, state in states.items() if state not in {_SUCCESS, _SKIPPED})
+
+
+def _skipped_halfway(joined: Joined, states: Mapping[str, str]) -> list[str]:
+    """The shards that skipped themselves with rows read, after which others may have been to come."""
+    return [
+        f"{name} (skipped after {counted(rows, 'row')})"
+        for name, rows in joined.failed.items()
+        if rows and states.get(name) == _SKIPPED
+    ]
+
+
+def _did_not_succeed(failed: Sequence[str]) -> str:
+    shown = f"{', '.join(failed[:5])}{', …' if len(failed) > 5 else ''}"
+    return f"{len(failed):,} of the tasks before did not succeed: {shown}." if failed else ""

@@ -62,13 +62,13 @@ class Joined:
             )
 
     @property
-    def failed(self) -> list[str]:
-        """The shards whose run failed, by their reports."""
-        return [
-            shard.name
+    def failed(self) -> dict[str, int]:
+        """The task instances whose run failed, by their reports, and how many rows they had read by then."""
+        return {
+            _task_instance(report["task"]): shard.summary["rows_read"]
             for shard, report in zip(self.shards, self._reports, strict=True)
             if report.get("error")
-        ]
+        }
 
     def compare_people(self) -> None:
         """Find people whom two shards name; where that cannot be found out it is said."""
@@ -224,6 +224,12 @@ def _report(shard: Shard) -> Mapping[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         log.warning("The report of shard %s cannot be read: %s", shard.name, error)
         return {}
+
+
+def _task_instance(told: Mapping[str, Any]) -> str:
+    """The name of a task instance in its Dag run, as Airflow writes it."""
+    mapped = f"_{told['map_index']}" if told["map_index"] >= 0 else ""
+    return f"{told['task_id']}{mapped}"
 
 
 def _rolls(shard: Shard) -> Rolls | None:

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from airflow_provider_klaviyo._compat import AirflowSkipException
 from airflow_provider_klaviyo.emulator import Emulator
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
 from airflow_provider_klaviyo.operators.summaries import KlaviyoJoinSummariesOperator
@@ -104,3 +105,38 @@ def test_a_cut_that_names_somebody_twice_fails_where_the_shards_are_joined(
     ]
     assert "3 people are named by two shards (shards 0 and 1: 3)" in capfd.readouterr().out + caplog.text
     assert klaviyo.count() == 0
+
+
+def test_a_shard_that_skips_itself_after_its_first_row_has_not_succeeded(
+    klaviyo: Emulator, run_in_airflow: Callable[[Any], Any], caplog: pytest.LogCaptureFixture, capfd: Any
+) -> None:
+    from airflow.sdk import DAG, task
+
+    def skip_at(shard: int) -> None:
+        if shard == 1:
+            msg = "that is all for today"
+            raise AirflowSkipException(msg)
+
+    @task.klaviyo_sync_profiles(primary_key="id")
+    def halfway(shard: int) -> Iterator[dict[str, object]]:
+        yield {"id": shard, "email": f"p{shard}@shop.io"}
+        skip_at(shard)
+
+    @task.klaviyo_sync_profiles(primary_key="id")
+    def at_once(shard: int) -> Iterator[dict[str, object]]:
+        skip_at(shard)
+        yield {"id": shard, "email": f"p{shard}@shop.io"}
+
+    with DAG("skipping", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
+        for function in (halfway, at_once):
+            join = f"join_{function.function.__name__}"
+            KlaviyoJoinSummariesOperator(task_id=join, summaries=function.expand(shard=[0, 1]))
+    run = run_in_airflow(dag)
+
+    states = {f"{ti.task_id}{ti.map_index}": ti.state for ti in run.get_task_instances()}
+    assert (states["halfway1"], states["at_once1"]) == ("skipped", "skipped")
+    assert (states["join_halfway-1"], states["join_at_once-1"]) == ("failed", "success")
+    said = capfd.readouterr().out + caplog.text
+    assert "1 of the tasks before did not succeed: halfway_1 (skipped after 1 row)." in said
+    (whole,) = summaries(run)["join_at_once"]
+    assert (whole["rows_read"], whole["accepted"], whole["shards"]) == (1, 1, 2)

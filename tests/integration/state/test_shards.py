@@ -63,7 +63,7 @@ def test_shards_that_share_nobody_add_up(shard: Shard, shop: Shop, tmp_path: Pat
 
     both = joined(shard(0, 1, 4), shard(1, 5, 9))
 
-    assert (both.objection, both.notices, both.failed) == ("", [], [])
+    assert (both.objection, both.notices, both.failed) == ("", [], {})
     summary = both.summary("there")
     assert summary["rows_read"] == 9 == summary["accepted"] + summary["rejected"]
     assert (summary["rejected"], summary["shards"], summary["report_path"]) == (3, 2, "there")
