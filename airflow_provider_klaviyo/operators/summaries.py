@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
 
-from airflow_provider_klaviyo.exceptions import KlaviyoSyncFailed
+from airflow_provider_klaviyo._compat import AirflowSkipException
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoSyncFailed
 from airflow_provider_klaviyo.failures import told_in_a_sentence
 from airflow_provider_klaviyo.operators.outcomes import describe, klaviyo_assets, without_klaviyo_assets
 from airflow_provider_klaviyo.wording import counted
@@ -25,7 +26,8 @@ class KlaviyoJoinSummariesOperator(BaseOperator):
     """Joins what the shards of a sync return into one summary and one report, and finds people whom two shards name.
 
     It runs when all tasks before it are over, however they ended (``trigger_rule``), and fails where one of them did
-    not succeed: the report is there then, too. With the sync's asset as its outlet it makes one event of all shards.
+    not succeed: the report is there then, too. Where there was no shard it is skipped. With the
+    sync's asset as its outlet it makes one event of all shards.
 
     :param summaries: what the shards returned, such as ``syncs.output`` of a mapped task (templated).
 
@@ -44,6 +46,7 @@ class KlaviyoJoinSummariesOperator(BaseOperator):
     def execute(self, context: Context) -> SyncSummary:
         """Join the summaries; the sum is also pushed when the task fails.
 
+        :raises AirflowSkipException: when there was no shard in this run.
         :raises AirflowFailException: when a shard did not succeed, two of them name one person, or these are no
             summaries of one sync.
         """
@@ -55,7 +58,10 @@ class KlaviyoJoinSummariesOperator(BaseOperator):
 
         storage = Storage(storage_path())
         states = self._states(context)
-        joined = Joined(self.summaries or (), storage)
+        summaries = list(self.summaries or ())
+        if not summaries:
+            _check_shards(states)
+        joined = Joined(summaries, storage)
         joined.compare_people()
         error = self._error(joined, states)
         run = task_run_of(context)
@@ -99,6 +105,20 @@ class KlaviyoJoinSummariesOperator(BaseOperator):
             self.log.warning("Airflow does not say how the tasks before ended: %s", error)
             return None
         return {name: str(state) for name, state in states.get(ti.run_id, {}).items()}
+
+
+def _check_shards(states: Mapping[str, str] | None) -> None:
+    """Make sure that a join of nothing is none that has lost something.
+
+    :raises AirflowSkipException: when there was no shard in this run.
+    :raises KlaviyoConfigurationError: when there were shards, none of which has left a summary.
+    """
+    if states and set(states.values()) == {_SKIPPED}:
+        msg = "The tasks before were skipped: there is no shard to join in this run."
+        raise AirflowSkipException(msg)
+    if states and (failed := _unfinished(states)):
+        msg = f"{_did_not_succeed(failed)} None has left a summary."
+        raise KlaviyoConfigurationError(msg)
 
 
 def _unfinished(states: Mapping[str, str]) -> list[str]:

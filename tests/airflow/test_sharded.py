@@ -140,3 +140,37 @@ def test_a_shard_that_skips_itself_after_its_first_row_has_not_succeeded(
     assert "1 of the tasks before did not succeed: halfway_1 (skipped after 1 row)." in said
     (whole,) = summaries(run)["join_at_once"]
     assert (whole["rows_read"], whole["accepted"], whole["shards"]) == (1, 1, 2)
+
+
+def test_where_there_is_no_shard_there_is_nothing_to_join(
+    klaviyo: Emulator, run_in_airflow: Callable[[Any], Any], capfd: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    from airflow.sdk import DAG, task
+
+    @task.klaviyo_sync_profiles(primary_key="id")
+    def sync(shard: int) -> Iterator[dict[str, object]]:
+        yield {"id": shard, "email": f"p{shard}@shop.io"}
+
+    @task
+    def shards(fails: bool) -> list[int]:
+        if fails:
+            msg = "the service does not say"
+            raise ConnectionError(msg)
+        return []
+
+    with DAG("no_shards", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
+        for name, found in (
+            ("literal", []),
+            ("none", shards.override(task_id="found_none")(fails=False)),
+            ("unknown", shards.override(task_id="found_unknown")(fails=True)),
+        ):
+            syncs = sync.override(task_id=name).expand(shard=found)
+            KlaviyoJoinSummariesOperator(task_id=f"join_{name}", summaries=syncs)
+        KlaviyoJoinSummariesOperator(task_id="join_nothing", summaries=[])
+    states = {ti.task_id: ti.state for ti in run_in_airflow(dag).get_task_instances()}
+
+    assert (states["join_literal"], states["join_none"]) == ("skipped", "skipped")
+    assert (states["join_unknown"], states["join_nothing"]) == ("failed", "failed")
+    said = capfd.readouterr().out + caplog.text
+    assert "1 of the tasks before did not succeed: unknown. None has left a summary." in said
+    assert "summaries: there is none." in said
