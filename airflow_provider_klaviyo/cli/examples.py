@@ -7,6 +7,8 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+
 _PACKAGE = Path(__file__).resolve().parents[1]
 _FOLDER = "dags_examples"
 """In a wheel in the package, in a checkout beside it."""
@@ -22,6 +24,9 @@ def add_to(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 
 def _examples(options: argparse.Namespace, ask: Callable[[str], str]) -> int:  # noqa: ARG001 - one signature for all
+    if options.folder and options.folder.exists() and not options.folder.is_dir():
+        msg = f"{options.folder} is no folder: name the one that the examples are to be copied to."
+        raise KlaviyoConfigurationError(msg)
     for example in _found():
         if options.folder is None:
             print(f"{example.name}: {_told(example)}")

@@ -51,6 +51,7 @@ MAY_IMPORT: dict[str, set[str]] = {
         "_compat",
         "client",
         "connection",
+        "failures",
         "hooks",
         "records.contacts",
         "state",
