@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from airflow_provider_klaviyo._compat import dags_in
+from airflow_provider_klaviyo._compat import AirflowSkipException, dags_in
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.state.owner import Task
 from airflow_provider_klaviyo.storage import storage_path
@@ -37,6 +37,38 @@ def add_to(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     preview.set_defaults(run=_preview)
 
 
+class _KnownToARun(Exception):
+    """Something was asked for that is not there without a run."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is known to a run only")
+
+
+class _OfARun:
+    """Stands for what only a run has: it may be handed on, and whoever asks it for anything is told."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        raise _KnownToARun(self._name)
+
+    def _missed(self, *_: object) -> Any:
+        raise _KnownToARun(self._name)
+
+    __bool__ = __call__ = __getitem__ = __iter__ = __len__ = __str__ = __contains__ = _missed
+
+
+class _Context(dict[str, Any]):
+    """What templates and functions find; the sync itself, which asks by ``get``, does without what only a run has."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        value = super().get(key, default)
+        return default if isinstance(value, _OfARun) else value
+
+
 class _TaskInstance:
     """What an operator uses of Airflow's, as far as it is there without a run."""
 
@@ -52,8 +84,8 @@ class _TaskInstance:
         self.pushed[key] = value
 
     def xcom_pull(self, *_: Any, **__: Any) -> Any:
-        msg = "what another task returns is not there without a run"
-        raise LookupError(msg)
+        what = "what another task returns"
+        raise _KnownToARun(what)
 
 
 def _preview(options: argparse.Namespace, ask: Callable[[str], str]) -> int:  # noqa: ARG001 - one signature for all
@@ -65,15 +97,15 @@ def _preview(options: argparse.Namespace, ask: Callable[[str], str]) -> int:  # 
     run = TaskRun(Task(ti.dag_id, ti.task_id), ti.run_id, due=options.now())
     files = Storage(storage_path()).files(run.holder)
     try:
-        error = _run(task, context)
+        told, status = _run(task, context)
         _show(files, ti.pushed.get("return_value") or {}, options.records)
     finally:
         for file in (files.report, files.rejects, files.named, files.removed, *_requests(files)):
             with suppress(OSError):
                 file.unlink()
-    if error:
-        print(f"\nA run would fail: {error}")
-    return 1 if error else 0
+    if told:
+        print(f"\n{told}")
+    return status
 
 
 def _task(file: str, task_id: str, dag_id: str | None) -> tuple[Any, Any]:
@@ -101,10 +133,13 @@ def _task(file: str, task_id: str, dag_id: str | None) -> tuple[Any, Any]:
     return found[0], task
 
 
-def _context(now: float, dag: Any, task: Any, ti: _TaskInstance) -> dict[str, Any]:
+def _context(now: float, dag: Any, task: Any, ti: _TaskInstance) -> _Context:
     """What templates find: a run by hand at this moment, over the day before it."""
+    from airflow.sdk import Context
+    from airflow.sdk.execution_time.context import ConnectionAccessor, MacrosAccessor, VariableAccessor
+
     end = datetime.fromtimestamp(now, UTC)
-    return {
+    known = {
         "dag": dag,
         "task": task,
         "ti": ti,
@@ -117,7 +152,18 @@ def _context(now: float, dag: Any, task: Any, ti: _TaskInstance) -> dict[str, An
         "ds": f"{end:%Y-%m-%d}",
         "ds_nodash": f"{end:%Y%m%d}",
         "ts": end.isoformat(),
+        "ts_nodash": f"{end:%Y%m%dT%H%M%S}",
+        "ts_nodash_with_tz": f"{end:%Y%m%dT%H%M%S%z}",
+        "inlets": task.inlets,
+        "outlets": task.outlets,
+        "macros": MacrosAccessor(),
+        "var": {
+            "value": VariableAccessor(deserialize_json=False),
+            "json": VariableAccessor(deserialize_json=True),
+        },
+        "conn": ConnectionAccessor(),
     }
+    return _Context({name: _OfARun(name) for name in Context.__annotations__} | known)
 
 
 def _render(task: Any, context: Mapping[str, Any]) -> None:
@@ -136,13 +182,21 @@ def _render(task: Any, context: Mapping[str, Any]) -> None:
         raise KlaviyoConfigurationError(msg) from error
 
 
-def _run(task: Any, context: dict[str, Any]) -> str:
-    """Run the task; returns why it failed, or nothing."""
+def _run(task: Any, context: dict[str, Any]) -> tuple[str, int]:
+    """Run the task; returns what else than a success a run would be, or nothing, and the exit status.
+
+    :raises KlaviyoConfigurationError: when its function asks for what is not there without a run.
+    """
     try:
         context["ti"].xcom_push("return_value", task.execute(context))
+    except _KnownToARun as error:
+        msg = f"{task.task_id} cannot be shown: {error}."
+        raise KlaviyoConfigurationError(msg) from error
+    except AirflowSkipException as error:
+        return f"A run would be skipped: {error}", 0
     except Exception as error:  # a run would end with it, and what was read before is worth showing
-        return str(error) or type(error).__name__
-    return ""
+        return f"A run would fail: {str(error) or type(error).__name__}", 1
+    return "", 0
 
 
 def _requests(files: RunFiles) -> list[Any]:

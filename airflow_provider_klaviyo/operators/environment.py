@@ -89,7 +89,7 @@ def task_run_of(context: Context, due: float = 0.0) -> TaskRun:
 
 def due(context: Context, clock: Clock) -> float:
     """The end of a run's data interval, else when it was due, else now; in seconds since the epoch."""
-    given: Mapping[str, Any] = dict(context)
+    given: Mapping[str, Any] = context
     dag_run = given.get("dag_run")
     known = (given.get("data_interval_end"), *(getattr(dag_run, name, None) for name in _OF_DAG_RUN))
     timestamp = next((each for each in known if each is not None), None)

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.integration
 
 DAG = """
 from airflow.sdk import DAG, task
+from airflow_provider_klaviyo._compat import AirflowSkipException
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
 
 @task
@@ -35,6 +36,37 @@ with DAG("people", params={"tier": "gold"}):
         yield {"email": f"{tier}@shop.io"}
 
     function("{{ params.tier }}", tier="gold")
+
+    @task.klaviyo_sync_profiles(mapping={"email": "email"})
+    def knows(ts, ts_nodash, dag_run, prev_start_date_success=None, macros=None, **context):
+        assert macros.ds_add(context["ds"], 1) > ts[:10] > "2026"
+        yield {"email": "gold@shop.io"}
+
+    @task.klaviyo_sync_profiles(mapping={"email": "email"})
+    def by_conf(dag_run=None):
+        yield {"email": f"{dag_run.conf['tier']}@shop.io"}
+
+    @task.klaviyo_sync_profiles(mapping={"email": "email"})
+    def by_events(**context):
+        yield from context["triggering_asset_events"]
+
+    @task.klaviyo_sync_profiles(mapping={"email": "email"})
+    def by_xcom(ti=None):
+        yield {"email": ti.xcom_pull(task_ids="say")}
+
+    @task.klaviyo_sync_profiles(mapping={"email": "email"})
+    def skips():
+        yield {"email": "gold@shop.io"}
+        raise AirflowSkipException("no more today")
+
+    for each in (knows, by_conf, by_events, by_xcom, skips):
+        each()
+    KlaviyoSyncProfilesOperator(
+        task_id="conf", sql="SELECT * FROM customers WHERE tier = '{{ dag_run.conf.tier }}'", **common
+    )
+    KlaviyoSyncProfilesOperator(
+        task_id="variable", sql="SELECT * FROM customers WHERE tier = '{{ var.value.tier }}'", **common
+    )
     KlaviyoSyncProfilesOperator.partial(task_id="mapped", sql="SELECT 1", **common).expand(preview=[True])
 """
 
@@ -71,11 +103,41 @@ def test_so_are_those_of_a_function(dags: str, klaviyo: Emulator, capsys: pytest
     assert klaviyo.count() == 0
 
 
+def test_a_function_finds_what_is_known_before_a_run(dags: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preview", dags, "knows"]) == 0
+    assert "1 rows_read, 1 accepted" in capsys.readouterr().out
+
+
+def test_templates_find_variables(
+    dags: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_VAR_TIER", "gold")
+    main(["preview", dags, "variable"])
+    assert "11 rows_read" in capsys.readouterr().out
+
+
+def test_a_function_that_skips_its_task_is_not_told_to_fail(
+    dags: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["preview", dags, "skips"]) == 0
+    shown = capsys.readouterr().out
+    assert "1 rows_read, 1 accepted" in shown
+    assert "A run would be skipped: no more today" in shown
+    assert "fail" not in shown
+
+
 @pytest.mark.parametrize(
     ("task_id", "words"),
     [
-        ("asks", "A template of asks cannot be rendered here: what another task returns"),
+        (
+            "asks",
+            "A template of asks cannot be rendered here: what another task returns is known to a run only",
+        ),
         ("typo", "'colum' is undefined"),
+        ("conf", "A template of conf cannot be rendered here: dag_run is known to a run only"),
+        ("by_conf", "by_conf cannot be shown: dag_run is known to a run only"),
+        ("by_events", "by_events cannot be shown: triggering_asset_events is known to a run only"),
+        ("by_xcom", "by_xcom cannot be shown: what another task returns is known to a run only"),
         ("mapped", "mapped is a mapped task"),
         ("say", "syncs nothing"),
         ("none", "no Dag has a task 'none'. There are: people.sync, people.say"),
