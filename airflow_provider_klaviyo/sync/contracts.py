@@ -319,8 +319,11 @@ class Session:
         """
         raise NotImplementedError
 
-    def hold(self) -> Hold | None:
-        """What records are kept back in until every row was read; None where they are sent as they come."""
+    def hold(self, *, may_meet_more_columns: bool) -> Hold | None:  # noqa: ARG002 - for those whose columns may forbid
+        """What records are kept back in until every row was read; None where they are sent as they come.
+
+        :param may_meet_more_columns: whether a later row may have a column that the mapper does not know.
+        """
         return None
 
     def create_target(self) -> None:

@@ -322,7 +322,7 @@ class SyncRun:
             report=report,
             duplicate=session.duplicate,
             check_stop=context.client.check_stop,
-            open_hold=session.hold,
+            open_hold=lambda: session.hold(may_meet_more_columns=rows.may_meet_more_columns),
             on_stop=self._account.stopping,
         )
         self._account.open_jobs = lambda: sync.delivery.open_jobs

@@ -215,6 +215,52 @@ def _no_answer() -> None:
     raise ConnectionError(msg)
 
 
+def test_nobody_is_subscribed_by_a_function_that_ends_before_a_no_can_be_ruled_out(
+    run: Run, klaviyo: Emulator
+) -> None:
+    pandas = pytest.importorskip("pandas")
+    klaviyo.set(subscription_seconds=0.0)
+    ada = {"id": 1, "email": "ada@shop.io"}
+    no = {"id": 2, "email": "ada@shop.io", "consent.email": False}
+    given: dict[str, tuple[object, ...]] = {
+        "page": ([ada, no],),
+        "frames": (pandas.DataFrame([ada]), pandas.DataFrame([no])),
+        "mapped": (ada, no),
+        "order_decides": ({**ada, "consent.email": True}, {**no, "consent.sms": False}),
+        "breaks_off": (ada, ConnectionError()),
+        "is_no_row": (ada, 7),
+        "ends_well": tuple(PEOPLE),
+        "has_its_columns_named": (ada, ConnectionError()),
+    }
+    more: dict[str, dict[str, object]] = {
+        "mapped": {"mapping": {"email": "email"}},
+        "order_decides": {"conflicts": "first"},
+        "has_its_columns_named": {"columns": ["id", "email"]},
+    }
+    lists = {name: klaviyo.add_list(name) for name in given}
+
+    def rows(pieces: tuple[object, ...]) -> Iterator[object]:
+        for piece in pieces:
+            if isinstance(piece, Exception):
+                raise piece
+            yield piece
+
+    def make() -> None:
+        for name, pieces in given.items():
+            terms = {"mode": "subscribe", "list_id": lists[name], "max_rejected": 1.0, **more.get(name, {})}
+            task.klaviyo_sync_subscriptions(task_id=name, **terms, **COMMON)(rows)(pieces)
+
+    tasks = run(make)
+
+    ended = {name: (ti.state, *counts(ti, "rows_read", "accepted", "pending")) for name, ti in tasks.items()}
+    assert ended.pop("ends_well") == ("success", 6, 6, 0)
+    assert ended.pop("has_its_columns_named") == ("failed", 1, 1, 0)
+    assert ended == dict.fromkeys(ended, ("failed", 1, 0, 1))
+    assert len(ended) == 6
+    assert {name: len(klaviyo.members(lists[name])) for name in ended} == dict.fromkeys(ended, 0)
+    assert len(klaviyo.members(lists["ends_well"])) == 6
+
+
 def test_what_is_no_row_fails_the_task_for_good(
     run: Run, klaviyo: Emulator, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -104,6 +104,11 @@ class FunctionRows:
                 return
         raise failure
 
+    @property
+    def may_meet_more_columns(self) -> bool:
+        """Unless the columns were named."""
+        return not self._chosen
+
     def keep_keys(self, columns: Sequence[str]) -> None:
         """Nothing to do: no former release has read functions."""
 

@@ -66,6 +66,7 @@ class RowStream:
     total: int | None
     distrust: str = ""
     unzoned: tuple[str, ...] = ()
+    may_meet_more_columns = False
 
     def __init__(self, hook: SqlHook, query: Query, *, chunk_size: int = CHUNK_SIZE) -> None:
         if chunk_size < 1:

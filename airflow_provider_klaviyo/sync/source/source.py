@@ -20,7 +20,8 @@ class Source(Protocol):
 
     ``columns`` is known on entry, and so is ``total`` where somebody counts ahead. ``distrust`` says why there may be
     more rows than are handed out, if there may be, and ``unzoned`` names columns whose timestamps may be of another
-    zone than they are read in.
+    zone than they are read in. ``may_meet_more_columns`` is whether a later row may have another column, which ends the
+    reading: till then nobody knows what it says.
 
     :raises QueryError: on entry or while reading, when there are no rows, or not all of them.
     """
@@ -36,6 +37,9 @@ class Source(Protocol):
 
     @property
     def unzoned(self) -> Sequence[str]: ...
+
+    @property
+    def may_meet_more_columns(self) -> bool: ...
 
     def __enter__(self) -> Self: ...
 

@@ -14,12 +14,12 @@ from airflow_provider_klaviyo.sync.subscriptions.consent_words import Objections
 class HeldForConsent:
     """Keeps people who are to be subscribed until it is known that no row says no.
 
-    :param objections: what the rows of the run say.
+    :param objections: what the rows of the run say; None where they cannot disagree, or do not decide together.
     """
 
     needs_every_row = True
 
-    def __init__(self, folder: Path, objections: Objections) -> None:
+    def __init__(self, folder: Path, objections: Objections | None) -> None:
         self._records: ChunkFile[list[SubscriptionRecord]] = ChunkFile(
             folder / "held", list[SubscriptionRecord]
         )
@@ -33,7 +33,8 @@ class HeldForConsent:
 
     def complete(self) -> None:
         """Every row was read."""
-        self._objections.spread()
+        if self._objections:
+            self._objections.spread()
 
     def first(self) -> Sequence[Record]:
         """The first records that are still kept; none at the end."""
@@ -45,7 +46,7 @@ class HeldForConsent:
 
     def judge(self, records: Sequence[Record]) -> Mapped:
         """The records without the channels that a row says no to."""
-        return self._objections.judge(records)
+        return self._objections.judge(records) if self._objections else Mapped(list(records), [], [])
 
     def rest(self) -> Iterator[Sequence[Record]]:
         """The records that are still kept."""

@@ -128,9 +128,9 @@ class SubscriptionsSession(Session):
         self._objections = self._closing.enter_context(closing(Objections(self._context.scratch)))
         return HeardMapper(mapper, self._objections.hear)
 
-    def hold(self) -> Hold | None:
-        """Where rows speak of one person together, nobody is sent before the last one is read."""
-        if self._objections:
+    def hold(self, *, may_meet_more_columns: bool) -> Hold | None:
+        """Where rows speak of one person together, or may yet do so, nobody is sent before the last one is read."""
+        if self._objections or (self._terms.subscribes and may_meet_more_columns):
             return HeldForConsent(self._context.scratch, self._objections)
         if self._terms.subscribes or len(self._terms.channels) == 1:
             return None
