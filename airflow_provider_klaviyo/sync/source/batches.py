@@ -8,6 +8,7 @@ from itertools import repeat
 from typing import Any
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.sync.source.copies import are_constant, copied
 from airflow_provider_klaviyo.sync.source.drivers.arrow_values import reader_of_field, values
 from airflow_provider_klaviyo.sync.source.drivers.columns import each
 from airflow_provider_klaviyo.sync.source.drivers.lenience import Lenience
@@ -60,7 +61,9 @@ def _of_frame(frame: Any, most: int) -> Iterator[Part]:
 
 
 def _values(series: Any) -> Sequence[object]:
-    found: list[object] = series.tolist()
+    found: Sequence[object] = series.tolist()
+    if series.dtype.kind == "O" and not are_constant(map(type, found)):
+        found = copied(found)
     missing = series.isna()
     if missing.any():
         return [None if is_missing else value for value, is_missing in zip(found, missing, strict=True)]

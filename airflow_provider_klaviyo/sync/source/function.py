@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_klaviyo.masking import words_of
 from airflow_provider_klaviyo.sync.source.batches import Part, parts_of
+from airflow_provider_klaviyo.sync.source.copies import are_constant, copied
 from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.query import QueryFailed, UnsuitableQuery
 from airflow_provider_klaviyo.sync.source.source import CHUNK_SIZE, Chunk, Row
@@ -193,10 +194,10 @@ class FunctionRows:
                 except KeyError:
                     pass
                 else:
-                    yield row
+                    yield row if are_constant(map(type, row)) else copied(row)
                     continue
             self._check(piece, self._number)
-            yield tuple(piece.get(column) for column in columns)
+            yield copied(piece.get(column) for column in columns)
 
     def _check(self, names: Iterable[object], number: int) -> None:
         """Make sure that nothing is lost of a row without a word."""

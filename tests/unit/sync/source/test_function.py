@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import traceback
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 from typing import Any
@@ -128,6 +129,51 @@ def test_a_row_may_lack_a_column_and_must_not_have_another() -> None:
 def test_columns_can_be_chosen() -> None:
     columns, rows = read(lambda: [ADA, {**BOB, "city": "Oslo"}], columns=["city", "id"])
     assert (columns, rows) == (("city", "id"), [(None, 1), ("Oslo", 2)])
+
+
+def test_rows_are_as_they_were_when_they_were_given() -> None:
+    np = pytest.importorskip("numpy")
+
+    def one_object_for_all() -> Iterator[object]:
+        street: dict[str, object] = {}
+        row: dict[str, object] = {
+            "tags": [street],
+            "set": set(),
+            "tuple": ([street],),
+            "rest": defaultdict(list, street=street),
+            "array": np.zeros(1, int),
+            "city": "Oslo",
+        }
+        page: list[object] = []
+        for number in (1, 2):
+            street["number"] = number
+            row["set"] = {number}
+            row["array"][0] = number  # type: ignore[index]
+            yield row
+            page[:] = [row]
+            yield page
+            yield pd.DataFrame({name: [value] for name, value in row.items()})
+
+    _, rows = read(one_object_for_all)
+
+    for number, row in zip((1, 1, 1, 2, 2, 2), rows, strict=True):
+        street = {"number": number}
+        tags, found_set, in_tuple, rest, array, city = row
+        assert (tags, found_set, in_tuple, rest, list(array), city) == (  # type: ignore[call-overload]
+            [street],
+            {number},
+            ([street],),
+            {"street": street},
+            [number],
+            "Oslo",
+        )
+
+
+def test_what_holds_itself_is_left_to_be_rejected() -> None:
+    own: list[object] = []
+    own.append(own)
+    (row,) = read(lambda: [{"own": own}])[1]
+    assert row[0] is own
 
 
 @pytest.mark.parametrize("nothing", [list, lambda: iter(()), lambda: iter([[]])])
