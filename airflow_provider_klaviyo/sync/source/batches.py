@@ -29,27 +29,57 @@ class Part:
         return zip(*(repeat(None, count) if column is None else column for column in wanted), strict=True)
 
 
-def parts_of(given: Any, most: int) -> Iterator[Part] | None:
-    """The parts of a batch, at least one; None for what is no batch.
+def is_batch(given: object) -> bool:
+    """Whether it has rows by the batch."""
+    return (
+        _is_frame(given)
+        or hasattr(given, "__arrow_c_stream__")
+        or ("pyarrow", "RecordBatch") in _kinds(given)
+    )
 
-    :param most: rows of a part.
-    :raises KlaviyoConfigurationError: for a batch of Arrow's where pyarrow is not installed.
+
+def check_is_readable(batch: object) -> None:
+    """Make sure that there is what reads a batch.
+
+    :raises KlaviyoConfigurationError: where that is pyarrow, which is not installed.
     """
-    kinds = {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(given).__mro__}
-    if ("pandas", "DataFrame") in kinds:
-        return _of_frame(given, most)
-    if not hasattr(given, "__arrow_c_stream__") and ("pyarrow", "RecordBatch") not in kinds:
-        return None
+    if _is_frame(batch):
+        return
     try:
-        import pyarrow
+        import pyarrow  # noqa: F401 - only asked whether it is there
     except ImportError:
-        kind = type(given).__name__
+        kind = type(batch).__name__
         msg = f"The function gave {kind}, which pyarrow reads: install it on the workers, or yield dicts."
         raise KlaviyoConfigurationError(msg) from None
-    if isinstance(given, pyarrow.RecordBatch):
-        return _of_arrow((given,), given.schema, most)
-    reader = pyarrow.RecordBatchReader.from_stream(given)
-    return _of_arrow(reader, reader.schema, most)
+
+
+def parts_of(batch: Any, most: int) -> Iterator[Part]:
+    """The parts of a batch, at least one.
+
+    :param most: rows of a part.
+    :raises Exception: what the batch raises, which may do its work only now.
+    """
+    if _is_frame(batch):
+        yield from _of_frame(batch, most)
+        return
+    import pyarrow
+
+    if isinstance(batch, pyarrow.RecordBatch):
+        yield from _of_arrow((batch,), batch.schema, most)
+        return
+    # As it is where it can be, since errors do not pass through C as what they are.
+    is_reader = isinstance(batch, pyarrow.RecordBatchReader)
+    reader = batch if is_reader else pyarrow.RecordBatchReader.from_stream(batch)
+    yield from _of_arrow(reader, reader.schema, most)
+
+
+def _is_frame(given: object) -> bool:
+    return ("pandas", "DataFrame") in _kinds(given)
+
+
+def _kinds(given: object) -> set[tuple[str, str]]:
+    """The classes of a value, by library and name, since none of the libraries is imported before it is met."""
+    return {(kind.__module__.partition(".")[0], kind.__name__) for kind in type(given).__mro__}
 
 
 def _of_frame(frame: Any, most: int) -> Iterator[Part]:

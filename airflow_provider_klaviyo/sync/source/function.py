@@ -8,8 +8,9 @@ from itertools import chain, islice
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Self
 
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.masking import words_of
-from airflow_provider_klaviyo.sync.source.batches import Part, parts_of
+from airflow_provider_klaviyo.sync.source.batches import Part, check_is_readable, is_batch, parts_of
 from airflow_provider_klaviyo.sync.source.copies import are_constant, copied
 from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.query import QueryFailed, UnsuitableQuery
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 log = logging.getLogger(__name__)
+
+_OURS = __file__.removesuffix("function.py")
+"""The folder of what reads rows, whose frames are nobody's business."""
 
 
 class FunctionFailed(QueryFailed):
@@ -89,21 +93,23 @@ class FunctionRows:
         self.close()
 
     def __iter__(self) -> Iterator[Chunk]:
-        failure: FunctionFailed | NoRows | None = None
+        failure: Exception | None = None
         while not failure:
             chunk: Chunk = []
             try:
                 for row in islice(self._rows, self._size.rows):
                     chunk.append(row)
-            except (FunctionFailed, NoRows) as error:
+            except (FunctionFailed, NoRows, KlaviyoConfigurationError) as error:
                 failure = error
+            except Exception as error:
+                failure = self._failed(error)
             if chunk:
                 self.rows_read += len(chunk)
                 self._size.learn(chunk)
                 yield chunk
             elif not failure:
                 return
-        raise failure
+        raise failure from None
 
     @property
     def may_meet_more_columns(self) -> bool:
@@ -131,7 +137,7 @@ class FunctionRows:
             given = self._function()
         except Exception as error:
             raise self._failed(error) from None
-        if parts_of(given, CHUNK_SIZE) is not None:
+        if is_batch(given):
             return iter((given,))
         if isinstance(given, (Mapping, str, bytes)) or not isinstance(given, Iterable):
             raise NoRows(self._returned(given))
@@ -150,10 +156,17 @@ class FunctionRows:
                 yield given
             elif isinstance(given, list):
                 yield from map(self._as_row, given)
-            elif (parts := parts_of(given, CHUNK_SIZE)) is not None:
-                yield from parts
+            elif is_batch(given):
+                check_is_readable(given)
+                yield from self._parts(given)
             else:
                 raise self._no_row(given)
+
+    def _parts(self, batch: object) -> Iterator[Part]:
+        try:
+            yield from parts_of(batch, CHUNK_SIZE)
+        except Exception as error:
+            raise self._failed(error) from None
 
     def _as_row(self, given: object) -> Mapping[Any, Any]:
         if isinstance(given, Mapping):
@@ -187,17 +200,17 @@ class FunctionRows:
                     self._number += 1
                     yield row
                 continue
+            try:
+                row = values_of(piece) if len(piece) == count else self._ragged(piece)
+            except KeyError:
+                row = self._ragged(piece)
             self._number += 1
-            if len(piece) == count:
-                try:
-                    row = values_of(piece)
-                except KeyError:
-                    pass
-                else:
-                    yield row if are_constant(map(type, row)) else copied(row)
-                    continue
-            self._check(piece, self._number)
-            yield copied(piece.get(column) for column in columns)
+            yield row if are_constant(map(type, row)) else copied(row)
+
+    def _ragged(self, row: Mapping[Any, Any]) -> Row:
+        """The values of a row that has other columns than the first one."""
+        self._check(row, self._number + 1)
+        return tuple(row.get(column) for column in self.columns)
 
     def _check(self, names: Iterable[object], number: int) -> None:
         """Make sure that nothing is lost of a row without a word."""
@@ -246,6 +259,6 @@ def _a(given: object) -> str:
 def _its_own(error: Exception) -> TracebackType | None:
     """The frames of an error from the function's first on; all where it has none, as when it cannot be called."""
     trace = error.__traceback__
-    while trace and trace.tb_frame.f_code.co_filename == __file__:
+    while trace and trace.tb_frame.f_code.co_filename.startswith(_OURS):
         trace = trace.tb_next
     return trace or error.__traceback__

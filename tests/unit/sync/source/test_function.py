@@ -6,7 +6,7 @@ import datetime as dt
 import sys
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -226,6 +226,87 @@ def test_what_came_before_a_failure_is_handed_out_and_the_failure_has_its_own_fr
     assert told.value.error is failure
     assert [frame.name for frame in traceback.extract_tb(failure.__traceback__)] == ["people_until"]
     assert "ada@" not in str(told.value)
+
+
+def breaking_reader(error: Exception) -> Any:
+    pa = pytest.importorskip("pyarrow")
+    whole = pa.table({"n": range(1_500)})
+
+    def batches() -> Iterator[Any]:
+        yield from whole.to_batches(max_chunksize=500)
+        raise error
+
+    return pa.RecordBatchReader.from_batches(whole.schema, batches())
+
+
+class BrokenMapping(Mapping[str, object]):
+    """A row whose values are fetched when they are asked for."""
+
+    def __getitem__(self, column: str) -> object:
+        raise LookupError(column)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(("n",))
+
+    def __len__(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize("is_returned", [True, False])
+def test_a_batch_that_breaks_off_costs_no_row_before_it(is_returned: bool) -> None:
+    failure = ConnectionError("ada@shop.io is gone")
+    reader = breaking_reader(failure)
+    chunks: list[Any] = []
+    with (
+        pytest.raises(FunctionFailed, match=r"'people' failed after 1,500 rows: ConnectionError") as told,
+        FunctionRows(lambda: reader if is_returned else iter([reader]), "people") as rows,
+    ):
+        chunks.extend(rows)
+    assert (sum(map(len, chunks)), rows.rows_read, told.value.rows_read) == (1_500, 1_500, 1_500)
+    assert told.value.error is failure
+    assert [frame.name for frame in traceback.extract_tb(failure.__traceback__)][-1] == "batches"
+    assert not {"_pieces", "_of_arrow"} & {
+        frame.name for frame in traceback.extract_tb(failure.__traceback__)
+    }
+
+
+def test_a_row_that_cannot_be_read_costs_no_row_before_it() -> None:
+    chunks: list[Any] = []
+    with (
+        pytest.raises(FunctionFailed, match="failed after 1 row: LookupError"),
+        FunctionRows(lambda: [{"n": 1}, BrokenMapping()], "people") as rows,
+    ):
+        chunks.extend(rows)
+    assert chunks == [[(1,)]]
+
+
+def test_rows_before_a_batch_that_nothing_reads_are_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    chunks: list[Any] = []
+    with (
+        pytest.raises(KlaviyoConfigurationError, match="install it"),
+        FunctionRows(lambda: iter([{"n": 1}, ArrowOfAnother()]), "people") as rows,
+    ):
+        chunks.extend(rows)
+    assert chunks == [[(1,)]]
+
+
+class OpenedOnce:
+    """Runs a query whenever its data is asked for."""
+
+    def __init__(self) -> None:
+        self.opened = 0
+
+    def __arrow_c_stream__(self, schema: object = None) -> object:
+        self.opened += 1
+        return table().__arrow_c_stream__(schema)
+
+
+def test_a_batch_is_opened_once() -> None:
+    table()
+    batch = OpenedOnce()
+    assert read(lambda: batch) == (("id", "email"), ROWS)
+    assert batch.opened == 1
 
 
 def test_a_function_that_cannot_be_called_has_failed() -> None:
