@@ -22,11 +22,17 @@ class Part:
     names: Sequence[Any]
     columns: Sequence[Sequence[object]]
 
+    @property
+    def count(self) -> int:
+        """How many rows there are."""
+        return len(self.columns[0]) if self.columns else 0
+
     def rows(self, names: Sequence[str]) -> Iterator[Row]:
         """The rows with these columns in this order; NULL in those that there are none of."""
         wanted = [self.columns[self.names.index(name)] if name in self.names else None for name in names]
-        count = len(self.columns[0]) if self.columns else 0
-        return zip(*(repeat(None, count) if column is None else column for column in wanted), strict=True)
+        return zip(
+            *(repeat(None, self.count) if column is None else column for column in wanted), strict=True
+        )
 
 
 def is_batch(given: object) -> bool:

@@ -79,7 +79,7 @@ class FunctionRows:
         try:
             self._given = self._called()
             pieces = self._pieces()
-            first = next(pieces, None)
+            first = self._first(pieces)
             self.columns = self._columns(first)
             self._rows = self._tuples(chain(() if first is None else (first,), pieces))
         except BaseException:
@@ -173,6 +173,16 @@ class FunctionRows:
             return given
         raise self._no_row(given)
 
+    def _first(self, pieces: Iterator[Mapping[Any, Any] | Part]) -> Mapping[Any, Any] | Part | None:
+        """The first piece with a row; where there is none, the first one with columns."""
+        named = None
+        for piece in pieces:
+            if piece.count if isinstance(piece, Part) else piece:
+                return piece
+            if isinstance(piece, Part) and piece.names:
+                named = named or piece
+        return named
+
     def _columns(self, first: Mapping[Any, Any] | Part | None) -> tuple[str, ...]:
         if first is None:
             return self._chosen or self._columns_of_none
@@ -195,7 +205,8 @@ class FunctionRows:
         values_of = _getter(columns)
         for piece in pieces:
             if isinstance(piece, Part):
-                self._check(piece.names, self._number + 1)
+                if piece.count:
+                    self._check(piece.names, self._number + 1)
                 for row in piece.rows(columns):
                     self._number += 1
                     yield row

@@ -205,6 +205,37 @@ def test_what_is_no_row_is_told_for_what_it_is(given: object, told: str) -> None
     assert "ada" not in str(error.value)
 
 
+def empty(*columns: str) -> list[Callable[[], object]]:
+    """What has no rows, yet perhaps columns."""
+    return [
+        lambda: pd.DataFrame([], columns=list(columns)),
+        lambda: pytest.importorskip("pyarrow").table({name: [] for name in columns}),
+        lambda: pytest.importorskip("pyarrow").RecordBatch.from_pydict({name: [] for name in columns}),
+    ]
+
+
+@pytest.mark.parametrize(
+    "nothing", [*empty(), *empty("id"), *empty("x"), *empty("id", "email", "x"), dict, list]
+)
+def test_what_is_empty_names_no_columns_before_the_first_row(nothing: Callable[[], object]) -> None:
+    for full in (ADA, [ADA], frame().iloc[:1]):
+        assert read(lambda: iter([nothing(), nothing(), full, nothing(), BOB])) == (  # noqa: B023 - read at once
+            ("id", "email"),
+            ROWS if nothing is not dict else [ROWS[0], (None, None), ROWS[1]],
+        )
+
+
+@pytest.mark.parametrize("nothing", [*empty(), dict])
+def test_what_has_neither_rows_nor_columns_is_nothing(nothing: Callable[[], object]) -> None:
+    assert read(lambda: iter([nothing(), nothing()]), columns_of_none=["email"]) == (("email",), [])
+    assert read(lambda: iter([nothing()]), columns=["id"]) == (("id",), [])
+
+
+def test_columns_named_by_what_is_empty_serve_where_there_is_no_row() -> None:
+    for nothing in empty("id", "email"):
+        assert read(lambda: iter([{}, nothing(), {}]), columns_of_none=["x"]) == (("id", "email"), [])  # noqa: B023
+
+
 def people_until(error: BaseException, seen: list[str]) -> Iterator[dict[str, object]]:
     try:
         yield ADA
