@@ -14,6 +14,16 @@ from airflow_provider_klaviyo.sync.source.drivers.columns import each
 from airflow_provider_klaviyo.sync.source.drivers.lenience import Lenience
 from airflow_provider_klaviyo.sync.source.source import Row
 
+_FRAME = ("pandas", "DataFrame")
+_BATCHES = frozenset((_FRAME, ("pyarrow", "RecordBatch")))
+_COLUMNS = frozenset(
+    (("pandas", "Series"), ("polars", "Series"), ("pyarrow", "ChunkedArray"), ("pyarrow", "Array"))
+)
+
+
+class NoTable(Exception):
+    """What was given exports one column."""
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -37,11 +47,15 @@ class Part:
 
 def is_batch(given: object) -> bool:
     """Whether it has rows by the batch."""
-    return (
-        _is_frame(given)
-        or hasattr(given, "__arrow_c_stream__")
-        or ("pyarrow", "RecordBatch") in _kinds(given)
-    )
+    kinds = _kinds(given)
+    if _COLUMNS & kinds:
+        return False
+    return bool(_BATCHES & kinds) or hasattr(given, "__arrow_c_stream__")
+
+
+def is_column(given: object) -> bool:
+    """Whether it is known to be one column, or one row, though it may export Arrow's data as a batch does."""
+    return bool(_COLUMNS & _kinds(given))
 
 
 def check_is_readable(batch: object) -> None:
@@ -63,6 +77,7 @@ def parts_of(batch: Any, most: int) -> Iterator[Part]:
     """The parts of a batch, at least one.
 
     :param most: rows of a part.
+    :raises NoTable: for what exports data of Arrow's that are none.
     :raises Exception: what the batch raises, which may do its work only now.
     """
     if _is_frame(batch):
@@ -75,12 +90,23 @@ def parts_of(batch: Any, most: int) -> Iterator[Part]:
         return
     # As it is where it can be, since errors do not pass through C as what they are.
     is_reader = isinstance(batch, pyarrow.RecordBatchReader)
-    reader = batch if is_reader else pyarrow.RecordBatchReader.from_stream(batch)
+    reader = batch if is_reader else _reader(batch)
     yield from _of_arrow(reader, reader.schema, most)
 
 
+def _reader(batch: Any) -> Any:
+    import pyarrow
+
+    try:
+        return pyarrow.RecordBatchReader.from_stream(batch)
+    except pyarrow.ArrowInvalid as error:
+        if "non-struct type" in str(error):
+            raise NoTable from None
+        raise
+
+
 def _is_frame(given: object) -> bool:
-    return ("pandas", "DataFrame") in _kinds(given)
+    return _FRAME in _kinds(given)
 
 
 def _kinds(given: object) -> set[tuple[str, str]]:

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Any, Self
 
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.masking import words_of
-from airflow_provider_klaviyo.sync.source.batches import Part, check_is_readable, is_batch, parts_of
+from airflow_provider_klaviyo.sync.source.batches import (
+    NoTable,
+    Part,
+    check_is_readable,
+    is_batch,
+    is_column,
+    parts_of,
+)
 from airflow_provider_klaviyo.sync.source.copies import are_constant, copied
 from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
 from airflow_provider_klaviyo.sync.source.query import QueryFailed, UnsuitableQuery
@@ -139,7 +146,7 @@ class FunctionRows:
             raise self._failed(error) from None
         if is_batch(given):
             return iter((given,))
-        if isinstance(given, (Mapping, str, bytes)) or not isinstance(given, Iterable):
+        if is_column(given) or isinstance(given, (Mapping, str, bytes)) or not isinstance(given, Iterable):
             raise NoRows(self._returned(given))
         return iter(given)
 
@@ -165,6 +172,8 @@ class FunctionRows:
     def _parts(self, batch: object) -> Iterator[Part]:
         try:
             yield from parts_of(batch, CHUNK_SIZE)
+        except NoTable:
+            raise self._no_row(batch) from None
         except Exception as error:
             raise self._failed(error) from None
 

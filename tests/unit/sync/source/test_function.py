@@ -236,6 +236,60 @@ def test_columns_named_by_what_is_empty_serve_where_there_is_no_row() -> None:
         assert read(lambda: iter([{}, nothing(), {}]), columns_of_none=["x"]) == (("id", "email"), [])  # noqa: B023
 
 
+class ColumnOfAnother:
+    """Exports one column, which is no table."""
+
+    def __arrow_c_stream__(self, schema: object = None) -> object:
+        return pytest.importorskip("pyarrow").chunked_array([[1, 2]]).__arrow_c_stream__(schema)
+
+
+class BreaksOffAtOnce:
+    """Asks a service when its data is asked for."""
+
+    def __arrow_c_stream__(self, schema: object = None) -> object:
+        msg = "no answer"
+        raise ConnectionError(msg)
+
+
+@pytest.mark.parametrize(
+    ("column", "kind"),
+    [
+        (lambda: frame()["email"], "Series"),
+        (lambda: frame().iloc[0], "Series"),
+        (lambda: pd.Series([ADA, BOB]), "Series"),
+        (lambda: table()["email"], "ChunkedArray"),
+        (lambda: table().to_struct_array(), "ChunkedArray"),
+        (lambda: table()["email"].combine_chunks(), "StringArray"),
+        (lambda: table().to_batches()[0].to_struct_array(), "StructArray"),
+        (lambda: type("Series", (ArrowOfAnother,), {"__module__": "polars.series.series"})(), "Series"),
+    ],
+)
+def test_one_column_is_no_table(column: Callable[[], Any], kind: str) -> None:
+    table()
+    with pytest.raises(NoRows, match=f"'people' returned a value of type {kind}, not rows"):
+        read(column)
+    chunks: list[Any] = []
+    with (
+        pytest.raises(NoRows, match=f"'people' gave a value of type {kind} as row 2"),
+        FunctionRows(lambda: iter([ADA, column()]), "people") as rows,
+    ):
+        chunks.extend(rows)
+    assert chunks == [ROWS[:1]]
+
+
+def test_what_exports_one_column_is_no_table() -> None:
+    table()
+    for given, row in ((ColumnOfAnother(), 1), (iter([ADA, ColumnOfAnother()]), 2)):
+        with pytest.raises(NoRows, match=f"gave a value of type ColumnOfAnother as row {row}"):
+            read(lambda: given)  # noqa: B023 - read at once
+
+
+def test_a_batch_that_cannot_be_opened_has_failed() -> None:
+    table()
+    with pytest.raises(FunctionFailed, match="failed after 1 row: ConnectionError: no answer"):
+        read(lambda: iter([ADA, BreaksOffAtOnce()]))
+
+
 def people_until(error: BaseException, seen: list[str]) -> Iterator[dict[str, object]]:
     try:
         yield ADA
