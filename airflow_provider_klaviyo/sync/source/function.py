@@ -202,11 +202,7 @@ class FunctionRows:
                 f"The function {self._name!r} names a column by a {type(wrong[0]).__name__}, not by a text."
             )
             raise NoRows(message)
-        repeated = {name for name in names if names.count(name) > 1}
-        if repeated:
-            shown = ", ".join(map(repr, sorted(repeated)))
-            message = f"The function {self._name!r} gives more than one column named {shown}."
-            raise NoRows(message)
+        self._check_once(names)
         return self._chosen or names
 
     def _tuples(self, pieces: Iterable[Mapping[Any, Any] | Part]) -> Iterator[Row]:
@@ -220,20 +216,23 @@ class FunctionRows:
                     self._number += 1
                     yield row
                 continue
+            is_plain = type(piece) is dict and len(piece) == count  # others may make up what they do not have
             try:
-                row = values_of(piece) if len(piece) == count else self._ragged(piece)
+                row = values_of(piece) if is_plain else self._looked_up(piece)
             except KeyError:
-                row = self._ragged(piece)
+                row = self._looked_up(piece)
             self._number += 1
             yield row if are_constant(map(type, row)) else copied(row)
 
-    def _ragged(self, row: Mapping[Any, Any]) -> Row:
-        """The values of a row that has other columns than the first one."""
-        self._check(row, self._number + 1)
-        return tuple(row.get(column) for column in self.columns)
+    def _looked_up(self, row: Mapping[Any, Any]) -> Row:
+        """The values of a row that has perhaps other columns than the first one, or is another mapping than a dict."""
+        names = tuple(row)
+        self._check(names, self._number + 1)
+        return tuple(row[column] if column in names else None for column in self.columns)
 
-    def _check(self, names: Iterable[object], number: int) -> None:
+    def _check(self, names: Sequence[object], number: int) -> None:
         """Make sure that nothing is lost of a row without a word."""
+        self._check_once(names)
         if self._chosen:
             return
         more = [name for name in names if name not in self.columns]
@@ -242,6 +241,13 @@ class FunctionRows:
                 f"Row {number:,} of the function {self._name!r} has the column {more[0]!r}, which the first row has "
                 "not. Let all rows have the same columns, or name those to take: columns=[…]."
             )
+            raise NoRows(message)
+
+    def _check_once(self, names: Sequence[object]) -> None:
+        """Make sure that each column is there once."""
+        if len(set(names)) < len(names):
+            shown = ", ".join(sorted({repr(name) for name in names if names.count(name) > 1}))
+            message = f"The function {self._name!r} gives more than one column named {shown}."
             raise NoRows(message)
 
     # --- what is wrong with it --------------------------------------------------------------------------------

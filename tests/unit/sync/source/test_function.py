@@ -5,9 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import sys
 import traceback
-from collections import defaultdict
+from collections import ChainMap, OrderedDict, UserDict, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
 
 import pandas as pd
@@ -124,6 +125,53 @@ def test_a_row_may_lack_a_column_and_must_not_have_another() -> None:
     assert "bob" not in str(told.value)
     with pytest.raises(NoRows, match=r"Row 3 .* has the column 'city'"):
         read(lambda: iter([ADA, BOB, frame().assign(city="Oslo")]))
+
+
+class Answers(dict[str, object]):
+    """Has a value for every column that it is asked for."""
+
+    def __missing__(self, column: str) -> object:
+        self[column] = "made up"
+        return self[column]
+
+
+@pytest.mark.parametrize(
+    "kind", [lambda row: defaultdict(lambda: True, row), Answers], ids=["default", "own"]
+)
+def test_no_value_is_made_up_for_a_column_that_a_row_lacks(kind: Callable[[Any], Any]) -> None:
+    with pytest.raises(NoRows, match=r"Row 2 .* has the column 'consent.Email'"):
+        read(lambda: [{**ADA, "consent.email": True}, kind({**BOB, "consent.Email": False})])
+    with pytest.raises(NoRows, match=r"Row 2 .* has the column 'city'"):
+        read(lambda: [kind({"id": 1}), kind({"city": "Oslo"})])
+    row = kind({"city": "Oslo", "id": 1})
+    assert read(lambda: [kind(ADA), row], columns=["id", "email"])[1] == [ROWS[0], (1, None)]
+    assert read(lambda: [kind(ADA), kind({"id": 2})])[1] == [ROWS[0], (2, None)]
+    assert set(row) == {"city", "id"}
+
+
+def test_other_mappings_are_rows() -> None:
+    for kind in (OrderedDict, ChainMap, MappingProxyType, UserDict):
+        assert read(lambda: [kind(ADA), kind({"email": "bob@shop.io", "id": 2})])[1] == ROWS  # noqa: B023
+
+
+class Pairs(UserDict[str, object]):
+    """Names a column twice, as a multidict does."""
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self.data, "email"))
+
+    def __len__(self) -> int:
+        return len(self.data) + 1
+
+
+@pytest.mark.parametrize("columns", [[], ["id", "email"]])
+def test_a_column_that_is_there_twice_is_found_in_any_row(columns: list[str]) -> None:
+    doubled = frame()[["id", "email", "email"]]
+    arrow = pytest.importorskip("pyarrow").Table.from_arrays([[1], ["a"], ["b"]], ["id", "email", "email"])
+    for twice in (doubled, arrow, Pairs(ADA)):
+        for given in ([twice], [ADA, twice], [frame(), twice]):
+            with pytest.raises(NoRows, match="more than one column named 'email'"):
+                read(lambda: iter(given), columns=columns)  # noqa: B023
 
 
 def test_columns_can_be_chosen() -> None:
