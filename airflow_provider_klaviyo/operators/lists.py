@@ -84,9 +84,9 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
     :param create_list: create the list where there is none of that name.
     :param opt_in_process: of a list that is created: ``single_opt_in`` or ``double_opt_in``; None is the account's
         default (templated).
-    :param max_removals: how many people a mirror may remove in a run: a number (int), or a share (float) of the people
-        that this sync tracks, of the list's members when ``strict``; a share always permits 10. None lifts it, but not
-        where a template or a task before gives it (templated).
+    :param max_removals: how many people a mirror may remove in a run, its earlier tries included: a number (int), or a
+        share (float) of the people that this sync tracks, of the list's members when ``strict``; a share always permits
+        10. None lifts it, but not where a template or a task before gives it (templated).
     :param allow_empty: a query without rows empties a mirror. Otherwise the task fails and removes nobody.
     :param strict: a mirror removes every member who is not in the query, whoever put them there.
 

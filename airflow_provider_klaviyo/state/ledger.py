@@ -218,19 +218,24 @@ class Ledger:
         """Note that the outcome of asking at these has shown: asking again is asking anew."""
         self._journal.append(Concluded(addresses))
 
-    def leave(self, persons: Sequence[int]) -> set[int]:
+    def leave(self, persons: Sequence[int], run: str) -> set[int]:
         """Note who is about to be taken off the list: who comes back from now on is put on it again.
 
+        :param run: whose try this is; as long as it has not succeeded, ``departed`` tells whom its tries took off.
         :returns: those of them of whom an earlier run had noted the same.
         """
         with self._journal.lock:
             settled = self._table.people_with_settled_rows(persons)
-            self._journal.append(Leaving(persons))
+            self._journal.append(Leaving(persons, run))
         return set(persons) - settled
 
     def remove(self, persons: Sequence[int]) -> None:
         """Note who is off the list, and keep nothing else of them."""
         self._journal.append(Removed(persons))
+
+    def departed(self, run: str) -> set[int]:
+        """Whom the tries of a run that has not succeeded yet have begun to take off the list."""
+        return self._table.departed.by(run)
 
     def identify(self, ids: Mapping[int, Sequence[str]]) -> None:
         """Note Klaviyo's ids of people on the list.

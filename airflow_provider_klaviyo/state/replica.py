@@ -155,6 +155,7 @@ class Replica:
         """Keep nothing of some rows and addresses, of whom they name, and of other people."""
         known = [*self.table.persons_of(keys).values(), *persons]
         self.table.people.forget(known)
+        self.table.departed.forget(known)
         self.table.shared.forget(known)
         self.table.forget(keys)
         self.table.asked.forget(keys)

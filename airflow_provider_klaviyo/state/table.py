@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from airflow_provider_klaviyo.state.asked import AskedAddresses
+from airflow_provider_klaviyo.state.departed import Departed
 from airflow_provider_klaviyo.state.encounters import Encounters, Met
 from airflow_provider_klaviyo.state.errors import StateUnreadable
 from airflow_provider_klaviyo.state.rows import Known, Status
@@ -34,8 +35,8 @@ class StateTable:
     ``serial`` is the number of the entry that says what a method is told. Each row has a place, by which
     ``Encounters`` knows it.
 
-    ``people`` are those whom the sync has put on a list, ``shared`` says whose the identifiers are that several have,
-    and ``asked`` who was asked for consent.
+    ``people`` are those whom the sync has put on a list, ``departed`` whom a run takes off it, ``shared`` says whose
+    the identifiers are that several have, and ``asked`` who was asked for consent.
 
     :param path: the file; made when it is not there.
     :raises StateUnreadable: when it is of another release's form.
@@ -58,6 +59,7 @@ class StateTable:
             self._prepare()
             self._encounters = Encounters(self._database)
             self.people = TrackedPeople(self._database, self._lock, self)
+            self.departed = Departed(self._database, self._lock)
             self.shared = SharedIdentifiers(self._database, self._lock)
             self.asked = AskedAddresses(self._database, self._lock)
         except BaseException:
@@ -203,6 +205,7 @@ class StateTable:
         with self._lock:
             for table in ("rows", "added", "former", "profiles", "unread", "shared", "asked"):
                 self._database.execute(f"DELETE FROM {table}")  # noqa: S608 - one of these words
+            self.departed.clear()
 
     def keys_of_person(self, person: int) -> list[int]:
         """The rows that name a person."""

@@ -177,6 +177,7 @@ class SyncContext:
     :param poll_interval: seconds between two looks at them.
     :param in_flight: a folder that all syncs share, for notes of what is on its way to Klaviyo (``in_flight``).
     :param task: what others may call the sync.
+    :param run: what all tries of a run of it have in common.
     :param is_preview: nothing is written to Klaviyo.
     """
 
@@ -189,6 +190,7 @@ class SyncContext:
     poll_interval: float
     in_flight: Any
     task: str
+    run: str
     is_preview: bool = False
 
     @property

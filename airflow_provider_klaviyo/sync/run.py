@@ -290,6 +290,7 @@ class SyncRun:
             poll_interval=self._options.poll_interval,
             in_flight=self._environment.storage.in_flight,
             task=self._environment.run.task.default_key,
+            run=self._environment.run.name,
             is_preview=self._options.is_preview,
         )
 

@@ -29,6 +29,11 @@ class TaskRun:
     reads_now: bool = False
 
     @property
+    def name(self) -> str:
+        """What all tries of the run have in common."""
+        return self.run_id if self.map_index < 0 else f"{self.run_id}[{self.map_index}]"
+
+    @property
     def as_of(self) -> float:
         """The moment that the rows are of, in seconds since the epoch; endless where that is now, whenever that is."""
         return math.inf if self.reads_now else self.due

@@ -374,6 +374,7 @@ def list_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
         *,
         task_id: str = "sync_list",
         run_id: str = TaskInstance.run_id,
+        try_number: int = 1,
         context: dict[str, Any] | None = None,
         clock: ShiftedClock | None = None,
         **parameters: Any,
@@ -381,7 +382,7 @@ def list_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sync:
         operator = KlaviyoSyncListOperator(task_id=task_id, mode=mode, **(LIST_SYNC | parameters | LATE))
         if clock:
             operator.hook = hook_by(clock)
-        return run_operator(operator, run_id=run_id, context=context)
+        return run_operator(operator, run_id=run_id, try_number=try_number, context=context)
 
     return run
 

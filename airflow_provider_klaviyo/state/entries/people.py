@@ -13,12 +13,25 @@ from airflow_provider_klaviyo.state.replica import Replica
 
 
 class Leaving(OfHashes, frozen=True, tag="leaving"):
-    """These people are about to be taken off the list: whoever comes back is put on it again."""
+    """These people are about to be taken off the list: whoever comes back is put on it again.
 
+    :param run: whose tries do it; empty in entries of former releases.
+    """
+
+    run: str = ""
     counted = "people"
+
+    def written(self) -> Written:
+        facts = {"people": len(self.hashes), **({"run": self.run} if self.run else {})}
+        return Written(self.kind, facts, pack_hashes(self.hashes))
+
+    @classmethod
+    def read(cls, written: Written) -> Self:
+        return cls(unpack_hashes(written.payload), written.facts.get("run", ""))
 
     def apply(self, replica: Replica) -> None:
         replica.table.make_stale(self.hashes, replica.serial)
+        replica.table.departed.add(self.run, self.hashes)
 
 
 class Removed(OfHashes, frozen=True, tag="removed"):

@@ -50,3 +50,5 @@ class Run(Entry, frozen=True, tag="run"):
 
     def apply(self, replica: Replica) -> None:
         replica.remember({**self.told, "serial": replica.serial})
+        if self.told.get("succeeded"):
+            replica.table.departed.clear()

@@ -187,7 +187,7 @@ class MirrorSession(AddSession):
         if gone:
             gone = self._members.without_those_found_otherwise(leaving, gone, self._list_id)
             self._report_leaving(leaving, gone)
-        if reason := self._objection(report, len(gone), leaving.people):
+        if reason := self._objection(report, leaving, gone):
             if not is_preview:
                 raise KlaviyoSyncFailed(reason, report.as_dict())
             log.warning("A run would fail now. %s", reason)
@@ -232,20 +232,23 @@ class MirrorSession(AddSession):
 
     # --- whether they may be removed --------------------------------------------------------------------------
 
-    def _objection(self, report: SyncReport, gone: int, people: int) -> str:
+    def _objection(self, report: SyncReport, leaving: Leaving, gone: Sequence[int]) -> str:
         """Why the run must fail and remove nobody; empty when there is no reason."""
         if not report.rows_read and not self._rules.allow_empty:
             return (
-                f"There are no rows, and a mirror of nothing would be an empty list: nobody was removed "
-                f"from {self._list} ({gone:,} people would have been). If there may be none, set allow_empty=True."
+                f"There are no rows, and a mirror of nothing would be an empty list: nobody was removed from "
+                f"{self._list} ({len(gone):,} people would have been). If there may be none, set allow_empty=True."
             )
+        before = len(self._ledger.departed(self._context.run) - {leaving.persons[index] for index in gone})
+        removals, people = before + len(gone), before + leaving.people
         most = self._rules.most(people)
-        if most is None or gone <= most:
+        if not gone or most is None or removals <= most:
             return ""
+        tries = f" ({before:,} of them in earlier tries of this run)" if before else ""
         return (
-            f"{gone:,} of {people:,} people left the query, and max_removals={self._rules.max_removals} permits "
-            f"{most:,}: nobody was removed from {self._list}. {report.accepted:,} people were added. If it is meant, "
-            f"run once with max_removals={gone} (None lifts the limit)."
+            f"{removals:,} of {people:,} people left the query{tries}, and max_removals={self._rules.max_removals} "
+            f"permits {most:,}: nobody was removed from {self._list}. {report.accepted:,} people were added. If it is "
+            f"meant, run once with max_removals={removals} (None lifts the limit)."
         )
 
     def _may_remove(self, report: SyncReport, gone: int) -> bool:
@@ -265,7 +268,7 @@ class MirrorSession(AddSession):
         in_flight = InFlight.on(list_id, self._context)
         delivery = RemovalDelivery(
             client,
-            Removals(self._ledger),
+            Removals(self._ledger, self._context.run),
             self._members.finder(leaving, gone, list_id),
             remover(client, list_id, in_flight),
             self._members.second_finder(list_id),

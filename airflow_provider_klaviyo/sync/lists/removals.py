@@ -173,10 +173,14 @@ class _Members:
 
 
 class Removals:
-    """Notes in the state which people are about to be taken off the list, and which are off it."""
+    """Notes in the state which people are about to be taken off the list, and which are off it.
 
-    def __init__(self, ledger: Ledger) -> None:
+    :param run: whose try this is.
+    """
+
+    def __init__(self, ledger: Ledger, run: str) -> None:
         self._ledger = ledger
+        self._run = run
         self._lock = threading.Lock()
         self._tickets: dict[int, tuple[list[int], set[int]]] = {}
         self._refused: set[int] = set()
@@ -185,7 +189,7 @@ class Removals:
     def mark_in_doubt(self, records: Sequence[Record]) -> int:
         """Before the request: a person that comes back into the query meanwhile is to be put on the list again."""
         persons = [record.person for record in records]
-        looked_for_before = self._ledger.leave(persons)
+        looked_for_before = self._ledger.leave(persons, self._run)
         with self._lock:
             self._last += 1
             self._tickets[self._last] = persons, looked_for_before

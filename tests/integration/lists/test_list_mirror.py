@@ -377,6 +377,35 @@ def test_too_many_removals_stop_the_run_with_counts_and_what_to_set(
 
 
 @BOTH
+@pytest.mark.parametrize("fault", ["status", "status_after"])
+def test_what_earlier_tries_of_the_run_have_removed_counts(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str, strict: bool, fault: str
+) -> None:
+    """Two batches leave, the second in vain: who leaves the query before the retry is one too many."""
+    klaviyo.set(rate_limits="off")
+    warehouse.fill(1, 1_400)
+    mirror(strict=strict, run_id="first")
+    warehouse.drop(*(f"p{n}" for n in range(1, 1_201)))
+    klaviyo.inject(Fault(fault, operation=REMOVE, skip=1, status=403, count=None))
+    assert mirror(strict=strict, max_removals=1_200).error is not None
+    left_on_list = len(klaviyo.members(vips))
+    assert 200 <= left_on_list < 1_400
+    klaviyo.clear_faults()
+
+    warehouse.drop("p1201")
+    again = mirror(strict=strict, max_removals=1_200, try_number=2)
+    for told in ("1,201 of 1,400", "earlier tries of this run", "max_removals=1200", "max_removals=1201"):
+        assert told in str(again.error)
+    assert len(klaviyo.members(vips)) == left_on_list, "nobody was removed"
+    warehouse.fill(1_201, 1_201)
+    assert mirror(strict=strict, max_removals=1_200, try_number=3).error is None
+    assert len(klaviyo.members(vips)) == 200
+
+    warehouse.drop("p1202")
+    assert mirror(strict=strict, max_removals=1, run_id="next").summary["removed"] == 1
+
+
+@BOTH
 def test_a_share_always_permits_ten(
     klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str, strict: bool
 ) -> None:
@@ -399,6 +428,23 @@ def test_too_many_rejected_rows_remove_nobody(
     assert "max_rejected=1" in str(run.error)
     assert len(klaviyo.members(vips)) == 20
     assert mirror(strict=strict, max_rejected=2).summary["removed"] == 2
+
+
+@BOTH
+def test_who_stays_for_rejected_rows_is_told_with_every_limit_that_was_passed(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str, strict: bool
+) -> None:
+    warehouse.fill(1, 20)
+    mirror(strict=strict)
+    warehouse.drop(*(f"p{n}" for n in range(1, 9)))
+    warehouse.take({"key": "x", "email": "nobody"})
+    both = str(mirror(strict=strict, max_removals=5, max_rejected=0).error)
+    for told in ("8 of 20 people", "max_removals=8", "1 of 13 rows were rejected", "max_rejected=0 allows 0"):
+        assert told in both
+    rejected = str(mirror(strict=strict, max_removals=8, max_rejected=0).error)
+    for told in ("1 of 13 rows were rejected", "Nobody was removed from", "8 people left the query"):
+        assert told in rejected
+    assert len(klaviyo.members(vips)) == 20
 
 
 @BOTH

@@ -114,6 +114,7 @@ def run(klaviyo: Emulator, sync_type: SyncType, rows: Result, folder: Path, stat
             poll_interval=10,
             in_flight=folder / "notes",
             task="a task",
+            run="a run",
         )
         session = sync_type.open(context)
         Sync(

@@ -118,6 +118,7 @@ def run(
             poll_interval=10,
             in_flight=notes,
             task="a task",
+            run="a run",
         )
         session = sync_type.open(context)
         sync = Sync(

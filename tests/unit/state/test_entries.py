@@ -45,6 +45,7 @@ WRITTEN: list[tuple[Entry, str, dict[str, Any], bytes]] = [
     ),
     (Hashed({1: 2}), "hashed", {"rows": 1}, b"\x92\xc4\x08" + ONE + b"\xc4\x08" + TWO),
     (Leaving([1]), "leaving", {"people": 1}, ONE),
+    (Leaving([1], "monday"), "leaving", {"people": 1, "run": "monday"}, ONE),
     (Removed([1]), "removed", {"people": 1}, ONE),
     (
         Identified({1: ["01K"], -1: []}),

@@ -155,7 +155,7 @@ def test_named_people_stay(opened: Open) -> None:
 def test_who_is_leaving_counts_as_new_when_coming_back(opened: Open) -> None:
     ledger = opened()
     ledger.settle(send(ledger, k1=ADA))
-    ledger.leave([ADA])
+    ledger.leave([ADA], "monday")
     ledger = opened()
     assert ledger.meet([1]).acknowledged == {}
     assert absent(ledger) == []
