@@ -36,9 +36,10 @@ def shortfall(report: SyncReport, options: SyncOptions) -> KlaviyoError | None:
         f"{field}: {reason} ({counted(rows, 'row')})" for (_, field, reason), rows in reasons[:3]
     )
     others = "would be" if options.is_preview else "were"
+    not_done = f" {report.not_done}" if report.not_done else ""
     msg = (
         f"{report.rejected:,} of {report.rows_read:,} rows were rejected, and max_rejected={options.max_rejected} "
-        f"allows {options.max_rejected_rows(report.rows_read):,}. All other rows {others} sent. Most: {worst}. "
-        f"The rejected rows and their reasons are in {report.rejects.written_to}."
+        f"allows {options.max_rejected_rows(report.rows_read):,}. All other rows {others} sent.{not_done} "
+        f"Most: {worst}. The rejected rows and their reasons are in {report.rejects.written_to}."
     )
     return KlaviyoSyncFailed(msg, report.as_dict())

@@ -74,6 +74,8 @@ class SyncReport:
     reasons: Counter[tuple[str, str, str]] = field(default_factory=Counter)
     examples: dict[tuple[str, str, str], list[int]] = field(default_factory=dict)
     """The numbers of the first rows that have a reason."""
+    not_done: str = ""
+    """What a run left undone because too many rows were rejected, as a sentence."""
     error: str | None = None
     extra: dict[str, object] = field(default_factory=dict)
     """What a sync type tells besides, for the report file."""

@@ -244,20 +244,24 @@ class MirrorSession(AddSession):
         most = self._rules.most(people)
         if not gone or most is None or removals <= most:
             return ""
-        tries = f" ({before:,} of them in earlier tries of this run)" if before else ""
+        besides = f" {before:,} of them had left it by earlier tries of this run." if before else ""
+        if not self._rules.allows(report.rejected, report.rows_read):
+            besides += (
+                f" Nobody is removed either as long as {report.rejected:,} of {report.rows_read:,} rows are rejected, "
+                "which are more than max_rejected allows."
+            )
         return (
-            f"{removals:,} of {people:,} people left the query{tries}, and max_removals={self._rules.max_removals} "
-            f"permits {most:,}: nobody was removed from {self._list}. {report.accepted:,} people were added. If it is "
-            f"meant, run once with max_removals={removals} (None lifts the limit)."
+            f"{removals:,} of {people:,} people left the query, and max_removals={self._rules.max_removals} "
+            f"permits {most:,}: nobody was removed from {self._list}. {report.accepted:,} people were added.{besides} "
+            f"If it is meant, run once with max_removals={removals} (None lifts the limit)."
         )
 
     def _may_remove(self, report: SyncReport, gone: int) -> bool:
         """Whether the run went well enough; where it did not, it fails for that reason."""
         if not self._rules.allows(report.rejected, report.rows_read):
-            log.warning(
-                "%s left the query. Too many rows were rejected: nobody is removed.",
-                counted(gone, "person", "people"),
-            )
+            people = counted(gone, "person", "people")
+            report.not_done = f"Nobody was removed from {self._list}, and {people} left the query."
+            log.warning("Too many rows were rejected. %s", report.not_done)
             return False
         return True
 
