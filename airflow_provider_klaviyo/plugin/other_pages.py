@@ -65,7 +65,8 @@ def no_report(known: Known | None, *, place: str, keep_seconds: float, now: floa
         "No report",
         f"There is no report of this task instance in {place}.",
         _REACH,
-        "A task that failed before its first row was read, such as for a wrong parameter, writes none: see its log.",
+        "A task that failed before its sync began writes none, and its log says why: a template cannot be rendered, a "
+        "parameter that a template or another task has given cannot work, or nothing can be kept below that place.",
     )
 
 

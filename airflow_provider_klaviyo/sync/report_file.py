@@ -12,7 +12,7 @@ from airflow_provider_klaviyo import __version__
 from airflow_provider_klaviyo.client.clock import time_of_day
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.traffic import Traffic, together
-from airflow_provider_klaviyo.masking import mask
+from airflow_provider_klaviyo.masking import mask, words_of
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.sync.contracts import SyncType
 from airflow_provider_klaviyo.sync.judgement import shortfall
@@ -84,6 +84,19 @@ class ReportFile:
         except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
             log.debug("What the report said before is not taken on: %s", error)
 
+    def end_wait(self, error: str) -> None:
+        """Say why nobody comes back to a run that waits: what it has left for that cannot be read.
+
+        :param error: why, without people.
+        """
+        try:
+            told = json.loads(self._files.report.read_bytes())
+            if told["status"] == WAITING:
+                ended = {"status": FAILED, "written_at": _written(self._report.clock.now())}
+                self._files.write_report(told | ended | {"error": error, "failure": error})
+        except Exception as failure:  # whatever a storage may raise: what ended the run is to be seen
+            log.warning("The report could not be written. %s", words_of(failure))
+
     def watch(self, client: KlaviyoClient, count: Callable[[], None]) -> None:
         """Write every few seconds what there is to say.
 
@@ -121,7 +134,7 @@ class ReportFile:
         if ledger:
             told["state"] = _state(ledger)
         self.final = told if is_over else None
-        self._files.write_report(told)
+        report.report_path = self._files.write_report(told | {"report_path": str(self._files.report)})
 
     def _refresh(self) -> None:
         self._count()

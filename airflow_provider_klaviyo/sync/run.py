@@ -102,6 +102,7 @@ class SyncRun:
         self._file = ReportFile(self._report, self._files, environment.run, sync_type, options)
         self._account = Account(self._report, self._file, environment, sync_type.blank_extras)
         self._waits_its_turn = False
+        self._state: OpenState | None = None
         self._lock: StateLock | None = None
 
     @property
@@ -121,24 +122,22 @@ class SyncRun:
         :raises Exception: when the run did not do all that it should have done.
         """
         options, report, environment = self._options, self._report, self._environment
-        claim = self._claim()
-        deferred = self._files.prune(environment.clock.now() - environment.keep_seconds)
-        delete_abandoned(deferred, environment.whereabouts)
-        source = environment.open_source()
-        self._file.begin()
-        with (
-            closing(source) as rows,
-            self._accounted(claim, self._sync_type.find_target) as (client, scratch, state, target),
-        ):
-            if environment.notice:
-                self._account.notice(environment.notice)
-            if state:
-                self._take_up(client, state)
-                if KEYS not in state.ledger.target:
-                    rows.keep_keys(options.primary_key)
-            self._sync(self._context(client, scratch, state, target), state, rows)
-            if not options.is_preview and (self.open_jobs or not shortfall(report, options)):
-                rows.commit()
+        with self._accounted() as stack:
+            deferred = self._files.prune(environment.clock.now() - environment.keep_seconds)
+            self._file.begin()
+            claim = self._claim()
+            delete_abandoned(deferred, environment.whereabouts)
+            rows = stack.enter_context(closing(environment.open_source()))
+            with self._equipped(stack, claim, self._sync_type.find_target) as (client, scratch, target):
+                if environment.notice:
+                    self._account.notice(environment.notice)
+                if state := self._state:
+                    self._take_up(client, state)
+                    if KEYS not in state.ledger.target:
+                        rows.keep_keys(options.primary_key)
+                self._sync(self._context(client, scratch, state, target), state, rows)
+                if not options.is_preview and (self.open_jobs or not shortfall(report, options)):
+                    rows.commit()
         if not self.open_jobs:
             judge(report, options)
 
@@ -148,31 +147,29 @@ class SyncRun:
 
         :raises Exception: when the run did not do all that it should have done.
         """
-        claim = self._claim()
         deferral = Deferral(self._files)
-        note = deferral.load()
-        rows_left = self._account.rows_left = RowsLeft(deferral, note.jobs)
         try:
-            self._resume(claim, deferral, note, rows_left)
+            note = deferral.load()
         except BaseException as error:
-            if (
-                not self._account.is_closed
-            ):  # a timeout that broke in before the account of the run was opened
-                self._report.error = f"{type(error).__name__}: {words_of(error)}"
-                self._restore(note)
-                self._account.close(None, is_over=True)
+            self._file.end_wait(f"{type(error).__name__}: {words_of(error)}")
             raise
+        rows_left = RowsLeft(deferral, note.jobs)
 
-    def _resume(self, claim: Claim | None, deferral: Deferral, note: Note, rows_left: RowsLeft) -> None:
-        options, report = self._options, self._report
-        self._restore(note)
+        def go_on() -> None:
+            self._account.rows_left = rows_left
+            self._restore(note)
+
+        with self._accounted(go_on) as stack:
+            self._resume(stack, deferral, note, rows_left)
+        judge(self._report, self._options)
+
+    def _resume(self, stack: ExitStack, deferral: Deferral, note: Note, rows_left: RowsLeft) -> None:
+        report = self._report
         target = self._sync_type.target_of(note.counts["list_id"])
-        with (
-            ExitStack() as afterwards,
-            self._accounted(claim, lambda _: target) as (client, scratch, state, _),
-        ):
+        with self._equipped(stack, self._claim(), lambda _: target) as (client, scratch, _):
+            state = self._state
             if state and not all(state.ledger.has_open(job.ticket, job.id) for job in note.jobs):
-                afterwards.callback(deferral.delete)  # when its rows have their lines
+                stack.callback(deferral.delete)  # when its rows have their lines
                 raise KlaviyoRetryableError(_SETTLED_BY_ANOTHER)
             context = self._context(client, scratch, state, target, waits=math.inf)
             session = self._account.session = self._sync_type.resume(context, note.dumped)
@@ -187,7 +184,6 @@ class SyncRun:
                 self._conclude(session, scratch)
             finally:
                 deferral.delete()
-        judge(report, options)
 
     def _restore(self, note: Note) -> None:
         """Go on with what the first part of the run has counted and written; may be done again, until rows are."""
@@ -217,7 +213,7 @@ class SyncRun:
 
     def _claim(self) -> Claim | None:
         """What gives this run its state; None where the sync keeps none."""
-        if not (self._options.only_changes or self._sync_type.keeps_state):
+        if not self._keeps_state:
             return None
         # Whom another's rows do not name would be taken off the list.
         is_alone = self._sync_type.keeps_identity
@@ -225,6 +221,10 @@ class SyncRun:
         if self._environment.state_problem:
             raise KlaviyoConfigurationError(self._environment.state_problem)
         return claim
+
+    @property
+    def _keeps_state(self) -> bool:
+        return self._options.only_changes or self._sync_type.keeps_state
 
     def _take_up(self, client: KlaviyoClient, state: OpenState) -> None:
         """Settle what earlier runs left, and make sure that this one is not older than the state."""
@@ -414,32 +414,22 @@ class SyncRun:
     # --- the account of it ------------------------------------------------------------------------------------
 
     @contextmanager
-    def _accounted(
-        self, claim: Claim | None, find_target: Callable[[KlaviyoClient], Target]
-    ) -> Iterator[tuple[KlaviyoClient, Path, OpenState | None, Target]]:
-        """Everything that a run needs; what happens with it is written into the report, and into the state."""
-        report, klaviyo = self._report, self._environment.klaviyo
-        with (
-            scratch_folder() as folder,
-            klaviyo.get_client(timeout=self._seconds_left, stop=self._is_to_stop) as client,
-            ExitStack() as stack,
-        ):
-            state: OpenState | None = None
-            self._account.count_from(client)
+    def _accounted(self, go_on: Callable[[], None] = lambda: None) -> Iterator[ExitStack]:
+        """Within, whatever happens is written into the report, and into the state.
+
+        :param go_on: done first, and again where something broke into it: without it nothing can be written.
+        :returns: leaves what was entered on it when everything is written.
+        """
+        report = self._report
+        is_ready = False
+        with ExitStack() as stack:
             try:
-                self._account.begin()
-                with self._nothing_denied():
-                    klaviyo.check_account(client)
-                    target = find_target(client)
-                    self._show_list(target)
-                    if claim:
-                        with room_in(folder), in_words():
-                            state = stack.enter_context(self._opened_state(claim, client, folder, target))
-                        self._lock = state.lock
-                with room_in(folder), in_words():
-                    yield client, folder, state, target
+                go_on()
+                is_ready = True
+                yield stack
             except KlaviyoPermissionError as error:
-                more = GET_ACCOUNTS.scopes if claim or klaviyo.names_account else ()
+                names_account = self._keeps_state or self._environment.klaviyo.names_account
+                more = GET_ACCOUNTS.scopes if names_account else ()
                 report.error = mask(_with_scopes(error, self._sync_type, more))
                 raise type(error)(report.error, status=error.status, errors=error.errors) from error
             except StateLocked as locked:
@@ -464,11 +454,42 @@ class SyncRun:
                 report.error = f"{type(error).__name__}: {words_of(error)}"
                 raise
             finally:
-                remembers = state.ledger if state and state.lock and not self._waits_its_turn else None
                 try:
-                    self._account.close(remembers, is_over=self._is_over)
+                    if not is_ready:
+                        go_on()
+                    self._close()
                 finally:  # what is left, where a timeout broke into it
-                    self._account.close(remembers, is_over=self._is_over)
+                    self._close()
+
+    def _close(self) -> None:
+        """Write down what became of the run, as far as it is not written yet."""
+        state = self._state
+        remembers = state.ledger if state and state.lock and not self._waits_its_turn else None
+        self._account.close(remembers, is_over=self._is_over)
+
+    @contextmanager
+    def _equipped(
+        self, stack: ExitStack, claim: Claim | None, find_target: Callable[[KlaviyoClient], Target]
+    ) -> Iterator[tuple[KlaviyoClient, Path, Target]]:
+        """Everything that a run needs besides its rows; its state is ``_state``.
+
+        :param stack: leaves it all.
+        """
+        klaviyo = self._environment.klaviyo
+        folder = stack.enter_context(scratch_folder())
+        client = stack.enter_context(klaviyo.get_client(timeout=self._seconds_left, stop=self._is_to_stop))
+        self._account.count_from(client)
+        self._account.begin()
+        with self._nothing_denied():
+            klaviyo.check_account(client)
+            target = find_target(client)
+            self._show_list(target)
+            if claim:
+                with room_in(folder), in_words():
+                    self._state = stack.enter_context(self._opened_state(claim, client, folder, target))
+                self._lock = self._state.lock
+        with room_in(folder), in_words():
+            yield client, folder, target
 
     @contextmanager
     def _nothing_denied(self) -> Iterator[None]:

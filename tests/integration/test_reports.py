@@ -75,6 +75,56 @@ def test_it_counts_what_was_refused_for_its_pace_and_sent_again(
     assert traffic["seconds_to_repeat"] >= 1
 
 
+CONNECTIONS: dict[str, dict[str, object]] = {
+    "no_key": {"conn_type": "klaviyo"},
+    "unknown_field": {"conn_type": "klaviyo", "password": "pk_one", "extra": {"acount_id": "AbC123"}},
+    "no_database": {"conn_type": "http", "host": "shop.io"},
+    "no_redis": {"conn_type": "klaviyo", "password": "pk_one", "extra": {"rate_limit_conn_id": "no_such"}},
+}
+
+
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {"klaviyo_conn_id": "no_such"},
+        {"klaviyo_conn_id": "no_key"},
+        {"klaviyo_conn_id": "unknown_field"},
+        {"klaviyo_conn_id": "no_redis"},
+        {"klaviyo_conn_id": "shop"},
+        {"sql_conn_id": "no_such"},
+        {"sql_conn_id": "no_database"},
+        {"only_changes": True, "primary_key": "id", "klaviyo_conn_id": "no_such"},
+    ],
+    ids=str,
+)
+@pytest.mark.usefixtures("klaviyo", "shop")
+def test_a_run_that_its_connections_end_has_failed(
+    sync: Sync, parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, connection in CONNECTIONS.items():
+        monkeypatch.setenv(f"AIRFLOW_CONN_{name.upper()}", json.dumps(connection))
+    run = sync(**parameters)
+    assert run.report["status"] == "failed"
+    assert run.report["failure"] == run.report["error"] != report_file.UNFINISHED
+
+
+@pytest.mark.usefixtures("klaviyo", "shop")
+def test_a_task_whose_sync_does_not_begin_has_no_report(sync: Sync, tmp_path: Path) -> None:
+    run = sync(preview="{{ nobody }}")
+    assert "preview" in str(run.error)
+    assert not list(tmp_path.rglob("*.report.json"))
+
+
+@pytest.mark.usefixtures("klaviyo", "shop")
+def test_a_state_that_cannot_be_kept_is_told_in_the_report(
+    sync: Sync, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__CORE__EXECUTOR", "CeleryExecutor")
+    monkeypatch.delenv("AIRFLOW__KLAVIYO__STORAGE_PATH", raising=False)
+    run = sync(only_changes=True, primary_key="id")
+    assert "keeps state" in run.report["failure"]
+
+
 @pytest.mark.usefixtures("_refreshed_at_once")
 def test_it_is_fresh_and_whole_while_the_run_goes_on(
     klaviyo: Emulator, shop: Shop, sync: Sync, tmp_path: Path

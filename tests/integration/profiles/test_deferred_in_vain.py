@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,47 @@ def test_rows_that_cannot_be_read_any_more_are_told_of_in_the_report(tmp_path: P
     run = Run(ti.pushed["return_value"], None)
     assert run.counts() == {"rows_read": PEOPLE, "pending": PEOPLE}
     assert "left behind when it was deferred" in run.report["error"]
+
+
+@pytest.mark.usefixtures("klaviyo")
+@pytest.mark.parametrize("settings", [{}, {"only_changes": True, "primary_key": "id"}])
+def test_a_connection_that_has_gone_meanwhile_ends_the_wait(
+    settings: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ti = deferred(**settings)
+    monkeypatch.delenv("AIRFLOW_CONN_KLAVIYO_DEFAULT")
+
+    with pytest.raises(Exception, match="klaviyo_default"):
+        come_back(ti, **settings)
+
+    run = Run(ti.pushed["return_value"], None)
+    assert run.counts() == {"rows_read": PEOPLE, "pending": PEOPLE}
+    assert run.report["status"] == "failed"
+    assert len(run.rejects) == PEOPLE
+
+
+@pytest.mark.usefixtures("klaviyo")
+def test_what_cannot_be_gone_on_with_ends_the_wait(tmp_path: Path) -> None:
+    ti = deferred()
+    (note,) = tmp_path.rglob("*.deferred.json")
+    note.unlink()
+
+    with pytest.raises(KlaviyoRetryableError, match="left behind when it was deferred") as told:
+        come_back(ti)
+
+    (path,) = tmp_path.rglob("*.report.json")
+    report = json.loads(path.read_bytes())
+    assert (report["status"], report["rows_read"]) == ("failed", PEOPLE)
+    assert str(told.value) in report["failure"]
+
+
+def test_a_run_that_is_over_stays_what_it_was(klaviyo: Emulator, tmp_path: Path) -> None:
+    ti = deferred()
+    come_back(ti)
+    assert klaviyo.count() == PEOPLE
+
+    with pytest.raises(KlaviyoRetryableError, match="left behind when it was deferred"):
+        come_back(ti)
+
+    (path,) = tmp_path.rglob("*.report.json")
+    assert json.loads(path.read_bytes())["status"] == "succeeded"
