@@ -5,6 +5,7 @@ One table serves the form of every supported Airflow version, the documentation 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -74,6 +75,33 @@ PLACEHOLDERS = {
     "host": BASE_URL,
     "port": "type 443: the Test button of Airflow 3.3 needs it",
 }
+
+
+def find_connection(conn_id: str, parameter: str) -> Connection:
+    """Airflow's connection of an id.
+
+    :param parameter: what names it, for the message.
+    :raises KlaviyoConfigurationError: when Airflow has none, with Airflow's own error as its cause.
+    """
+    from airflow.sdk import BaseHook
+
+    from airflow_provider_klaviyo._compat import AirflowNotFoundException
+
+    try:
+        return BaseHook.get_connection(conn_id)
+    except AirflowNotFoundException as error:
+        variable = f"AIRFLOW_CONN_{conn_id.upper()}"
+        if variable in os.environ:
+            why = (
+                f"{variable} is set, but Airflow can read no connection from it. Check its JSON, or its URI."
+            )
+        else:
+            why = (
+                "Airflow has no connection of this id. Create it in Airflow (Admin > Connections), or set "
+                f"{variable} where tasks run."
+            )
+        msg = f"{parameter}={conn_id!r}: {why}"
+        raise KlaviyoConfigurationError(msg) from error
 
 
 def config_of(connection: Connection) -> KlaviyoConfig:

@@ -22,6 +22,7 @@ from airflow_provider_klaviyo.connection import (
     PLACEHOLDERS,
     RELABELING,
     config_of,
+    find_connection,
     rate_limit_conn_id,
 )
 from airflow_provider_klaviyo.exceptions import (
@@ -89,8 +90,11 @@ class KlaviyoHook(BaseHook):
 
     @cached_property
     def connection(self) -> Connection:
-        """The Airflow connection."""
-        return self.get_connection(self.klaviyo_conn_id)
+        """The Airflow connection.
+
+        :raises KlaviyoConfigurationError: when there is none.
+        """
+        return find_connection(self.klaviyo_conn_id, self.conn_name_attr)
 
     def get_conn(self) -> KlaviyoClient:
         """The same as ``get_client()``, under the name that Airflow knows."""
@@ -245,7 +249,7 @@ class KlaviyoHook(BaseHook):
         redis_conn_id = rate_limit_conn_id(self.connection)
         if not redis_conn_id:
             return FileWindows(shared_folder())
-        shared = self.get_connection(redis_conn_id)
+        shared = find_connection(redis_conn_id, "rate_limit_conn_id")
         if shared.conn_type != "redis":
             msg = f"The connection's rate_limit_conn_id {redis_conn_id!r} is of type {shared.conn_type!r}, not redis."
             raise KlaviyoConfigurationError(msg)

@@ -7,9 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseHook
-
 from airflow_provider_klaviyo._compat import AirflowException
+from airflow_provider_klaviyo.connection import find_connection
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.links.klaviyo import push_list_link
 from airflow_provider_klaviyo.masking import mask
@@ -99,11 +98,11 @@ def due(context: Context, clock: Clock) -> float:
 def sql_hook(conn_id: str, hook_params: Mapping[str, Any]) -> Any:
     """The ``DbApiHook`` of a connection.
 
-    :raises KlaviyoConfigurationError: when its hook cannot be made, or is none of a SQL database.
+    :raises KlaviyoConfigurationError: when there is none, when its hook cannot be made, or is none of a SQL database.
     """
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
-    connection = BaseHook.get_connection(conn_id)
+    connection = find_connection(conn_id, "sql_conn_id")
     try:
         hook = connection.get_hook(hook_params=dict(hook_params))  # type: ignore[no-untyped-call]
     except (AirflowException, ImportError, TypeError) as error:

@@ -424,6 +424,8 @@ MESSAGES = {
         "opted_out: |suppressed| (|USER_SUPPRESSED|)",
     ),
     "messages about the connection": (
+        "…: |Airflow has no connection of this id. …",
+        "… is set, but Airflow can read no connection from it. …",
         "Klaviyo does not accept the private API key …",
         "The key … may not use … It needs the scopes …",
         "Klaviyo does not permit … not about the scopes …",

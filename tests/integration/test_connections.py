@@ -1,0 +1,72 @@
+"""A connection that cannot be used: what a task says of it, and that no retry follows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_provider_klaviyo._compat import AirflowFailException, AirflowNotFoundException
+from airflow_provider_klaviyo.emulator import Emulator
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook
+from tests.integration.conftest import Shop, Sync
+
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("klaviyo", "shop")]
+
+
+def way_to(error: BaseException | None) -> Iterator[BaseException]:
+    while error:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+@pytest.mark.parametrize("parameter", ["klaviyo_conn_id", "sql_conn_id"])
+def test_one_that_is_missing_is_named_with_its_parameter_and_the_way_to_it(
+    sync: Sync, parameter: str
+) -> None:
+    run = sync(**{parameter: "shopp"})
+    assert isinstance(run.error, AirflowFailException)
+    assert str(run.error) == (
+        f"{parameter}='shopp': Airflow has no connection of this id. Create it in Airflow (Admin > Connections), or "
+        "set AIRFLOW_CONN_SHOPP where tasks run."
+    )
+    assert any(isinstance(each, AirflowNotFoundException) for each in way_to(run.error))
+    assert str(run.error) in run.report["failure"]
+
+
+@pytest.mark.parametrize("parameter", ["klaviyo_conn_id", "sql_conn_id"])
+def test_one_whose_variable_is_malformed_is_told_from_one_that_is_missing(
+    sync: Sync, parameter: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SHOPP", '{"conn_type": "klaviyo", "password": "pk_secret",')
+    run = sync(**{parameter: "shopp"})
+    assert isinstance(run.error, AirflowFailException)
+    assert str(run.error) == (
+        f"{parameter}='shopp': AIRFLOW_CONN_SHOPP is set, but Airflow can read no connection from it. Check its JSON, "
+        "or its URI."
+    )
+
+
+def test_one_that_shares_the_limits_and_is_missing_is_named(
+    sync: Sync, klaviyo: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    extra = {"rate_limit_conn_id": "rediss"}
+    connection = {"conn_type": "klaviyo", "password": klaviyo.api_key, "host": klaviyo.url, "extra": extra}
+    monkeypatch.setenv("AIRFLOW_CONN_SHARED", json.dumps(connection))
+    run = sync(klaviyo_conn_id="shared")
+    assert isinstance(run.error, AirflowFailException)
+    assert str(run.error).startswith("rate_limit_conn_id='rediss': Airflow has no connection of this id.")
+
+
+def test_the_test_button_says_it_in_the_same_words() -> None:
+    is_fine, words = KlaviyoHook("shopp").test_connection()
+    assert not is_fine
+    assert words.startswith("klaviyo_conn_id='shopp': Airflow has no connection of this id.")
+
+
+def test_a_hook_of_ones_own_raises_an_error_of_this_package(shop: Shop) -> None:
+    with pytest.raises(KlaviyoConfigurationError, match="'shopp'") as told:
+        KlaviyoHook("shopp").get_client()
+    assert isinstance(told.value.__cause__, AirflowNotFoundException)
