@@ -89,6 +89,8 @@ _WORDS = frozenset(
 )
 """What Klaviyo puts in quotes and is no value: names of its own."""
 
+_NO_CONNECTION = re.compile(r"The conn_id `[\w.:/@-]+` isn't defined")
+
 _places: deque[str] = deque(maxlen=8)
 _place: re.Pattern[str] | None = None
 """What lies below one of the places that may be seen."""
@@ -166,9 +168,24 @@ def mask_row(text: str, row: Iterable[object], names: Collection[str] = ()) -> s
 
 
 def words_of(error: BaseException) -> str:
-    """What an error says: the package's own words are known to quote names only, others' may quote anything."""
-    is_ours = type(error).__module__.partition(".")[0] == __package__
-    return mask(str(error)) if is_ours else mask_quotes(str(error))
+    """What an error says: the package's own words are known to quote names only, others' may quote anything.
+
+    The package's own are also those that an error of Airflow's repeats, as where a task fails for good. What Airflow
+    says of a connection that is missing quotes its id only.
+    """
+    text = str(error)
+    quotes_names = _is_ours(error) or _repeats_ours(error) or _NO_CONNECTION.fullmatch(text)
+    return mask(text) if quotes_names else mask_quotes(text)
+
+
+def _is_ours(error: BaseException | None) -> bool:
+    return type(error).__module__.partition(".")[0] == __package__
+
+
+def _repeats_ours(error: BaseException) -> bool:
+    return any(
+        _is_ours(each) and mask(str(each)) == str(error) for each in (error.__cause__, error.__context__)
+    )
 
 
 def _is_in_a_place(text: str) -> bool:

@@ -16,9 +16,11 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_klaviyo._compat import AirflowFailException, AirflowNotFoundException
 from airflow_provider_klaviyo.alerts import failure_text
 from airflow_provider_klaviyo.emulator import Emulator
-from airflow_provider_klaviyo.exceptions import KlaviyoTimeout
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoTimeout
+from airflow_provider_klaviyo.failures import told_in_a_sentence
 from airflow_provider_klaviyo.operators.environment import task_run_of
 from airflow_provider_klaviyo.sync.storage import Storage
 from tests.airflow.conftest import RunExample
@@ -128,6 +130,8 @@ def test_of_a_task_that_was_killed_there_is_what_its_report_says(ti: Any, storag
     ("error", "told"),
     [
         (KlaviyoTimeout("The time is up. Raise timeout."), "The time is up. Raise timeout."),
+        (AirflowNotFoundException("The conn_id `shopp` isn't defined"), "The conn_id `shopp` isn't defined"),
+        (AirflowNotFoundException("Nobody is called `Zoe`"), "Nobody is called `***`"),
         (KeyError("zoe@shop.io"), "KeyError: '***'"),
         ("Dag run timed out", "Dag run timed out"),
         (None, "the task's log says why."),
@@ -137,6 +141,26 @@ def test_the_text_holds_nobody_and_needs_no_report(error: object, told: str, ti:
     text = failure_text({"ti": ti, "exception": error})
     assert text.startswith(f"shop.sync failed: {told}")
     assert "Report" not in text
+
+
+@pytest.mark.usefixtures("storage")
+def test_what_this_package_quotes_is_shown_and_what_others_quote_is_not(ti: Any) -> None:
+    @told_in_a_sentence
+    def execute(words: str) -> None:
+        raise KlaviyoConfigurationError(words)
+
+    def told_of(words: str) -> str:
+        with pytest.raises(AirflowFailException) as caught:
+            execute(words)
+        return failure_text({"ti": ti, "exception": caught.value}).splitlines()[0]
+
+    assert told_of("sql_conn_id='shopp' is missing").endswith("failed: sql_conn_id='shopp' is missing")
+    assert told_of("zoe@shop.io is in 'vip'").endswith("failed: ***@*** is in 'vip'")
+
+    others = AirflowFailException("'Zoe' is missing")
+    others.__context__ = KlaviyoConfigurationError("match_by='nobody' cannot work")
+    text = failure_text({"ti": ti, "exception": others})
+    assert "failed: '***' is missing" in text
 
 
 def test_a_dag_without_a_task_instance_is_told_of_by_its_reason() -> None:
