@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from airflow.sdk import Connection
 
 
+CONN_TYPE = "klaviyo"
+
+
 @dataclass(frozen=True, slots=True)
 class ExtraField:
     """A field in the extra of the connection, as the form shows it (JSON schema)."""
@@ -107,8 +110,15 @@ def find_connection(conn_id: str, parameter: str) -> Connection:
 def config_of(connection: Connection) -> KlaviyoConfig:
     """The client's settings from a connection.
 
-    :raises KlaviyoConfigurationError: for a field that cannot work; the message names it.
+    :raises KlaviyoConfigurationError: for another type, or a field that cannot work; the message names it.
     """
+    if connection.conn_type != CONN_TYPE:  # whose password is another service's secret
+        msg = (
+            f"klaviyo_conn_id={connection.conn_id!r} is a connection of type {connection.conn_type or ''!r}, not "
+            f"{CONN_TYPE!r}, so its password is not sent as a key. Name one of type {CONN_TYPE}, or correct the type: "
+            f'"conn_type": "{CONN_TYPE}" in JSON, {CONN_TYPE}:// in a URI.'
+        )
+        raise KlaviyoConfigurationError(msg)
     extra = connection.extra_dejson
     unknown = set(extra) - {field.name for field in EXTRA_FIELDS}
     if unknown:

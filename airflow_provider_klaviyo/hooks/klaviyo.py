@@ -17,6 +17,7 @@ from airflow.sdk import BaseHook
 
 from airflow_provider_klaviyo.client.clock import Clock, SystemClock
 from airflow_provider_klaviyo.connection import (
+    CONN_TYPE,
     EXTRA_FIELDS,
     HIDDEN_FIELDS,
     PLACEHOLDERS,
@@ -55,7 +56,7 @@ class KlaviyoHook(BaseHook):
 
     conn_name_attr = "klaviyo_conn_id"
     default_conn_name = "klaviyo_default"
-    conn_type = "klaviyo"
+    conn_type = CONN_TYPE
     hook_name = "Klaviyo"
 
     clock: Clock = SystemClock()

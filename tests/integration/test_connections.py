@@ -70,3 +70,37 @@ def test_a_hook_of_ones_own_raises_an_error_of_this_package(shop: Shop) -> None:
     with pytest.raises(KlaviyoConfigurationError, match="'shopp'") as told:
         KlaviyoHook("shopp").get_client()
     assert isinstance(told.value.__cause__, AirflowNotFoundException)
+
+
+@pytest.mark.parametrize("conn_type", ["sqlite", "http", "generic"])
+def test_one_of_another_type_is_refused_and_its_password_sent_to_nobody(
+    sync: Sync, klaviyo: Emulator, conn_type: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = {"conn_type": conn_type, "password": klaviyo.api_key, "host": klaviyo.url}
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(connection))
+    run = sync(klaviyo_conn_id="other")
+    assert isinstance(run.error, AirflowFailException)
+    assert str(run.error).startswith(
+        f"klaviyo_conn_id='other' is a connection of type {conn_type!r}, not 'klaviyo'"
+    )
+    assert klaviyo.requests() == []
+
+
+def test_one_without_a_type_is_refused(
+    sync: Sync, klaviyo: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"password": klaviyo.api_key, "host": klaviyo.url}))
+    run = sync(klaviyo_conn_id="other")
+    assert isinstance(run.error, AirflowFailException)
+    assert klaviyo.requests() == []
+
+
+def test_one_from_a_uri_is_of_the_type_that_begins_it(
+    sync: Sync, shop: Shop, klaviyo: Emulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.fill_with_people(1)
+    address = klaviyo.url.removeprefix("http://")
+    monkeypatch.setenv("AIRFLOW_CONN_BY_URI", f"klaviyo://:{klaviyo.api_key}@{address}/http")
+    assert sync(klaviyo_conn_id="by_uri").counts() == {"rows_read": 1, "accepted": 1}
+    monkeypatch.setenv("AIRFLOW_CONN_BY_URI", f"http://:{klaviyo.api_key}@{address}/http")
+    assert "of type 'http', not 'klaviyo'" in str(sync(klaviyo_conn_id="by_uri").error)

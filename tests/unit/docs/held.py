@@ -180,7 +180,9 @@ def hook_calls(table: Table) -> None:
 def connection(table: Table) -> None:
     standard = {"host", "schema", "login", "password", "port", "extra"} - set(HIDDEN_FIELDS)
     same(words(table), [*standard, *(field.name for field in EXTRA_FIELDS)])
-    empty: Any = SimpleNamespace(conn_id="x", password="pk_x", host="", port=None, schema="", extra_dejson={})
+    empty: Any = SimpleNamespace(
+        conn_id="x", conn_type="klaviyo", password="pk_x", host="", port=None, schema="", extra_dejson={}
+    )
     config = config_of(empty)
     for row in table.rows:
         name = code_in(row.cells[0])[0]
@@ -426,6 +428,7 @@ MESSAGES = {
     "messages about the connection": (
         "…: |Airflow has no connection of this id. …",
         "… is set, but Airflow can read no connection from it. …",
+        "klaviyo_conn_id=… is a connection of type …, not …",
         "Klaviyo does not accept the private API key …",
         "The key … may not use … It needs the scopes …",
         "Klaviyo does not permit … not about the scopes …",
