@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from airflow_provider_klaviyo.client.config import BASE_URL, REVISION, KlaviyoConfig
+from airflow_provider_klaviyo.client.config import BASE_URL, REVISION, KlaviyoConfig, connection_named
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 
 if TYPE_CHECKING:
@@ -107,9 +107,10 @@ def find_connection(conn_id: str, parameter: str) -> Connection:
         raise KlaviyoConfigurationError(msg) from error
 
 
-def config_of(connection: Connection) -> KlaviyoConfig:
+def config_of(connection: Connection, *, is_named: bool = True) -> KlaviyoConfig:
     """The client's settings from a connection.
 
+    :param is_named: whether messages are to name the connection.
     :raises KlaviyoConfigurationError: for another type, or a field that cannot work; the message names it.
     """
     if connection.conn_type != CONN_TYPE:  # whose password is another service's secret
@@ -119,20 +120,23 @@ def config_of(connection: Connection) -> KlaviyoConfig:
             f'"conn_type": "{CONN_TYPE}" in JSON, {CONN_TYPE}:// in a URI.'
         )
         raise KlaviyoConfigurationError(msg)
+    conn_id = connection.conn_id if is_named else ""
+    where = connection_named(conn_id)
     extra = connection.extra_dejson
     unknown = set(extra) - {field.name for field in EXTRA_FIELDS}
     if unknown:
         known = ", ".join(field.name for field in EXTRA_FIELDS)
         found = ", ".join(sorted(unknown))
-        msg = f"Connection {connection.conn_id!r} has unknown extra fields: {found}. Known: {known}."
+        msg = f"In {where} are unknown extra fields: {found}. Known: {known}."
         raise KlaviyoConfigurationError(msg)
     return KlaviyoConfig(
         api_key=(connection.password or "").strip(),
         base_url=_base_url(connection),
         revision=_text(extra, "revision") or REVISION,
-        account_id=_account_id(extra) or None,
-        timeout=_number(extra, "timeout", 60.0),
-        rate_limit_share=_number(extra, "rate_limit_share", 0.9),
+        account_id=_account_id(extra, where) or None,
+        timeout=_number(extra, "timeout", 60.0, where),
+        rate_limit_share=_number(extra, "rate_limit_share", 0.9, where),
+        conn_id=conn_id,
     )
 
 
@@ -162,20 +166,20 @@ def _text(extra: Mapping[str, Any], name: str) -> str:
     return "" if value is None else str(value).strip()
 
 
-def _account_id(extra: Mapping[str, Any]) -> str:
+def _account_id(extra: Mapping[str, Any], where: str) -> str:
     if isinstance(extra.get("account_id"), float):  # Airflow 3.1 takes "38e848" in a URI for a number
         msg = (
-            "The connection's account_id has come as a number, so it cannot be told which account it was: Airflow "
+            f"In {where}, account_id has come as a number, so it cannot be told which account it was: Airflow "
             "reads the extras of a connection's URI as numbers where it can. Write the connection as JSON."
         )
         raise KlaviyoConfigurationError(msg)
     return _text(extra, "account_id")
 
 
-def _number(extra: Mapping[str, Any], name: str, default: float) -> float:
+def _number(extra: Mapping[str, Any], name: str, default: float, where: str) -> float:
     text = _text(extra, name)
     try:
         return float(text) if text else default
     except ValueError:
-        msg = f"The connection's {name} must be a number, not {text!r}."
+        msg = f"In {where}, {name} must be a number, not {text!r}."
         raise KlaviyoConfigurationError(msg) from None

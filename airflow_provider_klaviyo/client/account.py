@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
+from airflow_provider_klaviyo.client.config import connection_named
 from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS, Endpoint
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.private_files import NotPrivate, open_private, private_folder
@@ -64,8 +65,8 @@ def check_account(client: KlaviyoClient, memory: Path) -> None:
     account = _ask(client, memory)
     if account.id != expected:
         msg = (
-            f"The key of the connection belongs to the Klaviyo account {account}, "
-            f"but the connection's account_id is {expected}. Nothing was sent: use the key of that account, "
+            f"The key of {connection_named(client.config.conn_id)} belongs to the Klaviyo account {account}, "
+            f"but its account_id is {expected}. Nothing was sent: use the key of that account, "
             "or change account_id."
         )
         raise KlaviyoAccountError(msg)

@@ -33,6 +33,7 @@ class KlaviyoConfig:
     :param account_id: the account that the key must belong to, if given.
     :param timeout: seconds that one request may take, from connecting to the last byte of its answer.
     :param rate_limit_share: part of the account's quota to use, above 0 and up to 1.
+    :param conn_id: the connection that the settings are of, for messages.
     :raises KlaviyoConfigurationError: for a value that cannot work; the message names the field.
     """
 
@@ -42,19 +43,25 @@ class KlaviyoConfig:
     account_id: str | None = None
     timeout: float = 60.0
     rate_limit_share: float = 0.9
+    conn_id: str = ""
 
     def __post_init__(self) -> None:
-        for problem in (_key_problem(self.api_key), _url_problem(self.base_url)):
-            if problem:
-                raise KlaviyoConfigurationError(problem)
+        where = connection_named(self.conn_id)
+        if problem := _key_problem(self.api_key, where):
+            raise KlaviyoConfigurationError(problem)
+        if problem := _url_problem(self.base_url):
+            msg = f"In {where}, host must be {problem}"
+            raise KlaviyoConfigurationError(msg)
         if not _REVISION.fullmatch(self.revision):
-            msg = f"The connection's revision {self.revision!r} is not a date like {REVISION}."
+            msg = f"In {where}, revision {self.revision!r} is not a date like {REVISION}."
             raise KlaviyoConfigurationError(msg)
         if not 0 < self.timeout <= _MAX_TIMEOUT:
-            msg = f"The connection's timeout must be above 0 and at most {_MAX_TIMEOUT} seconds, not {self.timeout:g}."
+            msg = f"In {where}, timeout must be above 0 and at most {_MAX_TIMEOUT} seconds, not {self.timeout:g}."
             raise KlaviyoConfigurationError(msg)
         if not 0 < self.rate_limit_share <= 1:
-            msg = f"The connection's rate_limit_share must be above 0 and at most 1, not {self.rate_limit_share:g}."
+            msg = (
+                f"In {where}, rate_limit_share must be above 0 and at most 1, not {self.rate_limit_share:g}."
+            )
             raise KlaviyoConfigurationError(msg)
 
     def retirement_notice(self, today: dt.date) -> str:
@@ -84,23 +91,29 @@ def _retirement_of(revision: str) -> dt.date | None:
         return None
 
 
-def _key_problem(key: str) -> str:
+def connection_named(conn_id: str) -> str:
+    """A connection as messages name it, where its id is known."""
+    return f"the connection {conn_id!r}" if conn_id else "the connection"
+
+
+def _key_problem(key: str, where: str) -> str:
     if not key:
-        return "The connection has no private API key: put it into the password field (it begins with pk_)."
+        return f"There is no private API key in {where}: put it into the password field (it begins with pk_)."
     if not key.isascii() or not key.isprintable() or " " in key:
-        return "The connection's private API key holds characters that no key has; copy it again."
+        return f"The private API key of {where} holds characters that no key has; copy it again."
     return ""
 
 
 def _url_problem(url: str) -> str:
+    """What a URL must be and is not; empty where nothing is wrong with it."""
     try:
         parts = urlsplit(url)
     except ValueError as error:
-        return f"The connection's host must be a URL such as {BASE_URL}: {error}."
+        return f"a URL such as {BASE_URL}: {error}."
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        return f"The connection's host must be a URL such as {BASE_URL}, not {parts.scheme or parts.path!r}."
+        return f"a URL such as {BASE_URL}, not {parts.scheme or parts.path!r}."
     if parts.query or parts.fragment or parts.username:
-        return "The connection's host must be a plain base URL, without user, query or fragment."
+        return "a plain base URL, without user, query or fragment."
     if parts.path.strip("/") == "api" or parts.path.rstrip("/").endswith("/api"):
-        return "The connection's host must be the base URL without /api: that is added to it."
+        return "the base URL without /api: that is added to it."
     return ""

@@ -335,7 +335,8 @@ class KlaviyoClient:
             self.traffic.sent()
             answer = self._transport.exchange(endpoint, path, query, body)
             self._hear(permit, endpoint, answer)
-            return self._read(endpoint, replace(answer, arrived=self.clock.now()), read)
+            answer = replace(answer, arrived=self.clock.now(), conn_id=self.config.conn_id)
+            return self._read(endpoint, answer, read)
 
     def _hear(self, permit: Permit, endpoint: Endpoint, answer: Response) -> None:
         """Let the limits know by when a request was counted; how long before a refusal, no success tells."""

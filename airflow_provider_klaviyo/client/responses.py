@@ -12,6 +12,7 @@ from typing import TypeVar
 
 import msgspec
 
+from airflow_provider_klaviyo.client.config import connection_named
 from airflow_provider_klaviyo.client.endpoints import Endpoint
 from airflow_provider_klaviyo.exceptions import (
     ApiError,
@@ -50,6 +51,7 @@ class Response:
     :param arrived: when, in seconds since the epoch, by the client's clock; None where nobody looked at one.
     :param awaited: seconds from the end of the request to the beginning of the answer.
     :param read_in: seconds from there to the end of the answer.
+    :param conn_id: the connection whose key was used; empty where it is not known.
     """
 
     status: int
@@ -58,6 +60,7 @@ class Response:
     arrived: float | None = None
     awaited: float = 0.0
     read_in: float = 0.0
+    conn_id: str = ""
 
     @property
     def is_success(self) -> bool:
@@ -282,6 +285,10 @@ class _Refused:
     def message(self) -> str:
         return _message(self.response, self.errors)
 
+    @property
+    def connection(self) -> str:
+        return connection_named(self.response.conn_id)
+
     def make(self, kind: type[E], message: str) -> E:
         return kind(
             message,
@@ -306,8 +313,8 @@ def _failed(refused: _Refused) -> KlaviyoError:
 
 def _bad_key(refused: _Refused) -> KlaviyoError:
     msg = (
-        f"Klaviyo does not accept the private API key of the connection ({refused.endpoint}: {refused.message}). "
-        "Check the connection's password field."
+        f"Klaviyo does not accept the private API key of {refused.connection} ({refused.endpoint}: {refused.message}). "
+        "Check its password field."
     )
     return refused.make(KlaviyoAuthenticationError, msg)
 
@@ -326,7 +333,7 @@ def _forbidden(refused: _Refused) -> KlaviyoError:
         )
         return refused.make(KlaviyoForbiddenError, msg)
     msg = (
-        f"The key of the connection may not use {refused.endpoint}: {refused.message}. "
+        f"The key of {refused.connection} may not use {refused.endpoint}: {refused.message}. "
         f"It needs the scopes {', '.join(refused.endpoint.scopes) or 'of that endpoint'}; "
         "scopes of a key cannot be changed, so create a new key."
     )
@@ -342,7 +349,7 @@ def _may_be_about_scopes(error: ApiError) -> bool:
 def _retired(refused: _Refused) -> KlaviyoError:
     msg = (
         f"{refused.endpoint} is gone: {refused.message}. "
-        "The API revision of the connection is retired; set a newer one, or none for the package's own."
+        f"The API revision of {refused.connection} is retired; set a newer one, or none for the package's own."
     )
     return refused.make(KlaviyoRevisionError, msg)
 

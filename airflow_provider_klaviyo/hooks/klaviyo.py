@@ -160,7 +160,7 @@ class KlaviyoHook(BaseHook):
         from airflow_provider_klaviyo.client.account import get_account
 
         try:
-            config = config_of(self.connection)
+            config = config_of(self.connection, is_named=False)  # the button's has an id for the moment
             quick = replace(config, timeout=min(config.timeout, _TEST_TIMEOUT))
             with self._client(quick, self.test_seconds) as client:
                 account = get_account(client)
@@ -252,7 +252,7 @@ class KlaviyoHook(BaseHook):
             return FileWindows(shared_folder())
         shared = find_connection(redis_conn_id, "rate_limit_conn_id")
         if shared.conn_type != "redis":
-            msg = f"The connection's rate_limit_conn_id {redis_conn_id!r} is of type {shared.conn_type!r}, not redis."
+            msg = f"rate_limit_conn_id={redis_conn_id!r} is a connection of type {shared.conn_type!r}, not redis."
             raise KlaviyoConfigurationError(msg)
         where = f"connection {redis_conn_id}, {shared.host}:{shared.port or 6379}"
         return RedisWindows(with_timeouts(BaseHook.get_hook(redis_conn_id).get_conn()), where=where)

@@ -80,12 +80,12 @@ def test_a_known_failure_ends_in_its_sentence_and_an_unknown_one_in_all_its_fram
     run_in_airflow(dag)
     logged = _failures(capfd.readouterr().out)
     ends = {task: log.rstrip().rpartition("\n")[2] for task, log in logged.items()}
-    assert "Check the" in ends["key"]
+    assert "Check its password field" in ends["key"]
     assert "mail" in ends["column"]
     assert "max_rejected=0.01 allows" in ends["rejects"]
     assert "Gave up" in ends["outage"]
     assert "no such table" in ends["query"]
-    assert "no_such" in ends["connection"]
+    assert "sql_conn_id='no_such'" in ends["connection"]
     assert "no_such.sql" in ends["file"]
     assert "private API key" in ends["list"]
     assert "private API key" in ends["sensor"]

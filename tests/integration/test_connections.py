@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -104,3 +104,50 @@ def test_one_from_a_uri_is_of_the_type_that_begins_it(
     assert sync(klaviyo_conn_id="by_uri").counts() == {"rows_read": 1, "accepted": 1}
     monkeypatch.setenv("AIRFLOW_CONN_BY_URI", f"http://:{klaviyo.api_key}@{address}/http")
     assert "of type 'http', not 'klaviyo'" in str(sync(klaviyo_conn_id="by_uri").error)
+
+
+@pytest.fixture
+def connect(monkeypatch: pytest.MonkeyPatch, klaviyo: Emulator) -> Callable[..., None]:
+    """Have a connection ``ours`` to Klaviyo, but for what is changed."""
+
+    def connect(**changed: object) -> None:
+        connection = {"conn_type": "klaviyo", "password": klaviyo.api_key, "host": klaviyo.url, **changed}
+        monkeypatch.setenv("AIRFLOW_CONN_OURS", json.dumps(connection))
+
+    return connect
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"password": "pk_wrong"}, "does not accept the private API key of the connection 'ours'"),
+        ({"password": "pk_reader"}, "The key of the connection 'ours' may not use bulk_import_profiles"),
+        ({"password": ""}, "no private API key in the connection 'ours'"),
+        ({"password": "pk_a b"}, "The private API key of the connection 'ours' holds characters"),
+        ({"host": "ftp://a.klaviyo.com"}, "In the connection 'ours', host must be a URL"),
+        ({"extra": {"revision": "july"}}, "In the connection 'ours', revision 'july' is not a date"),
+        ({"extra": {"timeout": 0}}, "In the connection 'ours', timeout must be above 0"),
+        ({"extra": {"timeout": "soon"}}, "In the connection 'ours', timeout must be a number"),
+        ({"extra": {"rate_limit_share": 2}}, "In the connection 'ours', rate_limit_share must be"),
+        (
+            {"extra": {"account_id": "XyZ987"}},
+            "The key of the connection 'ours' belongs to the Klaviyo account",
+        ),
+        ({"extra": {"acount_id": "XyZ987"}}, "In the connection 'ours' are unknown extra fields: acount_id"),
+    ],
+    ids=str,
+)
+def test_what_is_wrong_with_one_is_told_with_its_id(
+    sync: Sync,
+    shop: Shop,
+    klaviyo: Emulator,
+    connect: Callable[..., None],
+    changed: dict[str, object],
+    words: str,
+) -> None:
+    klaviyo.set(keys={"pk_reader": ("accounts:read", "profiles:read")})
+    shop.fill_with_people(1)
+    connect(**changed)
+    run = sync(klaviyo_conn_id="ours")
+    assert words in str(run.error)
+    assert words in run.report["failure"]
