@@ -10,16 +10,20 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from airflow_provider_klaviyo.client.account import get_account
+from airflow_provider_klaviyo.client.by_hand import request
 from airflow_provider_klaviyo.client.endpoints import GET_ACCOUNTS
 from airflow_provider_klaviyo.connection import rate_limit_conn_id
 from airflow_provider_klaviyo.exceptions import KlaviyoPermissionError
-from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook, shared_folder
+from airflow_provider_klaviyo.hooks.klaviyo import KlaviyoHook, Tested, shared_folder, tested_connection
 from airflow_provider_klaviyo.state.stores import store_of
 from airflow_provider_klaviyo.storage import state_problem, storage_path
 
-_SECONDS = 30.0
+_SECONDS = 6.0
+"""What a check may take, repeated requests included: whoever looks on finds out sooner by asking again."""
+
 _LATE = 30.0
 """Seconds by which this host's clock may be wrong before consent and lists suffer from it."""
 
@@ -30,7 +34,15 @@ _READS = {
 }
 """A request for each scope that lets read; scopes that let write cannot be tried without writing."""
 
-Finding = tuple[bool, str]
+_CHECKS = ("connection", "scopes", "storage", "rate limits", "clock")
+_FINE, _WRONG, _UNKNOWN = "fine", "WRONG", "?"
+
+
+class Finding(NamedTuple):
+    """What a check has found."""
+
+    verdict: str
+    words: str
 
 
 def add_to(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,31 +54,73 @@ def add_to(groups: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
 
 def _doctor(options: argparse.Namespace, ask: Callable[[str], str]) -> int:  # noqa: ARG001 - one signature for all
     hook = KlaviyoHook(options.conn_id)
-    checks: dict[str, Callable[[], Finding]] = {
-        "connection": hook.test_connection,
-        "scopes": lambda: _scopes(hook),
-        "storage": _storage,
-        "rate limits": lambda: _limits(hook),
-        "clock": lambda: _clock(hook),
+    hook.test_seconds = _SECONDS
+    findings = _of_connection(hook) | {"storage": _asked(_storage)}
+    for name in _CHECKS:
+        finding = findings[name]
+        print(f"{finding.verdict:6}{name}: {finding.words}")
+    return 0 if all(finding.verdict == _FINE for finding in findings.values()) else 1
+
+
+def _of_connection(hook: KlaviyoHook) -> dict[str, Finding]:
+    """What there is to say of a connection; a check whose ground has failed would only say the same again."""
+    settings = _asked(lambda: _settings(hook))
+    if settings.verdict != _FINE:
+        return {
+            "connection": settings,
+            **dict.fromkeys(("scopes", "rate limits", "clock"), _see("connection")),
+        }
+    limits = _asked(lambda: _limits(hook))
+    if limits.verdict != _FINE:
+        return {
+            "rate limits": limits,
+            **dict.fromkeys(("connection", "scopes", "clock"), _see("rate limits")),
+        }
+    tested = _tested(hook)
+    return {
+        "connection": _finding(is_fine=tested.is_fine, words=tested.words),
+        "scopes": _asked(lambda: _scopes(hook)) if tested.is_accepted else _see("connection"),
+        "rate limits": limits,
+        "clock": _asked(lambda: _clock(hook)) if tested.is_accepted else _see("connection"),
     }
-    results = []
-    for name, check in checks.items():
-        is_fine, words = _asked(check)
-        results.append(is_fine)
-        print(f"{'fine' if is_fine else 'WRONG':6}{name}: {words}")
-    return 0 if all(results) else 1
 
 
-def _asked(check: Callable[[], Finding]) -> Finding:
+def _tested(hook: KlaviyoHook) -> Tested:
     try:
-        return check()
+        return tested_connection(hook)
+    except Exception as error:  # as in ``_asked``
+        return Tested(is_fine=False, words=_words_of(error), is_accepted=False)
+
+
+def _words_of(error: Exception) -> str:
+    return str(error) or type(error).__name__
+
+
+def _see(ground: str) -> Finding:
+    return Finding(_UNKNOWN, f"not checked, see {ground}")
+
+
+def _finding(*, is_fine: bool, words: str) -> Finding:
+    return Finding(_FINE if is_fine else _WRONG, words)
+
+
+def _asked(check: Callable[[], tuple[bool, str]]) -> Finding:
+    try:
+        is_fine, words = check()
     except (
         Exception
     ) as error:  # whatever it is belongs into the list, and the next check may still tell something
-        return False, str(error) or type(error).__name__
+        return Finding(_WRONG, _words_of(error))
+    return _finding(is_fine=is_fine, words=words)
 
 
-def _scopes(hook: KlaviyoHook) -> Finding:
+def _settings(hook: KlaviyoHook) -> tuple[bool, str]:
+    """Whether there is a connection that a client can be made of."""
+    hook.get_client().close()
+    return True, "can work"
+
+
+def _scopes(hook: KlaviyoHook) -> tuple[bool, str]:
     missing = list(_missing_scopes(hook))
     if missing:
         return False, (
@@ -80,14 +134,15 @@ def _scopes(hook: KlaviyoHook) -> Finding:
 
 
 def _missing_scopes(hook: KlaviyoHook) -> Iterator[str]:
-    for scope, path in _READS.items():
-        try:
-            hook.request("GET", path)
-        except KlaviyoPermissionError:
-            yield scope
+    with hook.get_client(timeout=_SECONDS) as client:
+        for scope, path in _READS.items():
+            try:
+                request(client, "GET", path)
+            except KlaviyoPermissionError:
+                yield scope
 
 
-def _storage() -> Finding:
+def _storage() -> tuple[bool, str]:
     """Create, read and delete a file, and have two create one name."""
     folder = storage_path()
     place = folder / f"doctor-{uuid.uuid4().hex}"
@@ -115,7 +170,7 @@ def _storage() -> Finding:
     return True, f"{folder} takes files, gives them back, creates each once and deletes them."
 
 
-def _limits(hook: KlaviyoHook) -> Finding:
+def _limits(hook: KlaviyoHook) -> tuple[bool, str]:
     redis = rate_limit_conn_id(hook.connection)
     sharers = (
         f"all hosts, by the connection {redis}" if redis else f"this host's processes, in {shared_folder()}"
@@ -128,7 +183,7 @@ def _limits(hook: KlaviyoHook) -> Finding:
         return True, f"shared by {sharers}."
 
 
-def _clock(hook: KlaviyoHook) -> Finding:
+def _clock(hook: KlaviyoHook) -> tuple[bool, str]:
     with hook.get_client(timeout=_SECONDS) as client:
         with suppress(KlaviyoPermissionError):
             get_account(client)

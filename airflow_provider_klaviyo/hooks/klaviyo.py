@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow.sdk import BaseHook
 
@@ -46,6 +46,14 @@ _CALL_SECONDS = 600.0
 
 _TEST_TIMEOUT = 6.0
 """Seconds for one request of the Test button: Airflow's own patience ends after 60 (``[connection_test] timeout``)."""
+
+
+class Tested(NamedTuple):
+    """What a test of a connection has found; ``is_accepted`` is whether Klaviyo accepts its key."""
+
+    is_fine: bool
+    words: str
+    is_accepted: bool
 
 
 class KlaviyoHook(BaseHook):
@@ -157,32 +165,8 @@ class KlaviyoHook(BaseHook):
 
     def test_connection(self) -> tuple[bool, str]:
         """Which account the key reaches, or exactly what is wrong; for the Test button."""
-        from airflow_provider_klaviyo.client.account import get_account
-
-        try:
-            config = config_of(self.connection, is_named=False)  # the button's has an id for the moment
-            quick = replace(config, timeout=min(config.timeout, _TEST_TIMEOUT))
-            with self._client(quick, self.test_seconds) as client:
-                account = get_account(client)
-                expected = client.config.account_id
-        except KlaviyoPermissionError:
-            return False, (
-                "Klaviyo accepts the key, but the scope accounts:read is missing, so the account cannot be shown. "
-                "Syncs that keep no state work without it, unless account_id is set; only_changes, mirrors and "
-                "subscriptions need it. Scopes of a key cannot be changed: create a new key."
-            )
-        except KlaviyoError as error:
-            return False, str(error)
-        if expected and account.id != expected:
-            return (
-                False,
-                f"The key belongs to account {account}, but the connection's account_id is {expected}.",
-            )
-        kind = ", a test account" if account.is_test else ""
-        return (
-            True,
-            f"Connected to the Klaviyo account {account}{kind}. {_retirement_notice(config, self.clock)}".rstrip(),
-        )
+        tested = tested_connection(self)
+        return tested.is_fine, tested.words
 
     def request(
         self,
@@ -256,6 +240,34 @@ class KlaviyoHook(BaseHook):
             raise KlaviyoConfigurationError(msg)
         where = f"connection {redis_conn_id}, {shared.host}:{shared.port or 6379}"
         return RedisWindows(with_timeouts(BaseHook.get_hook(redis_conn_id).get_conn()), where=where)
+
+
+def tested_connection(hook: KlaviyoHook) -> Tested:
+    """Which account the key of a hook reaches, or exactly what is wrong, and whether Klaviyo accepts the key."""
+    from airflow_provider_klaviyo.client.account import get_account
+
+    try:
+        config = config_of(hook.connection, is_named=False)  # the button's has an id for the moment
+        quick = replace(config, timeout=min(config.timeout, _TEST_TIMEOUT))
+        with hook._client(quick, hook.test_seconds) as client:  # noqa: SLF001 - its own module
+            account = get_account(client)
+            expected = client.config.account_id
+    except KlaviyoPermissionError:
+        words = (
+            "Klaviyo accepts the key, but the scope accounts:read is missing, so the account cannot be shown. "
+            "Syncs that keep no state work without it, unless account_id is set; only_changes, mirrors and "
+            "subscriptions need it. Scopes of a key cannot be changed: create a new key."
+        )
+        return Tested(is_fine=False, words=words, is_accepted=True)
+    except KlaviyoError as error:
+        return Tested(is_fine=False, words=str(error), is_accepted=False)
+    if expected and account.id != expected:
+        words = f"The key belongs to account {account}, but the connection's account_id is {expected}."
+        return Tested(is_fine=False, words=words, is_accepted=True)
+    kind = ", a test account" if account.is_test else ""
+    notice = _retirement_notice(config, hook.clock)
+    words = f"Connected to the Klaviyo account {account}{kind}. {notice}".rstrip()
+    return Tested(is_fine=True, words=words, is_accepted=True)
 
 
 def _retirement_notice(config: KlaviyoConfig, clock: Clock) -> str:

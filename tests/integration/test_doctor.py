@@ -58,17 +58,65 @@ def test_a_missing_scope_is_named(
     assert "lacks lists:read" in told["scopes"]
 
 
-def test_a_wrong_key_a_lost_storage_and_a_limiter_that_is_not_there_are_told_each_by_itself(
+def not_checked(told: Mapping[str, str]) -> set[str]:
+    return {name for name, line in told.items() if line.endswith(f"{name}: not checked, see connection")}
+
+
+def test_a_key_that_lacks_the_first_scope_is_asked_for_the_others(
+    storage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Emulator(Settings(keys={"pk_reader": ("profiles:read",)})) as emulator:
+        code, told = doctor(emulator, monkeypatch, capsys)
+    assert (code, wrong(told)) == (1, {"connection", "scopes"})
+    assert "lacks accounts:read, lists:read" in told["scopes"]
+
+
+def test_a_key_of_another_account_is_looked_at_all_the_same(
+    storage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Emulator() as emulator:
+        code, told = doctor(emulator, monkeypatch, capsys, extra={"account_id": "XyZ987"})
+    assert (code, wrong(told), not_checked(told)) == (1, {"connection"}, set())
+
+
+def test_a_wrong_key_and_a_lost_storage_are_told_once_each(
     storage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     storage.write_text("a file where a folder should be")
     with Emulator() as emulator:
-        extra = json.dumps({"rate_limit_conn_id": "no_redis"})
-        code, told = doctor(emulator, monkeypatch, capsys, password="pk_wrong", extra=extra)
+        code, told = doctor(emulator, monkeypatch, capsys, password="pk_wrong")
     assert code == 1
-    assert {"connection", "storage", "rate limits"} <= wrong(told)
+    assert (wrong(told), not_checked(told)) == ({"connection", "storage"}, {"scopes", "clock"})
     assert "storage_path" in told["storage"]
     assert "pk_wrong" not in "".join(told.values())
+
+
+def test_a_connection_that_is_missing_is_told_once(storage: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["doctor", "nobody"])
+    told = {line[6:].partition(":")[0]: line for line in capsys.readouterr().out.splitlines()}
+    assert (code, wrong(told), not_checked(told)) == (1, {"connection"}, {"scopes", "rate limits", "clock"})
+    assert "klaviyo_conn_id='nobody': Airflow has no connection of this id" in told["connection"]
+
+
+def test_a_limiter_that_is_not_there_is_told_once(
+    storage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Emulator() as emulator:
+        code, told = doctor(emulator, monkeypatch, capsys, extra={"rate_limit_conn_id": "no_redis"})
+    assert (code, wrong(told), not_checked(told)) == (1, {"connection"}, {"scopes", "rate limits", "clock"})
+    assert "rate_limit_conn_id='no_redis'" in told["connection"]
+
+
+def test_a_host_that_speaks_no_tls_is_not_asked_for_long(
+    storage: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Emulator() as emulator:
+        host = emulator.url.removeprefix("http://")
+        began = SystemClock().monotonic()
+        _, told = doctor(emulator, monkeypatch, capsys, host=host)
+    assert SystemClock().monotonic() - began < 15
+    assert (wrong(told), not_checked(told)) == ({"connection"}, {"scopes", "clock"})
+    assert f"write http://{host}" in told["connection"]
 
 
 def test_a_clock_that_is_wrong_is_told(
