@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from airflow_provider_klaviyo.client.config import BASE_URL, REVISION, KlaviyoConfig, connection_named
-from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
+from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError, KlaviyoError
 
 if TYPE_CHECKING:
     from airflow.sdk import Connection
@@ -84,7 +84,9 @@ def find_connection(conn_id: str, parameter: str) -> Connection:
     """Airflow's connection of an id.
 
     :param parameter: what names it, for the message.
-    :raises KlaviyoConfigurationError: when Airflow has none, with Airflow's own error as its cause.
+    :raises KlaviyoConfigurationError: when the variable that should hold it is malformed.
+    :raises KlaviyoError: when Airflow has none, which a secrets backend that fails makes it say, too: a retry may find
+        it. Airflow's own error is the cause.
     """
     from airflow.sdk import BaseHook
 
@@ -95,16 +97,17 @@ def find_connection(conn_id: str, parameter: str) -> Connection:
     except AirflowNotFoundException as error:
         variable = f"AIRFLOW_CONN_{conn_id.upper()}"
         if variable in os.environ:
-            why = (
-                f"{variable} is set, but Airflow can read no connection from it. Check its JSON, or its URI."
+            msg = (
+                f"{parameter}={conn_id!r}: {variable} is set, but Airflow can read no connection from it. Check its "
+                "JSON, or its URI."
             )
-        else:
-            why = (
-                "Airflow has no connection of this id. Create it in Airflow (Admin > Connections), or set "
-                f"{variable} where tasks run."
-            )
-        msg = f"{parameter}={conn_id!r}: {why}"
-        raise KlaviyoConfigurationError(msg) from error
+            raise KlaviyoConfigurationError(msg) from error
+        msg = (
+            f"{parameter}={conn_id!r}: Airflow has no connection of this id. Create it in Airflow (Admin > "
+            f"Connections), or set {variable} where tasks run. If it is in a secrets backend, that may not "
+            "have answered."
+        )
+        raise KlaviyoError(msg) from error
 
 
 def config_of(connection: Connection, *, is_named: bool = True) -> KlaviyoConfig:

@@ -101,7 +101,7 @@ class KlaviyoHook(BaseHook):
     def connection(self) -> Connection:
         """The Airflow connection.
 
-        :raises KlaviyoConfigurationError: when there is none.
+        :raises KlaviyoError: when there is none.
         """
         return find_connection(self.klaviyo_conn_id, self.conn_name_attr)
 

@@ -98,7 +98,8 @@ def due(context: Context, clock: Clock) -> float:
 def sql_hook(conn_id: str, hook_params: Mapping[str, Any]) -> Any:
     """The ``DbApiHook`` of a connection.
 
-    :raises KlaviyoConfigurationError: when there is none, when its hook cannot be made, or is none of a SQL database.
+    :raises KlaviyoConfigurationError: when its hook cannot be made, or is none of a SQL database.
+    :raises KlaviyoError: when there is none.
     """
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
