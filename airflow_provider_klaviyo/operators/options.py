@@ -89,4 +89,10 @@ def read_query(operator: ChecksLiterals, options: SyncOptions) -> Query:
     :raises KlaviyoConfigurationError: for a parameter that cannot work; the message names it.
     """
     read = operator.read
-    return Query(read("sql"), read("parameters"), read("read_only"), options.timezone)
+    return Query(
+        read("sql"),
+        read("parameters"),
+        read("read_only"),
+        options.timezone,
+        conn_id=getattr(operator, "sql_conn_id", ""),
+    )

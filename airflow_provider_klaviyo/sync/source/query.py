@@ -24,6 +24,7 @@ class Query:
         set to this one, so that they are read as they were meant.
     :param keys_as_before: columns of a key whose values come as the driver itself would give them, for a state that
         knows its rows by those. Else a key is the same by every driver.
+    :param conn_id: of its connection, for messages.
     """
 
     sql: str
@@ -31,6 +32,7 @@ class Query:
     read_only: bool = True
     timezone: dt.tzinfo = dt.UTC
     keys_as_before: Sequence[str] = ()
+    conn_id: str = ""
 
     @property
     def zone_name(self) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from airflow_provider_klaviyo.sync.source.drivers.driver import driver_of
 from airflow_provider_klaviyo.sync.source.drivers.errors import is_write, words, words_of_query
 from airflow_provider_klaviyo.sync.source.drivers.fetch_size import FetchSize
+from airflow_provider_klaviyo.sync.source.drivers.placeholders import advice_on_placeholders
 from airflow_provider_klaviyo.sync.source.drivers.result import Connection, Fetch, Result
 from airflow_provider_klaviyo.sync.source.query import (
     BLANK,
@@ -87,8 +88,9 @@ class RowStream:
             self.close()
             raise
         except Exception as error:
+            failed = self._failed(error)
             self.close()
-            raise self._failed(error) from None
+            raise failed from None
         except BaseException:
             self.close()
             raise
@@ -129,7 +131,7 @@ class RowStream:
             driver_of(connection).close(connection, self._result, self._is_read_to_the_end)
 
     def _open(self) -> None:
-        self._connection = _connect(self._hook)
+        self._connection = self._connect()
         if not callable(getattr(self._connection, "cursor", None)):
             raise NoCursor(_no_cursor(self._hook, self._connection))
         _leave_autocommit(self._hook, self._connection)
@@ -175,16 +177,21 @@ class RowStream:
         said = words_of_query(error)
         if isinstance(error, _OF_PYTHON):
             said = f"{said}. {_CAST_WHAT_PYTHON_HAS_NOT}"
-        return QueryFailed(f"The query failed {when}: {said}", rows_read=self.rows_read)
+        if not self.rows_read and (advice := advice_on_placeholders(self._connection, self._query)):
+            said = f"{said}. {advice}"
+        return QueryFailed(f"The query failed {when}{self._where}: {said}", rows_read=self.rows_read)
 
+    def _connect(self) -> Connection:
+        try:
+            connection = self._hook.get_conn()
+            return driver_of(connection).reconnect(self._hook, connection)
+        except Exception as error:
+            message = f"The SQL connection could not be opened{self._where}: {words(error)}"
+            raise QueryFailed(message) from None
 
-def _connect(hook: SqlHook) -> Connection:
-    try:
-        connection = hook.get_conn()
-        return driver_of(connection).reconnect(hook, connection)
-    except Exception as error:
-        message = f"The SQL connection could not be opened: {words(error)}"
-        raise QueryFailed(message) from None
+    @property
+    def _where(self) -> str:
+        return f" (sql_conn_id={self._query.conn_id!r})" if self._query.conn_id else ""
 
 
 def _leave_autocommit(hook: SqlHook, connection: Connection) -> None:

@@ -376,7 +376,7 @@ def test_a_query_that_fails_at_once_is_the_databases_error_and_may_be_retried(
 ) -> None:
     run = sync(sql="SELECT * FROM nowhere")
     assert type(run.error).__name__ == "QueryFailed"
-    assert "no such table" in str(run.error)
+    assert "(sql_conn_id='shop'): no such table" in str(run.error)
     assert klaviyo.requests() == []
 
 

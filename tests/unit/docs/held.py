@@ -460,6 +460,8 @@ MESSAGES = {
         "… which is no SQL database …",
         "The encoding of this database is SQL_ASCII …",
         "The query does more than read (…)",
+        "The query failed| before its first row| …",
+        "… The SQL has the placeholder …, and … takes …",
         "The query failed| after … rows",
         "… The driver cannot read a value of these columns| …",
         "The SQL driver cannot read …, which the query returns as …",

@@ -20,7 +20,7 @@ _NAME = re.compile(
     \b (?: (?: {"|".join(_NOUNS.split())} | for\ key ) (?:\ names?)?
         | (?: columns? | bindings | collation | character\ set ) : ?
         | in (?=\ '(?:field\ list|\w+\ clause|\w+\ statement)')
-        | near (?=\ "[\w.]+")
+        | near (?=\ "(?:[\w.]+|[^\w\s"])")
     ) \ * {_QUOTED_NAME} (?: [@.] {_QUOTED_NAME} )*
     """,
     re.IGNORECASE | re.VERBOSE,

@@ -65,6 +65,7 @@ def test_no_cell_is_shown_whatever_it_is(database: str, cell: str) -> None:
         "check the manual for the right syntax to use near 'SELEC 1' at line 1",
         "no such table: nowhere",
         'near "SELEC": syntax error',
+        'near "%": syntax error',
         "Invalid column name 'emial'.",
         "SQL compilation error: error line 1 at position 7\ninvalid identifier 'EMIAL'",
         "Object 'SHOP.NOWHERE' does not exist or not authorized.",

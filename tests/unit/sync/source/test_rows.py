@@ -158,6 +158,51 @@ def test_a_query_that_the_database_refuses_fails_before_any_row(hook: Hook) -> N
     assert caught.value.rows_read == 0
 
 
+@pytest.mark.parametrize(
+    ("sql", "parameters", "shown"),
+    [
+        ("SELECT 1 AS a WHERE 1 = %(n)s", {"n": 1}, "%(n)s"),
+        ("SELECT 1 AS a WHERE 1 = %s", [1], "%s"),
+        ("SELECT 'at :noon' AS a WHERE 1 = %(n)s -- ?", {"n": 1}, "%(n)s"),
+    ],
+)
+def test_placeholders_of_another_style_are_told(hook: Hook, sql: str, parameters: Any, shown: str) -> None:
+    with pytest.raises(QueryFailed) as caught:
+        rows_of(hook, sql, parameters)
+    words = f'near "%": syntax error. The SQL has the placeholder {shown}, and sqlite3 takes ? or :name.'
+    assert str(caught.value) == f"The query failed before its first row: {words}"
+
+
+@pytest.mark.parametrize(
+    ("sql", "parameters"),
+    [
+        ("SELECT a FROM nowhere WHERE b = :n AND c LIKE '%s'", {"n": 1}),
+        ("SELECT a FROM nowhere WHERE b = ? AND c %s", [1]),
+        ("SELECT a FROM nowhere WHERE b = '%(n)s'", {"n": 1}),
+        ("SELECT a FROM nowhere WHERE b = %(n)s", None),
+    ],
+    ids=["named", "its own and another", "in quotes", "no parameters"],
+)
+def test_placeholders_are_not_blamed_for_other_errors(hook: Hook, sql: str, parameters: Any) -> None:
+    with pytest.raises(QueryFailed) as caught:
+        rows_of(hook, sql, parameters)
+    assert "placeholder" not in str(caught.value)
+
+
+def test_an_error_names_the_connection(hook: Hook) -> None:
+    words = r"before its first row \(sql_conn_id='shop'\): no such table: nowhere"
+    with (
+        pytest.raises(QueryFailed, match=words),
+        RowStream(hook, Query("SELECT * FROM nowhere", conn_id="shop")),
+    ):
+        pass
+    with (
+        pytest.raises(QueryFailed, match=r"could not be opened \(sql_conn_id='shop'\): unable"),
+        RowStream(Hook("/nowhere/at/all.db"), Query("SELECT 1 AS a", conn_id="shop")),
+    ):
+        pass
+
+
 def test_a_query_that_breaks_off_says_after_how_many_rows(hook: Hook) -> None:
     overflow = "CASE WHEN id <= 5000 THEN id ELSE abs(-9223372036854775807 - 1) END"
     came: list[int] = []
