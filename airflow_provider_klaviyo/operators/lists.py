@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from airflow_provider_klaviyo.sync.options import SyncOptions
 
 MODES = ("add", "remove", "mirror")
+_MAX_REMOVALS = 0.2
 
 
 def opt_in_process(name: str, value: object) -> str | None:
@@ -50,10 +51,15 @@ def one_list_is_named(list_name: str | None = None, list_id: str | None = None) 
         raise KlaviyoConfigurationError(msg)
 
 
-def strict_is_for_mirrors(mode: str, *, strict: bool) -> None:
-    if strict and mode != "mirror":
-        msg = f"strict=True belongs to mode='mirror', not to mode={mode!r}."
-        raise KlaviyoConfigurationError(msg)
+def only_mirrors_have_these(
+    mode: str, *, strict: bool = False, max_removals: float | None = _MAX_REMOVALS, allow_empty: bool = False
+) -> None:
+    given = {"strict": strict, "allow_empty": allow_empty, "max_removals": max_removals}
+    defaults = {"strict": False, "allow_empty": False, "max_removals": _MAX_REMOVALS}
+    for name, value in given.items():
+        if value != defaults[name] and mode != "mirror":
+            msg = f"{name}={value!r} belongs to mode='mirror', not to mode={mode!r}."
+            raise KlaviyoConfigurationError(msg)
 
 
 def mirror_needs_a_key(mode: str, primary_key: Sequence[str]) -> None:
@@ -115,7 +121,7 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
     rules: ClassVar[Sequence[Rule]] = (
         *KlaviyoSyncOperator.rules,
         one_list_is_named,
-        strict_is_for_mirrors,
+        only_mirrors_have_these,
         mirror_needs_a_key,
         mirror_waits,
     )
@@ -130,7 +136,7 @@ class KlaviyoSyncListOperator(KlaviyoSyncOperator):
         list_id: str | None = None,
         create_list: bool = True,
         opt_in_process: str | None = None,
-        max_removals: float | str | None = 0.2,
+        max_removals: float | str | None = _MAX_REMOVALS,
         allow_empty: bool = False,
         strict: bool = False,
         **kwargs: Any,

@@ -138,8 +138,7 @@ def sync(mode: str, first: int, last: int, **more: Any) -> dict[str, Any]:
         sql_conn_id="shop",
         mapping={"email": "email"},
         primary_key="id",
-        max_removals=None,
-        allow_empty=True,
+        **({"max_removals": None, "allow_empty": True} if mode == "mirror" else {}),
         **more,
     )
     return operator.execute({"ti": TaskInstance()})  # type: ignore[arg-type, typeddict-item]

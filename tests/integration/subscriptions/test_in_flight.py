@@ -80,10 +80,9 @@ class Club:
             "list_id": self.list_id,
             "poll_interval": 0.2,
             "timeout": 60,
-            "max_removals": None,
-            "allow_empty": True,
         }
-        operator = KlaviyoSyncListOperator(**(settings | parameters))
+        limits = {"max_removals": None, "allow_empty": True} if mode == "mirror" else {}
+        operator = KlaviyoSyncListOperator(**(settings | limits | parameters))
         operator.hook = hook_by(self.clock)
         return run_operator(operator, run_id=str(time.monotonic()))
 
