@@ -39,3 +39,15 @@ def put(klaviyo: Emulator, list_id: str, *addresses: str) -> None:
     profiles = klaviyo.add_profiles([{"email": each} for each in addresses])
     path = f"/api/lists/{list_id}/relationships/profiles"
     request(klaviyo, "POST", path, {"data": [{"type": "profile", "id": each} for each in profiles]})
+
+
+def unsubscribe(klaviyo: Emulator, list_id: str, address: str) -> None:
+    """Unsubscribe somebody from the e-mail of a list, which takes them off it."""
+    word = {"email": {"marketing": {"consent": "UNSUBSCRIBED"}}}
+    profile = {"type": "profile", "attributes": {"email": address, "subscriptions": word}}
+    job = {
+        "type": "profile-subscription-bulk-delete-job",
+        "attributes": {"profiles": {"data": [profile]}},
+        "relationships": {"list": {"data": {"type": "list", "id": list_id}}},
+    }
+    request(klaviyo, "POST", "/api/profile-subscription-bulk-delete-jobs", {"data": job})

@@ -13,7 +13,7 @@ from airflow_provider_klaviyo.client.lists import remove_members
 from airflow_provider_klaviyo.emulator import Emulator, Fault
 from airflow_provider_klaviyo.sync.lists import removals as list_removals
 from tests.integration.conftest import StartEmulator, Sync, Warehouse, emails
-from tests.integration.lists.by_hand import put
+from tests.integration.lists.by_hand import put, unsubscribe
 
 pytestmark = pytest.mark.integration
 
@@ -71,6 +71,26 @@ def test_strictly_the_list_holds_exactly_the_query_whatever_was_there(
     run = mirror(strict=True)
     assert (run.counts(), run.summary["removed"]) == ({"rows_read": 2, "accepted": 1, "unchanged": 1}, 1)
     assert emails(klaviyo, vips) == {"ada@shop.io", "bob@shop.io"}
+
+
+@pytest.mark.parametrize("back_by", [{"strict": True}, {"full_refresh": True}], ids=str)
+def test_who_has_unsubscribed_and_is_in_the_query_is_a_member_again_without_consent(
+    klaviyo: Emulator, warehouse: Warehouse, mirror: Sync, vips: str, back_by: dict[str, bool]
+) -> None:
+    klaviyo.set(subscription_seconds=0)
+    warehouse.hold("ada@shop.io", "bob@shop.io")
+    mirror()
+    profile = klaviyo.profile(email="ada@shop.io")
+    assert profile is not None
+    klaviyo.set_consent(profile["id"], "email", "SUBSCRIBED")
+    unsubscribe(klaviyo, vips, "ada@shop.io")
+    before = klaviyo.subscriptions(profile["id"])
+    assert emails(klaviyo, vips) == {"bob@shop.io"}
+    assert mirror().counts() == {"rows_read": 2, "unchanged": 2}
+    assert emails(klaviyo, vips) == {"bob@shop.io"}
+    mirror(**back_by)
+    assert emails(klaviyo, vips) == {"ada@shop.io", "bob@shop.io"}
+    assert klaviyo.subscriptions(profile["id"]) == before
 
 
 def test_changing_between_strict_and_tracked_loses_nobody(
