@@ -135,7 +135,7 @@ def _forget(options: argparse.Namespace, ask: Ask) -> int:
         )
         return 2
     folders = [folder_of(options.state_key)] if options.state_key else state_folders()
-    question = f"Forget this person in {len(folders)} states and all files? [y/N] "
+    question = f"Forget this person in {counted(len(folders), 'state')} and all files? [y/N] "
     if not options.yes and ask(question).strip().lower() != "y":
         print("Nothing was deleted.")
         return 1
@@ -148,13 +148,15 @@ def _tell(forgotten: Forgotten) -> None:
     for state_key, count in forgotten.rows.items():
         print(f"{counted(count, 'row')} forgotten in the state {state_key}")
     files = forgotten.files
-    print(f"{files['rejects']:,} lines deleted in files of rejected rows, and {files['previews']:,} previews")
+    lines, previews = counted(files["rejects"], "line"), counted(files["previews"], "preview")
+    print(f"{lines} deleted in files of rejected rows, and {previews}")
     print(
         f"{counted(files['deferred'], 'row')} of deferred tasks blanked, and {counted(files['reports'], 'report')}"
     )
-    print(f"{files['rolls']:,} rolls of a shard's people deleted")
-    print(f"forgotten in {forgotten.notes:,} notes of unsubscriptions on their way")
-    print(f"{forgotten.runs.deleted:,} temporary folders deleted, which killed runs had left on this machine")
+    print(f"{counted(files['rolls'], 'roll')} of a shard's people deleted")
+    print(f"forgotten in {counted(forgotten.notes, 'note')} of unsubscriptions on their way")
+    folders = counted(forgotten.runs.deleted, "temporary folder")
+    print(f"{folders} deleted, which killed runs had left on this machine")
     if forgotten.runs.at_work:
         print("A sync is at work on this machine, and may have the person: give the command again after it.")
     if forgotten.notes:

@@ -25,7 +25,7 @@ def empty_interval_notice(templates: object, rendered: object, context: Mapping[
         return ""
     return (
         f"The query selects nothing: the data interval of this run, in which it selects, is empty. It begins and ends "
-        f"at {start}, as Airflow 3 has it for Dags with a cron string. Use "
+        f"at {start}, as Airflow 3 has it for Dags with a cron string or without a schedule. Use "
         'schedule=CronDataIntervalTimetable("0 3 * * *", timezone="UTC") from airflow.timetables.interval, whose '
         "intervals reach from one run to the next."
     )

@@ -122,7 +122,7 @@ def test_past_a_torn_line_the_others_are_searched_and_it_is_named(
     assert not remains(root)
     assert "ada@shop.io" in rejects.read_text()
     told = capsys.readouterr()
-    assert "1 lines deleted" in told.out
+    assert "1 line deleted" in told.out
     assert f"{rejects}, line 1: it is torn" in told.err
 
 
@@ -252,7 +252,7 @@ def test_notes_that_cannot_be_read_are_named_and_others_are_searched(
     (folder / names[1]).write_bytes((folder / names[1]).read_bytes()[:-1])
     assert forget() == 1
     told = capsys.readouterr()
-    assert "forgotten in 1 notes" in told.out
+    assert "forgotten in 1 note of" in told.out
     assert all(name in told.err for name in names[:2])
 
 

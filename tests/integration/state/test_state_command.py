@@ -125,7 +125,7 @@ def test_a_number_is_found_in_rejected_rows_in_any_spelling(
     klaviyo.inject(Fault("job_fails", match="+14155552671"))
     sync(mapping=mapping, max_rejected=1.0)
     assert main(["state", "forget", "--phone-number", "+1.415.555.2671", "--yes"], never) == 0
-    assert "1 lines deleted" in capsys.readouterr().out
+    assert "1 line deleted" in capsys.readouterr().out
 
 
 def test_that_nothing_was_found_is_said(nightly: Sync, capsys: pytest.CaptureFixture[str]) -> None:

@@ -139,7 +139,7 @@ def test_the_commands_reach_it(
     assert command("forget", "--external-id", "1", "--yes") == 0
     assert command("forget", "--email", "p2@shop.io", "--yes") == 0
     told = capsys.readouterr().out
-    for part in (KEY, "3 rows_read", "1 lines deleted"):
+    for part in (KEY, "3 rows_read", "1 line deleted"):
         assert part in told
     assert remote_path(rejected).read_bytes() == b""
     assert command("reset", KEY, "--yes") == 0

@@ -413,7 +413,7 @@ def test_who_has_left_is_in_no_note_while_another_is_waited_for(
 def test_a_person_can_be_forgotten(club: Club, capsys: pytest.CaptureFixture[str]) -> None:
     club.ask()
     assert main(["state", "forget", "--email", email_of(2).upper(), "--yes"]) == 0
-    assert "forgotten in 1 notes" in capsys.readouterr().out
+    assert "forgotten in 1 note of" in capsys.readouterr().out
     (note,) = notes(club)
     assert len(note.people) == COUNT - 1
     hashes = {digest for who in note.people for digest in who}
