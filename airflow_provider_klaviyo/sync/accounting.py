@@ -171,9 +171,8 @@ class Account:
         if missing := report.rows_without_line:
             log.warning("%s no line that says why not sent.", counted(missing, "row has", "rows have"))
         for (outcome, place, reason), rows in report.reasons.most_common(_SHOWN_REASONS):
-            log.log(
-                _level(outcome), "%s %s: %s%s", f"{rows:,}", outcome, f"{place}: " if place else "", reason
-            )
+            where = f"{place}: " if place else ""
+            log.log(_level(outcome), "%s: %s%s (in %s)", outcome, where, reason, counted(rows, "row"))
         if report.rejects.written_to:
             level = max((_level(outcome) for outcome, *_ in report.reasons), default=logging.INFO)
             log.log(level, "Not sent as they are, with the reasons: %s", report.rejects.written_to)

@@ -51,17 +51,20 @@ def test_the_end_names_rows_reasons_and_files_on_lines_of_their_own_at_levels_th
     klaviyo: Emulator, shop: Shop, sync: Sync, caplog: pytest.LogCaptureFixture
 ) -> None:
     shop.fill_with_people(1)
-    shop.fill([(2, "ben", None, "Ben", "x"), (3, "p1@shop.io", None, "Cyd", "x")])
+    shop.fill([(2, "ben", "12", "Ben", "x"), (3, "p1@shop.io", None, "Cyd", "x")])
     with caplog.at_level(logging.INFO, TOLD):
-        summary = sync(mapping={"email": "email"}, max_rejected=1).summary
+        summary = sync(mapping={"email": "email", "phone_number": "phone"}, max_rejected=1).summary
+    another = "another row of this run names the same person, and the first one counts"
+    no_country = "its country code is missing: write + and the country code in front, or set phone_region"
     ends = [record for record in caplog.records if record.name.endswith("accounting")]
     assert re.fullmatch(
         r"The profiles sync read 3 rows: 1 accepted, 1 skipped, 1 rejected, in [\d.]+ s with \d+ requests\.",
         ends[0].getMessage(),
     )
     assert {(record.levelname, record.getMessage()) for record in ends[1:]} == {
-        ("INFO", "1 skipped: another row of this run names the same person, and the first one counts"),
-        ("WARNING", "1 rejected: email: not an e-mail address: it has no @"),
+        ("INFO", f"skipped: {another} (in 1 row)"),
+        ("WARNING", "rejected: email: not an e-mail address: it has no @ (in 1 row)"),
+        ("WARNING", f"rejected: phone_number: {no_country} (in 1 row)"),
         ("WARNING", f"Not sent as they are, with the reasons: {summary['rejected_path']}"),
         ("INFO", f"Report: {summary['report_path']}"),
     }
