@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from airflow_provider_klaviyo._compat import AirflowSkipException, dags_in
@@ -105,6 +106,7 @@ def _preview(options: argparse.Namespace, ask: Callable[[str], str]) -> int:  # 
                 file.unlink()
     if told:
         print(f"\n{told}")
+    print("\nReport and rejects that are named above are gone: they would hold people.")
     return status
 
 
@@ -113,6 +115,9 @@ def _task(file: str, task_id: str, dag_id: str | None) -> tuple[Any, Any]:
 
     :raises KlaviyoConfigurationError: when there is no such task, or none that can be shown.
     """
+    if not Path(file).exists():
+        msg = f"There is no file {file}."
+        raise KlaviyoConfigurationError(msg)
     dags, errors = dags_in(file)
     if errors:
         msg = f"Airflow cannot read {file}: {' '.join(errors.values()).strip().splitlines()[-1]}"

@@ -157,6 +157,16 @@ def test_a_query_that_fails_says_what_the_run_would_say(
     assert "A run would fail:" in capsys.readouterr().out
 
 
+def test_a_file_that_there_is_not_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preview", str(tmp_path / "poeple.py"), "sync"]) == 1
+    assert capsys.readouterr().err.strip() == f"There is no file {tmp_path / 'poeple.py'}."
+
+
+def test_files_that_the_log_names_are_said_to_be_gone(dags: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["preview", dags, "fails"]) == 1
+    assert "are gone" in capsys.readouterr().out
+
+
 def test_a_file_that_airflow_cannot_read_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "broken.py"
     file.write_text("from airflow.sdk import DAG\nraise RuntimeError('broken')\n")
