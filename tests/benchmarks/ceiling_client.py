@@ -60,7 +60,6 @@ def _list(mode: str, rows: int, **more: Any) -> Any:
         sql_conn_id="shop",
         mapping={"email": "email"},
         primary_key="id",
-        max_removals=None,
         **more,
     )
 
@@ -124,8 +123,8 @@ def _events(rows: int) -> Any:
 
 
 RUNS: dict[str, Callable[[int], Any]] = {
-    "mirror": lambda rows: _list("mirror", rows, strict=True),
-    "mirror of imports": lambda rows: _list("mirror", rows, strict=True),
+    "mirror": lambda rows: _list("mirror", rows, strict=True, max_removals=None),
+    "mirror of imports": lambda rows: _list("mirror", rows, strict=True, max_removals=None),
     "remove": lambda rows: _list("remove", rows),
     "unsubscribe": lambda rows: _subscriptions("unsubscribe", rows, poll_interval=1),
     "subscribe": lambda rows: _subscriptions("subscribe", rows, poll_interval=1),

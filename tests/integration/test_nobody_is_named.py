@@ -24,8 +24,10 @@ SURNAMES = ["Müller", "O'Neil", 'Van "Dam', "Łukasz Zażółć", "Anna-Lena", 
 PARTS = ["Qxperson", "@", "555", *SURNAMES]
 """What rows have and no word of the package's."""
 
-NAMES_NOBODY = re.compile(r"\*\*\*@\*\*\*|127\.0\.0\.1:\d+|\b[A-Za-z0-9]{20,}\b")
-"""What is masked, the emulator's address, and ids: any digits may be in them."""
+NAMES_NOBODY = re.compile(
+    r"\*\*\*@\*\*\*|127\.0\.0\.1:\d+|\b[A-Za-z0-9]{20,}\b|\d{4}-\d\d-\d\dT[\d:.]+|\b\d+\.\d+\b"
+)
+"""What is masked, the emulator's address, ids, times and figures: any digits may be in them."""
 
 
 @pytest.fixture

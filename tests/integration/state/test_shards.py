@@ -115,7 +115,7 @@ def test_what_was_forgotten_or_pruned_is_said_and_does_no_harm(
 
     assert main(["state", "forget", "--email", "p5@shop.io", "--yes"]) == 0
 
-    assert "1 rolls" in capsys.readouterr().out
+    assert "1 roll of" in capsys.readouterr().out
     both = joined(*runs)
     assert (both.objection, len(both.notices)) == ("", 1)
     assert "shard 1 left no roll of people" in both.notices[0]
