@@ -114,22 +114,27 @@ def run_in_airflow(airflow_database: None) -> Callable[..., Any]:
     """Runs a Dag in this process, as ``airflow dags test`` does; gives back its run."""
 
     def run(dag: Any, **test_arguments: Any) -> Any:
-        from airflow.models.dagbundle import DagBundleModel
-        from airflow.utils.session import create_session
-
-        try:  # Airflow 3.2 and newer
-            from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-        except ImportError:  # Airflow 3.1
-            from airflow.models.dagbag import DagBag, sync_bag_to_db
-
-        bag = DagBag(dag_folder=os.devnull)
-        bag.bag_dag(dag)
-        with create_session() as session:
-            session.merge(DagBundleModel(name="tests"))
-        sync_bag_to_db(bag, "tests", None)  # a Dag that the metadata database does not know cannot be run
+        bring_to_airflow(dag)  # a Dag that the metadata database does not know cannot be run
         return dag.test(**test_arguments)
 
     return run
+
+
+def bring_to_airflow(dag: Any) -> None:
+    """Have Airflow's database know a Dag."""
+    from airflow.models.dagbundle import DagBundleModel
+    from airflow.utils.session import create_session
+
+    try:  # Airflow 3.2 and newer
+        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
+    except ImportError:  # Airflow 3.1
+        from airflow.models.dagbag import DagBag, sync_bag_to_db
+
+    bag = DagBag(dag_folder=os.devnull)
+    bag.bag_dag(dag)
+    with create_session() as session:
+        session.merge(DagBundleModel(name="tests"))
+    sync_bag_to_db(bag, "tests", None)
 
 
 @pytest.fixture(scope="session")

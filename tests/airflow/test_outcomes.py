@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -19,6 +18,7 @@ from airflow_provider_klaviyo.operators.lists import KlaviyoSyncListOperator
 from airflow_provider_klaviyo.operators.profiles import KlaviyoSyncProfilesOperator
 from airflow_provider_klaviyo.operators.summaries import KlaviyoJoinSummariesOperator
 from tests.airflow.conftest import FillShop
+from tests.conftest import bring_to_airflow
 
 pytestmark = [pytest.mark.airflow, pytest.mark.usefixtures("storage", "shop")]
 
@@ -55,24 +55,22 @@ def events_of(dag_run: Any) -> list[tuple[str, dict[str, Any]]]:
         return [(uri, extra) for uri, extra in session.execute(query)]
 
 
-def bring_to_airflow(dag: Any) -> None:
+def unpaused(dag: Any) -> None:
     """Have Airflow's database know a Dag, which is not paused."""
     from airflow.models.dag import DagModel
-    from airflow.models.dagbundle import DagBundleModel
     from airflow.utils.session import create_session
 
-    try:  # Airflow 3.2 and newer
-        from airflow.dag_processing.dagbag import DagBag, sync_bag_to_db
-    except ImportError:  # Airflow 3.1
-        from airflow.models.dagbag import DagBag, sync_bag_to_db
-
-    bag = DagBag(dag_folder=os.devnull)
-    bag.bag_dag(dag)
-    with create_session() as session:
-        session.merge(DagBundleModel(name="tests"))
-    sync_bag_to_db(bag, "tests", None)
+    bring_to_airflow(dag)
     with create_session() as session:
         session.get(DagModel, dag.dag_id).is_paused = False
+
+
+def newest_run(dag_id: str, session: Any) -> Any:
+    """The last Dag run."""
+    from airflow.models.dagrun import DagRun
+    from sqlalchemy import select
+
+    return session.scalar(select(DagRun).where(DagRun.dag_id == dag_id).order_by(DagRun.id.desc()).limit(1))
 
 
 def start_by_assets(dag_id: str) -> list[dict[str, Any]]:
@@ -80,9 +78,7 @@ def start_by_assets(dag_id: str) -> list[dict[str, Any]]:
     from airflow.jobs.job import Job
     from airflow.jobs.scheduler_job_runner import SchedulerJobRunner
     from airflow.models.dag import DagModel
-    from airflow.models.dagrun import DagRun
     from airflow.utils.session import create_session
-    from sqlalchemy import select
 
     with create_session() as session:
         job = Job()
@@ -92,20 +88,16 @@ def start_by_assets(dag_id: str) -> list[dict[str, Any]]:
             dag_models=[session.get(DagModel, dag_id)], session=session
         )
     with create_session() as session:
-        newest = select(DagRun).where(DagRun.dag_id == dag_id).order_by(DagRun.id.desc()).limit(1)
-        return [event.extra for event in session.scalar(newest).consumed_asset_events]
+        return [event.extra for event in newest_run(dag_id, session).consumed_asset_events]
 
 
 def returned_by(dag: Any, task_id: str) -> Any:
     """What a task of the Dag's newest run returns when it runs, as ``airflow dags test`` runs it."""
-    from airflow.models.dagrun import DagRun
     from airflow.sdk.definitions.dag import _run_task
     from airflow.utils.session import create_session
-    from sqlalchemy import select
 
     with create_session() as session:
-        newest = select(DagRun).where(DagRun.dag_id == dag.dag_id).order_by(DagRun.id.desc()).limit(1)
-        ti = session.scalar(newest).get_task_instance(task_id)
+        ti = newest_run(dag.dag_id, session).get_task_instance(task_id)
         _run_task(ti=ti, task=dag.get_task(task_id))
         return ti.xcom_pull(task_ids=task_id)
 
@@ -211,7 +203,7 @@ def test_no_counts_are_lost_where_several_runs_end_before_a_dag_begins_that_wait
     begin = datetime(2026, 1, 1, tzinfo=UTC)
     with DAG("burst_consumer", start_date=begin, schedule=[vips]) as consumer:
         ...
-    bring_to_airflow(consumer)
+    unpaused(consumer)
     with DAG("burst_producer", start_date=begin, schedule=None) as producer:
         KlaviyoSyncProfilesOperator(task_id="sync", outlets=[vips], **PEOPLE)
     seen = []
@@ -240,7 +232,7 @@ def test_a_task_that_an_asset_starts_is_handed_the_counts(
             return [event.extra["accepted"] for event in triggering_asset_events[people]]
 
         greet()
-    bring_to_airflow(consumer)
+    unpaused(consumer)
     with DAG("handed_producer", start_date=begin, schedule=None) as producer:
         KlaviyoSyncProfilesOperator(task_id="sync", outlets=[people], **PEOPLE)
     run_in_airflow(producer)
