@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import quote
 
 from airflow_provider_klaviyo.client.file_lock import locked
+from airflow_provider_klaviyo.client.joint_calls import Call, JointCalls
 from airflow_provider_klaviyo.client.private_files import private_folder
 from airflow_provider_klaviyo.client.rate_limit_slots import Rate, longest_window
-from airflow_provider_klaviyo.client.rate_limit_waits import Caller, Pause, RateLimitStoreError
+from airflow_provider_klaviyo.client.rate_limit_waits import (
+    Caller,
+    Pause,
+    RateLimitStoreError,
+    StoreUnreachable,
+)
 from airflow_provider_klaviyo.client.window_file import WindowFile, read
+
+T = TypeVar("T")
 
 
 class FileWindows:
@@ -32,6 +41,7 @@ class FileWindows:
 
     def __init__(self, directory: Path, *, boot_id: str | None = None) -> None:
         self._directory = directory
+        self._calls: dict[tuple[int, str], JointCalls[WindowFile]] = {}
         self._scale = hashlib.sha256((_boot_id() if boot_id is None else boot_id).encode()).digest()[:16]
         try:
             private_folder(directory)
@@ -40,24 +50,24 @@ class FileWindows:
 
     def acquire(self, key: str, token: int, rates: Sequence[Rate], hold: float, caller: Caller) -> float:
         """See ``WindowStore``."""
-        with self._open(key, caller) as file:
+
+        def take(file: WindowFile) -> float:
             file.remember_for(longest_window(rates))
             return file.acquire(token, rates, hold, caller)
 
+        return self._have(key, take, caller)
+
     def release(self, key: str, token: int, ago: float, caller: Caller) -> None:
         """See ``WindowStore``."""
-        with self._open(key, caller) as file:
-            file.move(token, file.now - ago)
+        self._have(key, lambda file: file.move(token, file.now - ago), caller)
 
     def pause(self, key: str, seconds: float, why: str, caller: Caller) -> None:
         """See ``WindowStore``."""
-        with self._open(key, caller) as file:
-            file.pause_until(file.now + seconds, why)
+        self._have(key, lambda file: file.pause_until(file.now + seconds, why), caller)
 
     def pause_of(self, key: str, caller: Caller) -> Pause:
         """See ``WindowStore``."""
-        with self._open(key, caller) as file:
-            return file.pause
+        return self._have(key, lambda file: file.pause, caller)
 
     def way_out(self, key: str) -> str:
         """See ``WindowStore``."""
@@ -66,16 +76,35 @@ class FileWindows:
     def _path(self, key: str) -> Path:
         return self._directory / quote(key, safe="")
 
-    @contextmanager
-    def _open(self, key: str, caller: Caller) -> Iterator[WindowFile]:
-        path = self._path(key)
+    def _have(self, key: str, work: Callable[[WindowFile], T], caller: Caller) -> T:
+        """What some work with the windows of a key returns."""
+        # A child that was forked in the midst of a call has calls of its own.
+        own = os.getpid(), key
+        calls = self._calls.get(own) or self._calls.setdefault(
+            own, JointCalls(partial(self._make, self._path(key)))
+        )
+        return calls.do(work, caller)
+
+    def _make(self, path: Path, caller: Caller, take: Callable[[], Sequence[Call[WindowFile]]]) -> None:
+        """Make the calls that wait for a file."""
+        calls: Sequence[Call[WindowFile]] = ()
+        failure: BaseException | None = None
         try:
             with locked(path, caller) as descriptor:
+                calls = take()
                 file = WindowFile(descriptor, read(descriptor, path, self._scale, caller.clock))
-                yield file
+                for call in calls:
+                    call.make(file)
                 file.save()
         except OSError as error:
+            failure = error
             raise _store_error(path, error) from error
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            for call in calls:
+                call.end(failure and _not_made(path, failure))
 
 
 def _boot_id() -> str:
@@ -84,6 +113,13 @@ def _boot_id() -> str:
         return Path("/proc/sys/kernel/random/boot_id").read_text("ascii") + os.readlink("/proc/self/ns/time")  # noqa: PTH115 - not a path
     except OSError:
         return ""
+
+
+def _not_made(path: Path, failure: BaseException) -> RateLimitStoreError:
+    """What those are told whose call another thread was to make."""
+    if isinstance(failure, OSError):
+        return _store_error(path, failure)
+    return StoreUnreachable(f"The rate-limit windows at {path} were left by a thread that was broken off.")
 
 
 def _store_error(path: Path, error: OSError) -> RateLimitStoreError:

@@ -68,17 +68,11 @@ class _Header(NamedTuple):
 
 
 class _Content(NamedTuple):
-    """A file as it was read.
-
-    :param latest_first: the ends of the slots.
-    :param least: the least of the tokens: below zero where somebody waits.
-    """
+    """A file as it was read."""
 
     header: _Header
     tokens: array[float]
     ends: array[float]
-    latest_first: list[float]
-    least: float
 
 
 def read(descriptor: int, path: Path, scale: bytes, clock: Clock) -> _Content:
@@ -95,17 +89,14 @@ def read(descriptor: int, path: Path, scale: bytes, clock: Clock) -> _Content:
         fresh = fresh._replace(paused_until=fresh.seen + RECOVERY_SECONDS, why=b"its file was damaged")
     os.pwrite(descriptor, _HEADER.pack(*fresh), 0)
     os.ftruncate(descriptor, _TABLE)
-    return _Content(fresh, array("d"), array("d"), [], 0.0)
+    return _Content(fresh, array("d"), array("d"))
 
 
 def _parse(raw: bytes) -> _Content | None:
     if len(raw) < _TABLE or (len(raw) - _TABLE) % _PLACE.size:
         return None
     table = array("d", raw[_TABLE:])
-    tokens, ends = table[::2], table[1::2]
-    least = min(tokens, default=0.0)
-    slots = [end for token, end in zip(tokens, ends, strict=True) if not token < 0] if least < 0 else ends
-    return _Content(_Header(*_HEADER.unpack_from(raw)), tokens, ends, sorted(slots, reverse=True), least)
+    return _Content(_Header(*_HEADER.unpack_from(raw)), table[::2], table[1::2])
 
 
 def _is_sound(content: _Content) -> bool:
@@ -115,7 +106,9 @@ def _is_sound(content: _Content) -> bool:
     numbers = (header.offset, header.wall, header.seen, header.paused_until, header.longest, sum(ends))
     latest = max((header.paused_until, *ends))
     is_sane = all(map(math.isfinite, numbers)) and latest <= header.seen + MAX_SECONDS
-    return is_sane and -content.least <= header.seen + 1  # a token whose sign was damaged is more
+    return (
+        is_sane and -min(content.tokens, default=0.0) <= header.seen + 1
+    )  # a token whose sign was damaged is more
 
 
 def _new_header(scale: bytes, clock: Clock) -> _Header:
@@ -138,8 +131,8 @@ class WindowFile:
 
     def __init__(self, descriptor: int, content: _Content) -> None:
         self._descriptor = descriptor
-        self._header, self._tokens, self._ends, self._latest_first, least = content
-        self._has_line = least < 0
+        self._header, self._tokens, self._ends = content
+        self._note_slots()
 
     @property
     def now(self) -> float:
@@ -155,6 +148,13 @@ class WindowFile:
         elif wait <= caller.until - caller.clock.monotonic() and caller.since < math.inf:
             self._write(self._row_of(place), place, self.now + min(wait, LOOK_AGAIN))
         return wait
+
+    def _note_slots(self) -> None:
+        """Keep the ends of the slots in order, and whether somebody waits."""
+        self._has_line = min(self._tokens, default=0.0) < 0
+        rows = zip(self._tokens, self._ends, strict=True)
+        slots = [end for token, end in rows if not token < 0] if self._has_line else self._ends
+        self._latest_first = sorted(slots, reverse=True)
 
     def _waiting(self) -> Iterator[float]:
         """The places of those in the line who are not late."""
@@ -207,3 +207,5 @@ class WindowFile:
     def _write(self, row: int, token: float, end: float) -> None:
         os.pwrite(self._descriptor, _PLACE.pack(token, end), _TABLE + row * _PLACE.size)
         self._header = self._header._replace(slots=max(self._header.slots, row + 1))
+        self._tokens[row : row + 1], self._ends[row : row + 1] = array("d", [token]), array("d", [end])
+        self._note_slots()

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 import airflow_provider_klaviyo
+from airflow_provider_klaviyo.client.file_lock import locked
 from airflow_provider_klaviyo.client.rate_limit import RateLimiter
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
 from airflow_provider_klaviyo.client.rate_limit_slots import Rate
@@ -193,7 +194,7 @@ def test_who_waits_for_the_lock_of_a_file_that_is_deleted_uses_the_new_one(machi
     windows = FileWindows(machine.folder)
     with ThreadPoolExecutor() as pool:
         caller, began = Caller(machine), machine.uptime
-        with windows._open("key", caller):
+        with locked(windows._path("key"), caller):
             waiter = pool.submit(windows.acquire, "key", 1, MINUTE, 10.0, caller)
             while machine.uptime == began:
                 time.sleep(0.001)
@@ -335,11 +336,12 @@ FORKER = """
 import os, sys
 from pathlib import Path
 from airflow_provider_klaviyo.client.clock import SystemClock
+from airflow_provider_klaviyo.client.file_lock import locked
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
 from airflow_provider_klaviyo.client.rate_limit_waits import Caller
 
 windows, caller, (reader, writer) = FileWindows(Path(sys.argv[1])), Caller(SystemClock()), os.pipe()
-with windows._open("key", caller):
+with locked(windows._path("key"), caller):
     if not os.fork():
         os.close(writer)
         os.read(reader, 1)  # lives until the parent is done
