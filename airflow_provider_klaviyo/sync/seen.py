@@ -16,7 +16,7 @@ class SeenPeople:
     """
 
     def __init__(self, directory: Path) -> None:
-        self.claims = Claims(directory / "people.sqlite")
+        self.claims = Claims(directory / "people")
         self._count = 0
 
     def add(self, people: Sequence[Hashable]) -> list[int]:
