@@ -48,7 +48,9 @@ class Pace:
 
     def __init__(self, rates: Sequence[Rate], share: float, clock: Clock) -> None:
         self._clock = clock
-        self._a_second = _a_second(shared(rates, share))
+        shortest = min(shared(rates, share), key=lambda rate: rate.seconds, default=Rate(MOST, 1.0))
+        self._a_second = shortest.limit / shortest.seconds
+        self._at_once = shortest.limit
         self._lock = threading.Lock()
         self._latency = 0.0
         self._quickest = [math.inf, math.inf]
@@ -68,6 +70,11 @@ class Pace:
         latency = min(self._latency, _QUEUEING * min(self._quickest))
         wanted = self._a_second * latency * _SPARE_PART + _SPARE
         return max(1, math.floor(min(wanted, self._most)))
+
+    @property
+    def burst(self) -> int:
+        """How many may be under way for a moment, where few were before: the shortest window lets so many leave."""
+        return max(self.width, min(self._at_once, math.floor(self._most))) if self.is_proven else 1
 
     @property
     def has_room(self) -> bool:
@@ -130,9 +137,3 @@ class Paces:
         return self._paces.get(key) or self._paces.setdefault(
             key, Pace(endpoint.rates, self._share, self._clock)
         )
-
-
-def _a_second(rates: Sequence[Rate]) -> float:
-    """Requests a second that the shortest window permits."""
-    shortest = min(rates, key=lambda rate: rate.seconds, default=Rate(MOST, 1.0))
-    return shortest.limit / shortest.seconds

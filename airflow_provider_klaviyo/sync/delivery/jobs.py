@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 _FIRST_POLL = 0.5
 _POLL_PART = 0.5
 _WHILE_SENDING, _POLLS_WHILE_SENDING = 2.0, 5
+_WORTH_A_LOOK = 5
+"""Jobs that were started since the last look, while there is more to send: fewer are looked at when it is time."""
+
 _LOADED_AT_ONCE = 4
 """Jobs whose records may be in memory, all of them, to find out whom their errors name."""
 
@@ -85,6 +88,7 @@ class JobDelivery(MendingDelivery[Record]):
         self._is_sending = True
         self._polled_since = client.clock.monotonic()
         self._next_poll = self._polled_since + _FIRST_POLL
+        self._at_last_look = 0
         self._seen: list[Job] | None = None
         self._over: deque[Job] = deque()
         self._is_looking = False
@@ -212,16 +216,27 @@ class JobDelivery(MendingDelivery[Record]):
             del self._jobs[job.id]
             self._over.popleft()
             self._submit(self._settle, job)
+            self._at_last_look -= 1
         now = self._client.clock.monotonic()
-        is_due = not self._over and not self._is_looking and now >= self._next_poll
-        if self._waits and self._jobs and is_due:
-            self._is_looking = True
+        is_due = now >= self._next_poll or self._has_started_enough
+        if self._waits and self._jobs and is_due and not self._over and not self._is_looking:
+            self._is_looking, self._at_last_look = True, len(self._jobs)
             self._submit(self._look)
+
+    @property
+    def _has_started_enough(self) -> bool:
+        """Whether as many jobs were started since the last look as have their errors read side by side.
+
+        So nothing but the last ones is left to settle when all is sent, where Klaviyo is quick.
+        """
+        if not (self._is_sending and self._kind.errors):
+            return False
+        return len(self._jobs) - self._at_last_look >= max(self._settling_at_once, _WORTH_A_LOOK)
 
     @property
     def _settling_at_once(self) -> int:
         """Jobs whose errors are read side by side."""
-        return self._client.pace(self._kind.errors.endpoint).width if self._kind.errors else _LOADED_AT_ONCE
+        return self._client.pace(self._kind.errors.endpoint).burst if self._kind.errors else _LOADED_AT_ONCE
 
     @property
     def _pause(self) -> float:

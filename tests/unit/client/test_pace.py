@@ -64,6 +64,19 @@ def test_the_width_is_what_the_second_permits_in_the_time_of_an_answer(
     assert least <= pace.width <= most
 
 
+def test_a_burst_is_what_the_second_permits_at_once_and_like_the_width_after_failures() -> None:
+    clock = FakeClock()
+    pace = Pace(windows(10, 150), 0.9, clock)
+    assert pace.burst == 1
+    answered(pace, clock, 0.1)
+    assert pace.width < pace.burst == 9
+    for _ in range(20):
+        failed(pace, clock, KlaviyoServerError("ill"))
+    assert pace.burst == pace.width == 1
+    answered(pace, clock, 5.0, 300)
+    assert pace.burst == pace.width > 9
+
+
 def test_it_follows_the_latency_both_ways() -> None:
     clock = FakeClock()
     pace = Pace(LARGE, 1.0, clock)
