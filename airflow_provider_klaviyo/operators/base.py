@@ -12,6 +12,7 @@ from airflow_provider_klaviyo._compat import default_deferrable
 from airflow_provider_klaviyo.exceptions import KlaviyoConfigurationError
 from airflow_provider_klaviyo.failures import told_in_a_sentence
 from airflow_provider_klaviyo.literals import ChecksLiterals, Reader, Rule
+from airflow_provider_klaviyo.operators.allocator import return_large_blocks
 from airflow_provider_klaviyo.operators.lineage import TellsLineage
 from airflow_provider_klaviyo.operators.options import READERS, changes_need_a_key, read_options, read_query
 from airflow_provider_klaviyo.operators.outcomes import klaviyo_assets, tell, without_klaviyo_assets
@@ -287,6 +288,7 @@ class KlaviyoSyncOperator(ChecksLiterals, TellsLineage, BaseOperator):
     def _finish(
         self, context: Context, work: Callable[[SyncRun], None], comes_again: float = 0.0
     ) -> SyncSummary:
+        return_large_blocks()
         run = self._run(context, comes_again)
         try:
             work(run)
