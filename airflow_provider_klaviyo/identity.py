@@ -8,7 +8,7 @@ character: mappings refuse it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 _NUL = "\0"
@@ -33,6 +33,14 @@ class Identity(NamedTuple):
         """
         named, nul, value = text.partition(_NUL)
         return cls(named, value) if nul else cls(field, text)
+
+
+def texts_of(identities: Iterable[tuple[str, str]]) -> list[str]:
+    """The texts of many identities, as ``Identity.text`` gives each.
+
+    :param identities: pairs of an identifier and its value.
+    """
+    return [f"{field}{_NUL}{value}" for field, value in identities]
 
 
 def in_full(texts: Sequence[str], field: str) -> list[str]:

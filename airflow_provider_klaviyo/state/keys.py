@@ -10,7 +10,7 @@ import struct
 from collections.abc import Sequence
 from hashlib import blake2b
 
-from airflow_provider_klaviyo.identity import Identity
+from airflow_provider_klaviyo.identity import Identity, texts_of
 from airflow_provider_klaviyo.records.values.key_text import key_text
 
 _BYTES = 8
@@ -33,12 +33,12 @@ def person_hash(identity: Identity) -> int:
 
 def person_hashes(texts: Sequence[str]) -> list[int]:
     """The hashes of many people, by the whole texts of their identities."""
-    return list(_hashes(list(map(_encoded, texts))))
+    return list(_hashes([text.encode("utf-8", "surrogatepass") for text in texts]))
 
 
 def asked_hashes(addresses: Sequence[tuple[str, str]]) -> list[int]:
     """The hashes of channels and addresses on them, under which it is remembered that somebody was asked there."""
-    return person_hashes([Identity("asked", Identity(*address).text).text for address in addresses])
+    return person_hashes(texts_of([("asked", text) for text in texts_of(addresses)]))
 
 
 def fingerprints(meanings: Sequence[bytes]) -> list[int]:

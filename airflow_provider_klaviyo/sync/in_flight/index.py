@@ -41,29 +41,38 @@ class NoteIndex:
             "PRAGMA journal_mode=OFF",
             "PRAGMA synchronous=OFF",
             f"PRAGMA cache_size=-{_CACHE_KIB}",
-            "CREATE TABLE notes (id INTEGER PRIMARY KEY, name TEXT UNIQUE NOT NULL, is_own INTEGER NOT NULL, "
+            "CREATE TABLE notes (id INTEGER PRIMARY KEY, name TEXT NOT NULL, is_own INTEGER NOT NULL, "
             "kind TEXT, account TEXT, by TEXT, at REAL, until REAL)",
+            "CREATE INDEX by_name ON notes (name)",
             "CREATE TABLE noted (hash INTEGER, note INTEGER, person INTEGER, PRIMARY KEY (hash, note, person)) "
             "WITHOUT ROWID",
             "CREATE INDEX by_note ON noted (note, person)",
+            "BEGIN",  # one transaction for all: nobody else reads the file, and pages are written when they must be
         ):
             self._database.execute(statement)
 
     def add(self, name: str, note: Note, *, is_own: bool) -> None:
         """Take a note in; one that is known already stays as it is."""
         with self._lock:
+            if self._ids([name]):
+                return
             added = self._database.execute(
-                "INSERT OR IGNORE INTO notes (name, is_own, kind, account, by, at, until) VALUES (?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO notes (name, is_own, kind, account, by, at, until) VALUES (?, ?, ?, ?, ?, ?, ?)",
                 (name, is_own, note.kind, note.account, note.by, note.at, note.until),
             )
-            if added.rowcount:
-                change_by_rows(
-                    self._database,
-                    "INSERT OR IGNORE INTO noted SELECT hash, :note, person FROM given",
-                    ("hash", "person"),
-                    [(each, person) for person, who in enumerate(note.people) for each in who],
-                    note=added.lastrowid,
-                )
+            change_by_rows(
+                self._database,
+                "INSERT OR IGNORE INTO noted SELECT hash, :note, person FROM given",
+                ("hash", "person"),
+                [(each, person) for person, who in enumerate(note.people) for each in who],
+                note=added.lastrowid,
+            )
+
+    def rename(self, names: Iterable[str], name: str) -> None:
+        """Know some notes by the name of one that says what they say together."""
+        with self._lock:
+            for each in names:
+                self._database.execute("UPDATE notes SET name = ? WHERE name = ?", (name, each))
 
     def names(self) -> set[str]:
         """All notes that are known."""
@@ -83,7 +92,8 @@ class NoteIndex:
             "WHERE NOT is_own AND hash IN"
         )
         with self._lock:
-            found = look_up(self._database, query, list(hashes))
+            has_others = self._database.execute("SELECT 1 FROM notes WHERE NOT is_own LIMIT 1").fetchone()
+            found = look_up(self._database, query, list(hashes)) if has_others else []
         active: dict[int, ActiveNote] = {}
         for digest, *facts in found:
             each = ActiveNote(*facts)
@@ -105,8 +115,12 @@ class NoteIndex:
                 ("note", "person"),
                 list(people),
             )
-            query = "SELECT name, EXISTS (SELECT 1 FROM noted WHERE note = id) FROM notes WHERE id IN"
-            touched = look_up(self._database, query, [note for note, _ in people])
+            query = (
+                "SELECT name, EXISTS (SELECT 1 FROM noted JOIN notes ON id = note WHERE name = touched.name) "
+                "FROM (SELECT DISTINCT name FROM notes WHERE id IN (SELECT value FROM json_each(?))) AS touched"
+            )
+            ids = packed(list({note for note, _ in people}))
+            touched = self._database.execute(query, (ids,)).fetchall()
         empty = {name for name, holds_people in touched if not holds_people}
         return empty, {name for name, _ in touched} - empty
 

@@ -14,14 +14,14 @@ import re
 import threading
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from itertools import starmap
+from itertools import islice
 from typing import NamedTuple
 
 import msgspec
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.exceptions import KlaviyoRetryableError
-from airflow_provider_klaviyo.identity import Identity
+from airflow_provider_klaviyo.identity import texts_of
 from airflow_provider_klaviyo.state.keys import person_hashes
 from airflow_provider_klaviyo.state.notes import Note, NoteFolder, Who
 from airflow_provider_klaviyo.state.stores import store_of
@@ -181,7 +181,7 @@ class InFlight:
             if len(sent) > 1 or sent & narrowed:
                 self._rewrite(sent)
             for name in narrowed - sent:
-                self._rewrite([name], is_own=self._folder.is_own(name))
+                self._rewrite([name])
 
     def close(self) -> None:
         """Forget what was read."""
@@ -192,11 +192,9 @@ class InFlight:
     def _leave(self, kind: str, people: Sequence[Who]) -> str:
         now, answered = self._client.server_now(), self._client.longest_exchange
         until = now + (OUTSTANDING if kind == UNSUBSCRIPTION else answered + _LATE)
-        return self._write(Note(kind, self._account, self._by, now, until, people), is_own=True)
-
-    def _write(self, note: Note, *, is_own: bool) -> str:
+        note = Note(kind, self._account, self._by, now, until, people)
         name = self._folder.write(note)
-        self._index.add(name, note, is_own=is_own)
+        self._index.add(name, note, is_own=True)
         return name
 
     def _held_after(self, note: str, people: Sequence[Who], kind: str) -> dict[int, str]:
@@ -225,18 +223,26 @@ class InFlight:
         is_other = note.account and self._account and note.account != self._account
         return msgspec.structs.replace(note, people=()) if is_other else note
 
-    def _rewrite(self, names: Collection[str], *, is_own: bool = True) -> None:
+    def _rewrite(self, names: Collection[str]) -> None:
         """One note in place of some, without those who were cleared; it is there before they are gone."""
         note = self._index.merged(names)
         if note and note.people:
-            self._write(note, is_own=is_own)
+            self._index.rename(names, self._folder.write(note))
+        else:
+            self._index.drop(names)
         self._folder.delete(names)
-        self._index.drop(names)
 
 
 def who(identifiers: Iterable[tuple[str, str]]) -> Who:
     """A person, by pairs of an identifier and its value."""
-    return tuple(person_hashes([each.text for each in dict.fromkeys(starmap(Identity, identifiers))]))
+    return everyone([identifiers])[0]
+
+
+def everyone(people: Iterable[Iterable[tuple[str, str]]]) -> list[Who]:
+    """Many people, each by pairs of an identifier and its value; none of these counts twice."""
+    named = [dict.fromkeys(texts_of(identifiers)) for identifiers in people]
+    hashes = iter(person_hashes([text for texts in named for text in texts]))
+    return [tuple(islice(hashes, len(texts))) for texts in named]
 
 
 def _reason(active: ActiveNote) -> str:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
-from airflow_provider_klaviyo.identity import Identity
+from airflow_provider_klaviyo.identity import texts_of
 from airflow_provider_klaviyo.records.record import Record, all_of
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import Address, SubscriptionRecord
@@ -167,5 +167,6 @@ def _noted(rows: Sequence[SubscriptionRecord]) -> list[Sent]:
 
 def _people(addresses: Sequence[Address]) -> list[int]:
     """As the state knows people, so that who is to be forgotten is found."""
-    named = [Identity(CHANNELS.get(channel, "klaviyo_id"), value) for channel, value in addresses]
-    return person_hashes([each.text for each in named])
+    return person_hashes(
+        texts_of([(CHANNELS.get(channel, "klaviyo_id"), value) for channel, value in addresses])
+    )

@@ -14,11 +14,12 @@ from airflow_provider_klaviyo.client.responses import Document
 from airflow_provider_klaviyo.identity import comparable
 from airflow_provider_klaviyo.records.subscriptions.consent import CHANNELS
 from airflow_provider_klaviyo.records.subscriptions.record import SubscriptionRecord
-from airflow_provider_klaviyo.state.notes import Who
-from airflow_provider_klaviyo.sync.in_flight.notes import who
 from airflow_provider_klaviyo.sync.subscriptions.looks import Looks
 
 _NOBODY = frozenset[str]()
+
+Found = Mapping[str, frozenset[str]]
+"""The ids of the members that each identifier of somebody found, if any."""
 
 
 class Roster:
@@ -69,9 +70,8 @@ class RosterSight:
     def __init__(self, people: Sequence[SubscriptionRecord], list_id: str) -> None:
         self._people = people
         self._searches = {field: ValueSearch(field, list_id) for field in CHANNELS.values()}
-        for record in people:
-            for field, search in self._searches.items():
-                search.want(record.lookups(field))
+        for field, search in self._searches.items():
+            search.want(value for record in people for value in record.lookups(field))
 
     def asks(self, *, whole_only: bool = False) -> list[Ask]:
         """What is to be asked next."""
@@ -101,9 +101,11 @@ class RosterSight:
         return [members.place_of(record) if self._is_known(record) else None for record in self._people]
 
     def _is_known(self, record: SubscriptionRecord) -> bool:
-        return all(
-            search.knows(value) for field, search in self._searches.items() for value in record.lookups(field)
-        )
+        for field, search in self._searches.items():
+            for value in record.lookups(field):
+                if not search.knows(value):
+                    return False
+        return True
 
 
 class Members(NamedTuple):
@@ -118,7 +120,7 @@ class Members(NamedTuple):
 
     def have(self, record: SubscriptionRecord) -> bool:
         """Whether any address of somebody is a member's."""
-        return any(self._found(record, field) for field in CHANNELS.values())
+        return bool(self._found(record))
 
     def place_of(self, person: SubscriptionRecord) -> Place:
         """All that there is to know of somebody before they are sent."""
@@ -132,44 +134,45 @@ class Members(NamedTuple):
         Another member's address, or nobody's, might be unsubscribed from everything. An address that is none of the
         person's may be its second one: it is, where the list shows nothing else of its owner that says otherwise.
         """
-        person = self._found(record, record.matched_by)
-        profile_id, channels = self._one_of(person, record)
+        found = self._found(record)
+        if not found:
+            return record, []
+        profile_id, channels = _one_of(found.get(record.matched_by, _NOBODY), record, found)
         if channels:
             return record.known_as(profile_id), channels
         for channel in record.channels:
-            profile_id, channels = self._one_of(self._nameless(record, channel), record)
+            owners = found.get(CHANNELS[channel], _NOBODY)
+            profile_id, channels = _one_of(self._nameless(owners, record.matched_by), record, found)
             if channels:
                 return record.matched_as(CHANNELS[channel]).known_as(profile_id), channels
         return record, []
 
-    def _one_of(self, people: frozenset[str], record: SubscriptionRecord) -> tuple[str, list[str]]:
-        """One of these members, and the channels whose address is this member's."""
-        on_list = {channel: people & self._found(record, CHANNELS[channel]) for channel in record.channels}
-        profile_id = min(frozenset[str]().union(*on_list.values()), default="")
-        return profile_id, [channel for channel, found in on_list.items() if profile_id in found]
-
-    def _nameless(self, record: SubscriptionRecord, channel: str) -> frozenset[str]:
-        """Members that have a channel's address, and whose matched identifier the list does not show."""
-        owners = self._found(record, CHANNELS[channel])
-        return frozenset(owner for owner in owners if not getattr(self.shown[owner], record.matched_by))
+    def _nameless(self, people: frozenset[str], identifier: str) -> frozenset[str]:
+        """Those of some members of whom the list does not show an identifier."""
+        return frozenset(each for each in people if not getattr(self.shown[each], identifier))
 
     def known(self, profile_id: str) -> Sequence[tuple[str, str]]:
         """What a member may be known by to another sync: identifiers and their values."""
         member = self.shown[profile_id]
-        shown = (
-            ("email", member.email),
-            ("phone_number", member.phone_number),
-            ("external_id", member.external_id),
-        )
-        identifiers = [(field, comparable(field, value)) for field, value in shown if value]
-        return [("klaviyo_id", member.id), *identifiers]
+        shown = [(field, getattr(member, field)) for field in ("email", "phone_number", "external_id")]
+        return [
+            ("klaviyo_id", member.id),
+            *[(field, comparable(field, value)) for field, value in shown if value],
+        ]
 
-    def _found(self, record: SubscriptionRecord, field: str) -> frozenset[str]:
-        ids = self.ids[field]
-        found = [ids.get(comparable(field, value), _NOBODY) for value in record.lookups(field)]
-        return found[0] if len(found) == 1 else _NOBODY.union(*found)
+    def _found(self, record: SubscriptionRecord) -> Found:
+        found: dict[str, frozenset[str]] = {}
+        for field, ids in self.ids.items():
+            for value in record.lookups(field) if ids else ():
+                if same := ids.get(comparable(field, value)):
+                    found[field] = found[field] | same if field in found else same
+        return found
 
 
-def noted_as(record: SubscriptionRecord) -> Who:
-    """A row's person as notes know it."""
-    return who(record.identifiers.items())
+def _one_of(people: frozenset[str], record: SubscriptionRecord, found: Found) -> tuple[str, list[str]]:
+    """One of some members, and the channels whose address is this member's."""
+    if not people:
+        return "", []
+    on_list = {channel: people & found.get(CHANNELS[channel], _NOBODY) for channel in record.channels}
+    profile_id = min(_NOBODY.union(*on_list.values()), default="")
+    return profile_id, [channel for channel, owners in on_list.items() if profile_id in owners]

@@ -25,12 +25,12 @@ from airflow_provider_klaviyo.sync.in_flight.notes import (
     UNSUBSCRIPTION,
     Claim,
     InFlight,
-    who,
+    everyone,
 )
 from airflow_provider_klaviyo.sync.outcomes import Outcome, Settled
 from airflow_provider_klaviyo.sync.subscriptions.asked import Asked
 from airflow_provider_klaviyo.sync.subscriptions.delivery import Checked, ConsentDelivery, Parts
-from airflow_provider_klaviyo.sync.subscriptions.roster import Place, Roster, noted_as
+from airflow_provider_klaviyo.sync.subscriptions.roster import Place, Roster
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +135,7 @@ class UnsubscribeDelivery(ConsentDelivery):
         self._note_gone(place.person for place in places if not place.is_on_list)
         free = []
         for _, record, channels, _, known in places:
-            before = [address for address in record.addresses if address in asked]
+            before = [address for address in record.addresses if address in asked] if asked else []
             sent = {address.channel for address in before}
             if sent & {*channels, PROFILE}:
                 self._unsent[record.number] = [channel for channel in record.channels if channel not in sent]
@@ -151,7 +151,8 @@ class UnsubscribeDelivery(ConsentDelivery):
 
     def _note_gone(self, people: Iterable[SubscriptionRecord]) -> None:
         """Nobody has to wait any longer for those who are not on the list."""
-        self._in_flight.clear(digest for record in people for digest in noted_as(record))
+        named = everyone(record.identifiers.items() for record in people)
+        self._in_flight.clear(digest for who in named for digest in who)
 
     def _announced(
         self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch
@@ -179,7 +180,9 @@ class UnsubscribeDelivery(ConsentDelivery):
 
         :raises SplitBatch: when that took so long that the list is to be looked at again.
         """
-        known = [who([*self._known.pop(record.number), *record.identifiers.items()]) for record in people]
+        known = everyone(
+            [(*self._known.pop(record.number), *record.identifiers.items()) for record in people]
+        )
         clock = self._client.clock
         began = clock.monotonic()
         try:
@@ -322,6 +325,8 @@ class UnsubscribeDelivery(ConsentDelivery):
     def _as_sent(self, record: SubscriptionRecord) -> SubscriptionRecord | None:
         """The person with the channels that were in a request, if any: one may have left by another identifier."""
         unsent = self._unsent.pop(record.number, ())
+        if not unsent:
+            return record
         problems = [Problem(CHANNELS[channel], _LEFT_BEFORE) for channel in unsent]
         if len(unsent) == len(record.channels):
             self._verdict(record, Outcome.SKIPPED, problems, self._waiting)
