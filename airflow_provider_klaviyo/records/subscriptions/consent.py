@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 SUBSCRIBED, UNSUBSCRIBED, NEVER_SUBSCRIBED = "SUBSCRIBED", "UNSUBSCRIBED", "NEVER_SUBSCRIBED"
+_KNOWN = (SUBSCRIBED, UNSUBSCRIBED, NEVER_SUBSCRIBED)
 
 CHANNELS = {"email": "email", "sms": "phone_number"}
 """The channels of marketing, and the identifier that each goes by."""
@@ -20,6 +21,9 @@ _OVERRULED_BY_NEW_CONSENT = ("UNSUBSCRIBE", "SPAM_COMPLAINT", "USER_SUPPRESSED")
 
 _STAYS = ("HARD_BOUNCE", "INVALID_EMAIL")
 """Suppressions that subscribing leaves as they are (OpenAPI 2026-07-15, bulk_subscribe_profiles names the others)."""
+
+_MAPPING = (dict, Mapping)
+"""A dict is quick to be told, any other mapping is not."""
 
 _ODD = re.compile(r"[^A-Za-z0-9_ -]")
 _LONGEST_WORD = 40
@@ -77,7 +81,7 @@ class Consent(NamedTuple):
     @property
     def is_known(self) -> bool:
         """Whether it is told in a word that this release knows."""
-        return self.word in (SUBSCRIBED, UNSUBSCRIBED, NEVER_SUBSCRIBED)
+        return self.word in _KNOWN
 
     def was_withdrawn_after(self, consented_at: datetime) -> bool:
         """Whether it was withdrawn later than a moment, for which Klaviyo refuses consent.
@@ -118,18 +122,16 @@ def _suppressions(
     marketing: Mapping[str, object], list_id: str | None, *, is_email: bool
 ) -> tuple[Objection, ...]:
     """Suppressions of a channel, and those for the list; the schema knows them for e-mail, where they may not miss."""
-    everywhere = is_email or marketing.get("suppression") is not None
-    listed = is_email or marketing.get("list_suppressions") is not None
+    has_any = is_email or marketing.get("suppression") is not None
+    has_listed = is_email or marketing.get("list_suppressions") is not None
+    everywhere = _entries(marketing, "suppression") if has_any else []
+    listed = _entries(marketing, "list_suppressions") if has_listed else []
+    if not everywhere and not listed:
+        return ()
+    of_list = [each for each in listed if _list_of(each) == list_id]
     return (
-        *(
-            _objection(each, "suppressed")
-            for each in (_entries(marketing, "suppression") if everywhere else ())
-        ),
-        *(
-            _objection(each, "suppressed for this list")
-            for each in (_entries(marketing, "list_suppressions") if listed else ())
-            if _list_of(each) == list_id
-        ),
+        *[_objection(each, "suppressed") for each in everywhere],
+        *[_objection(each, "suppressed for this list") for each in of_list],
     )
 
 
@@ -154,7 +156,7 @@ def _is_null(stated: Mapping[str, object], channel: str) -> bool:
         return False
     of_channel = stated[channel]
     return of_channel is None or (
-        isinstance(of_channel, Mapping) and "marketing" in of_channel and of_channel["marketing"] is None
+        isinstance(of_channel, _MAPPING) and "marketing" in of_channel and of_channel["marketing"] is None
     )
 
 
@@ -178,6 +180,8 @@ def _list_of(entry: Mapping[str, object]) -> str:
 
 def _word(value: object) -> str | None:
     """A word of Klaviyo's, fit to be shown; None where there is none."""
+    if value in _KNOWN:
+        return value
     if not isinstance(value, str) or not value.strip():
         return None
     return _ODD.sub("?", value)[:_LONGEST_WORD]
@@ -209,7 +213,7 @@ def _member(parent: Mapping[str, object], name: str) -> Mapping[str, object]:
 
 
 def _mapping(value: object, name: str) -> Mapping[str, object]:
-    if not isinstance(value, Mapping):
+    if not isinstance(value, _MAPPING):
         msg = f"Klaviyo's answer has no {name} for it"
         raise ConsentUnreadable(msg)
     return value

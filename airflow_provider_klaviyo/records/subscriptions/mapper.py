@@ -164,8 +164,11 @@ class SubscriptionMapper:
 
     def _wanted(self, chunk: _Chunk, index: int) -> list[str]:
         """The channels that the row's booleans leave."""
-        flags = {channel: chunk.values.get(f"consent.{channel}") for channel in self._options.channels}
-        return [channel for channel, flag in flags.items() if flag is None or flag[index]]
+        return [
+            channel
+            for channel in self._options.channels
+            if channel not in self.speaks_of or chunk.values[f"consent.{channel}"][index]
+        ]
 
     def _no_consent(self) -> Problem:
         mapped = [name for name in CONSENT_FLAGS if name in self._fields]
@@ -177,12 +180,12 @@ class SubscriptionMapper:
         self, chunk: _Chunk, index: int, row: Row, number: int, wanted: Sequence[str]
     ) -> SubscriptionRecord | None:
         values = chunk.values
-        matched_by = next((name for name in self._fallbacks if values[name][index] is not None), None)
-        channels = tuple(channel for channel in wanted if values[CHANNELS[channel]][index] is not None)
+        matched_by = self._matched_by(chunk, index)
+        channels = tuple([channel for channel in wanted if values[CHANNELS[channel]][index] is not None])
         self._note_what_is_missing(chunk, index, matched_by, wanted)
         if matched_by is None or not channels or chunk.has_problem(index, [CONSENTED_AT]):
             return None
-        sent = {matched_by, *(CHANNELS[channel] for channel in channels)}
+        sent = {matched_by, *[CHANNELS[channel] for channel in channels]}
         value = values[matched_by][index]
         email = values["email"][index] if "email" in sent else None
         record = SubscriptionRecord(
@@ -205,6 +208,12 @@ class SubscriptionMapper:
         record.body = body_of(record)
         record.meaning = meaning_of(record) if self._keeps_meanings else b""
         return record
+
+    def _matched_by(self, chunk: _Chunk, index: int) -> str | None:
+        for name in self._fallbacks:
+            if chunk.values[name][index] is not None:
+                return name
+        return None
 
     def _note_what_is_missing(
         self, chunk: _Chunk, index: int, matched_by: str | None, wanted: Sequence[str]
@@ -256,4 +265,5 @@ class SubscriptionMapper:
 def _spellings(email: str, given: object) -> tuple[str, ...]:
     """The address as it is sent and as the row has it, in the row's letters and in lower case."""
     text = str(given).strip()
-    return tuple(dict.fromkeys((email, text, comparable("email", text))))
+    lowered = comparable("email", text)
+    return (email,) if email == text == lowered else tuple(dict.fromkeys((email, text, lowered)))

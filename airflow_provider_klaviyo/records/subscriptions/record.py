@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cache
 from typing import NamedTuple
 
 import msgspec
@@ -19,6 +20,8 @@ from airflow_provider_klaviyo.records.subscriptions.mapping import (
 
 PROFILE = "profile"
 """In place of a channel: the whole person, by Klaviyo's own id."""
+
+_ADDRESSES = tuple(CHANNELS.values())
 
 _CONSENT = {SUBSCRIBE: "SUBSCRIBED", UNSUBSCRIBE: "UNSUBSCRIBED"}
 
@@ -209,24 +212,31 @@ def body_of(record: SubscriptionRecord) -> bytes:
     :param record: with an identifier for each of its channels.
     :returns: the JSON of a profile for ``bulk_subscribe_profiles`` or ``bulk_unsubscribe_profiles``.
     """
-    named = [CHANNELS[channel] for channel in record.channels]
+    named = _ADDRESSES if record.mode == SUBSCRIBE else [CHANNELS[channel] for channel in record.channels]
     attributes: dict[str, object] = {
-        name: value
-        for name, value in record.identifiers.items()
-        if name in named or (record.mode == SUBSCRIBE and name in CHANNELS.values())
+        name: value for name, value in record.identifiers.items() if name in named
     }
     if record.date_of_birth:
         attributes[DATE_OF_BIRTH] = record.date_of_birth
-    attributes["subscriptions"] = {
-        channel: {"marketing": _marketing(record, channel)} for channel in record.channels
-    }
+    attributes["subscriptions"] = (
+        {channel: {"marketing": _marketing(record, channel)} for channel in record.channels}
+        if record.is_historical
+        else _undated(record.mode, record.channels)
+    )
     resource: dict[str, object] = {"type": "profile", "attributes": attributes}
     if "klaviyo_id" in record.identifiers and record.mode == SUBSCRIBE:
         resource["id"] = record.identifiers["klaviyo_id"]
     return _encode(resource)
 
 
+@cache
+def _undated(mode: str, channels: tuple[str, ...]) -> msgspec.Raw:
+    """Consent to some channels without a moment, encoded once for all people."""
+    marketing = {"consent": _CONSENT[mode]}
+    return msgspec.Raw(_encode({channel: {"marketing": marketing} for channel in channels}))
+
+
 def _marketing(record: SubscriptionRecord, channel: str) -> dict[str, object]:
-    timestamp = record.date_of(channel) if record.is_historical else None
+    timestamp = record.date_of(channel)
     consent = _CONSENT[record.mode]
     return {"consent": consent, CONSENTED_AT: timestamp.isoformat()} if timestamp else {"consent": consent}

@@ -209,8 +209,7 @@ class ConsentDelivery(PooledDelivery[SubscriptionRecord]):
         self._publish(settled(verdicts), [record], unsettled)
 
     def _accept(self, people: Sequence[SubscriptionRecord], unsettled: InFlightBatch | None) -> None:
-        verdicts = [row for record in people for row in self._remarks.verdicts(record, Outcome.ACCEPTED)]
-        self._publish(settled(verdicts), people, unsettled)
+        self._publish(self._remarks.accepted(people), people, unsettled)
 
     def _wanted(
         self, batch: Sequence[SubscriptionRecord], unsettled: InFlightBatch

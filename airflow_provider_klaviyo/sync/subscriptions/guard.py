@@ -6,7 +6,7 @@ person whose consent cannot be read waits.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES, SUBSCRIBE
@@ -95,9 +95,9 @@ class GuardSight:
             for field in record.identifiers:
                 for value in record.lookups(field):
                     self._whose.setdefault((field, value), []).append(index)
-            for field in _AT_ONCE:
-                self._by_field[field].want(record.lookups(field))
-        self._see(range(len(records)))
+        for field in _AT_ONCE:
+            self._by_field[field].want(value for record in records for value in record.lookups(field))
+        self._see([index for index, record in enumerate(records) if not any(map(record.lookups, _AT_ONCE))])
 
     def asks(self, *, whole_only: bool) -> list[Ask]:
         """What is to be asked next, side by side."""
@@ -129,24 +129,30 @@ class GuardSight:
 
     def _judge(self, index: int) -> Judged | None:
         record = self._records[index]
-        if not all(
-            self._by_field[field].knows(value) for field in _AT_ONCE for value in record.lookups(field)
-        ):
-            return None
+        for field in record.identifiers:
+            if field in _AT_ONCE and not self._is_looked_up(record, field):
+                return None
         hidden = [number for number in record.lookups(_NUMBER) if number not in self._numbers]
         self._by_field[_NUMBER].want(hidden)
         if not all(map(self._by_field[_NUMBER].knows, hidden)):
             return None
-        found = {field: dict(self._found(record, field)) for field in record.identifiers}
+        found = {field: self._found(record, field) for field in record.identifiers}
         self._judged[index] = self._rules.judge(record, found)
         return self._judged[index]
 
-    def _found(self, record: SubscriptionRecord, field: str) -> Iterator[tuple[str, Document]]:
+    def _is_looked_up(self, record: SubscriptionRecord, field: str) -> bool:
+        search = self._by_field[field]
+        return all(map(search.knows, record.lookups(field)))
+
+    def _found(self, record: SubscriptionRecord, field: str) -> dict[str, Document]:
         """The profiles that an identifier of a person found."""
+        found: dict[str, Document] = {}
         for value in record.lookups(field):
-            shown = self._numbers.get(value, ()) if field == _NUMBER else ()
-            for profile in (*shown, *self._by_field[field].of(value)):
-                yield str(profile["id"]), profile
+            if field == _NUMBER:
+                found.update((str(profile["id"]), profile) for profile in self._numbers.get(value, ()))
+            for profile in self._by_field[field].of(value):
+                found[str(profile["id"])] = profile
+        return found
 
     def _is_membership_known(self, judged: Judged) -> bool:
         if not self._on_list:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 from airflow_provider_klaviyo.records.record import Problem
@@ -51,6 +52,16 @@ class Remarks:
             reasons = (*row.remarks, *(each.problem for each in own), *(about if verdict is outcome else ()))
             verdicts.append(self._shared.add(row, verdict, reasons))
         return [each for each in verdicts if each]
+
+    def accepted(self, people: Sequence[SubscriptionRecord]) -> Settled:
+        """What became of people whom Klaviyo took: most are rows of which nothing is to be told."""
+        told = [record for record in people if self._is_told_of(record)]
+        verdicts = settled([row for record in told for row in self.verdicts(record, Outcome.ACCEPTED)])
+        return replace(verdicts, accepted=verdicts.accepted + len(people) - len(told))
+
+    def _is_told_of(self, record: SubscriptionRecord) -> bool:
+        is_whole_row = not record.rows and record.shares == 1
+        return not is_whole_row or bool(record.remarks) or record.number in self._remarks
 
     def abandon(self, problem: Problem) -> list[RowVerdict]:
         """The rows of which some parts have no verdict, and will have none."""

@@ -84,6 +84,8 @@ class Judged(NamedTuple):
 
         :param members: the profiles on the list, by the identifier that found them.
         """
+        if not self.done:
+            return self
         return self._replace(done=[c for c in self.done if self.owners[c] in members[self.contact(c)]])
 
 
@@ -150,12 +152,13 @@ class Rules:
         """One profile that objects is enough: it is not known which profile Klaviyo will take the identifiers for."""
         if self._resubscribe is Resubscribe.ALWAYS:
             return _WITHDRAWN if _is_withdrawn(record, channel, consents) else FREE
-        objections = [each for consent in consents for each in (*consent.objections, *consent.lifted)]
+        objecting = [consent for consent in consents if consent.objections or consent.lifted]
+        objections = [each for consent in objecting for each in (*consent.objections, *consent.lifted)]
         if standing := [each for each in objections if not self._is_overruled(each, record)]:
             reasons = ", ".join(dict.fromkeys(each.what for each in standing))
             return Finding(Standing.OPTED_OUT, f"opted_out: {reasons}")
-        if words := dict.fromkeys(consent.word for consent in consents if not consent.is_known):
-            return Finding(Standing.NEW_WORD, _new_word(", ".join(words), channel))
+        if words := [consent.word for consent in consents if not consent.is_known]:
+            return Finding(Standing.NEW_WORD, _new_word(", ".join(dict.fromkeys(words)), channel))
         return FREE
 
     def _is_overruled(self, objection: Objection, record: SubscriptionRecord) -> bool:
@@ -174,9 +177,9 @@ class Rules:
 def _owner(found: Mapping[str, Profiles], channel: str) -> str:
     """The profile that has the address of a channel, when no identifier says that it is somebody else's."""
     owners = list(found[CHANNELS[channel]])
-    is_one = len(owners) == 1 and all(
-        list(found[name]) == owners for name in ("klaviyo_id", "external_id") if name in found
-    )
+    if len(owners) != 1:
+        return ""
+    is_one = all(list(found[name]) == owners for name in ("klaviyo_id", "external_id") if name in found)
     return owners[0] if is_one else ""
 
 
