@@ -10,7 +10,7 @@ from airflow_provider_klaviyo.client.any_endpoint import addressed
 from airflow_provider_klaviyo.client.endpoints import GET_PROFILES, Endpoint
 from airflow_provider_klaviyo.client.filters import MAX_VALUES, any_of, in_filters
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.responses import Document, Response, error_of, resources
+from airflow_provider_klaviyo.client.responses import Document, Response, error_of, read_collection, resources
 
 
 def get_profiles(
@@ -21,7 +21,7 @@ def get_profiles(
         query = {"filter": any_of(field, part), "page[size]": str(MAX_VALUES)}
         if additional_fields:
             query["additional-fields[profile]"] = ",".join(additional_fields)
-        for page in client.pages(GET_PROFILES, query=query):
+        for page in client.pages(GET_PROFILES, query=query, read=read_collection):
             yield from resources(page)
 
 

@@ -18,6 +18,7 @@ from airflow_provider_klaviyo.client.responses import (
     Document,
     Response,
     attributes_of,
+    read_collection,
     read_resource,
     resources,
     text,
@@ -267,7 +268,9 @@ def job_errors(client: KlaviyoClient, kind: JobKind, job_id: str) -> Iterator[Re
     """
     if kind.errors is None:
         return
-    for document in client.pages(kind.errors.endpoint, resource_id=job_id, query=kind.errors.query):
+    errors = kind.errors
+    pages = client.pages(errors.endpoint, resource_id=job_id, query=errors.query, read=read_collection)
+    for document in pages:
         for resource in resources(document):
             yield kind.read_error(attributes_of(resource))
 
@@ -293,7 +296,7 @@ def mapping(value: object) -> Document:
 
 def _listed(client: KlaviyoClient, kind: JobKind, wanted: Collection[str]) -> Iterator[list[Job]]:
     """The wanted jobs of each page; others', which may be shaped in any way, are not looked at."""
-    for document in client.pages(kind.newest.endpoint, query=kind.newest.query):
+    for document in client.pages(kind.newest.endpoint, query=kind.newest.query, read=read_collection):
         yield [kind.read(resource) for resource in resources(document) if _is_told(resource, wanted)]
 
 

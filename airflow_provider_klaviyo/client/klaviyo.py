@@ -43,6 +43,7 @@ from airflow_provider_klaviyo.exceptions import (
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+D = TypeVar("D", bound=Document)
 Read = Callable[[Endpoint, Response], T]
 During = Callable[[], AbstractContextManager[object]]
 """Makes what is entered while a request is under way."""
@@ -135,9 +136,9 @@ class KlaviyoClient:
         *,
         resource_id: str = "",
         query: Mapping[str, str] | None = None,
-        read: Read[Document] = read_collection,
+        read: Read[D] = read_collection,  # type: ignore[assignment]
         during: During = nullcontext,
-    ) -> Iterator[Document]:
+    ) -> Iterator[D]:
         """Every page of a collection, following ``links.next`` until there is none.
 
         A page that is not shaped as it should be is asked for again, and is never taken for the last one.
@@ -148,7 +149,7 @@ class KlaviyoClient:
         """
         trail = Trail(query or {})
 
-        def read_page(endpoint: Endpoint, response: Response) -> tuple[Document, Mapping[str, str]]:
+        def read_page(endpoint: Endpoint, response: Response) -> tuple[D, Mapping[str, str]]:
             document = read(endpoint, response)
             return document, trail.next_query(endpoint, response, document)
 

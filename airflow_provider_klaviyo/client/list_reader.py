@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -12,9 +12,7 @@ from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES
 from airflow_provider_klaviyo.client.filters import MAX_VALUES, before, from_on
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.list_ranges import Cursor, Joined, OutOfOrder, Ranges
-from airflow_provider_klaviyo.client.lists import Member, member_of
-from airflow_provider_klaviyo.client.people import read_profiles
-from airflow_provider_klaviyo.client.responses import Document, attributes_of, resources
+from airflow_provider_klaviyo.client.members import Member, MemberPage, members_of, read_members
 from airflow_provider_klaviyo.client.trail import is_last
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
 
@@ -39,7 +37,7 @@ def all_members(client: KlaviyoClient, list_id: str) -> Generator[list[Member]]:
         for number, page in enumerate(_pages(client, list_id, {})):
             if not number:
                 log.warning("%s: one cursor reads the list, page after page.", reason)
-            yield _members(page)
+            yield members_of(page)
 
 
 class _OneCursor(Exception):
@@ -54,7 +52,7 @@ class _Reading:
         self._list_id = list_id
         self._ranges = Ranges()
         self._newest: Cursor | None = None
-        self._ways: dict[Cursor, Iterator[Document]] = {}
+        self._ways: dict[Cursor, Iterator[MemberPage]] = {}
         self._ready = [self._ranges.first]
 
     def pages(self) -> Generator[list[Member]]:
@@ -69,7 +67,7 @@ class _Reading:
                 crew.wait()
                 for piece in crew.ended():
                     self._take(piece.argument, piece.result)
-                    yield _members(piece.result)
+                    yield members_of(piece.result)
         except OutOfOrder as error:
             msg = f"Klaviyo does not read a list's members by when they joined, since {error}"
             raise _OneCursor(msg) from None
@@ -81,20 +79,21 @@ class _Reading:
         finally:
             crew.stop()
 
-    def _give(self, crew: Crew[Cursor, Document]) -> None:
+    def _give(self, crew: Crew[Cursor, MemberPage]) -> None:
         self._ready += self._ranges.more(crew.pace.width - len(crew.begun) - len(self._ready))
         self._ready = [each for each in self._ready if not self._is_done(each)]
         while self._ready and crew.has_room:
             crew.give(self._ready.pop(0))
 
-    def _read(self, cursor: Cursor) -> Document:
+    def _read(self, cursor: Cursor) -> MemberPage:
         """The next page of a cursor; each has one thread at a time."""
         if cursor not in self._ways:
             self._ways[cursor] = _pages(self._client, self._list_id, _asked_by(cursor))
         return next(self._ways[cursor])
 
-    def _take(self, cursor: Cursor, page: Document) -> None:
-        joined = [Joined(str(each["id"]), _instant(each)) for each in resources(page)]
+    def _take(self, cursor: Cursor, page: MemberPage) -> None:
+        instants = _instants([each.attributes.joined_group_at for each in page["data"]])
+        joined = [Joined(each.id, at) for each, at in zip(page["data"], instants, strict=True)]
         if cursor is self._newest:
             self._ranges.newest(joined)
             cursor.is_done = True
@@ -121,9 +120,9 @@ class _Reading:
             self._ready.append(self._newest)
 
 
-def _pages(client: KlaviyoClient, list_id: str, asked: Mapping[str, str]) -> Iterator[Document]:
+def _pages(client: KlaviyoClient, list_id: str, asked: Mapping[str, str]) -> Iterator[MemberPage]:
     query = {"fields[profile]": _FIELDS, "page[size]": str(MAX_VALUES), **asked}
-    return client.pages(GET_LIST_PROFILES, resource_id=list_id, query=query, read=read_profiles)
+    return client.pages(GET_LIST_PROFILES, resource_id=list_id, query=query, read=read_members)
 
 
 def _asked_by(cursor: Cursor) -> dict[str, str]:
@@ -134,14 +133,17 @@ def _asked_by(cursor: Cursor) -> dict[str, str]:
     return {**sort, "filter": before(_JOINED, start) if cursor.is_backwards else from_on(_JOINED, start)}
 
 
-def _instant(profile: Document) -> int | None:
-    """When a member joined, in microseconds; None where that is not shown."""
+def _instants(shown: Sequence[object]) -> list[int | None]:
+    """When members joined, in microseconds; None where that is not shown."""
     try:
-        joined = datetime.fromisoformat(str(attributes_of(profile).get(_JOINED)))
+        return [(each - _EPOCH) // _MICROSECOND for each in map(datetime.fromisoformat, shown)]  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):  # one of them is not shown, or has no offset
+        return list(map(_instant, shown))
+
+
+def _instant(shown: object) -> int | None:
+    try:
+        joined = datetime.fromisoformat(str(shown))
         return ((joined if joined.tzinfo else joined.replace(tzinfo=UTC)) - _EPOCH) // _MICROSECOND
     except (ValueError, OverflowError):
         return None
-
-
-def _members(page: Document) -> list[Member]:
-    return list(map(member_of, resources(page)))

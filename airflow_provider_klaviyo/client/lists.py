@@ -5,25 +5,22 @@ from __future__ import annotations
 import logging
 import unicodedata
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 import msgspec
 
-from airflow_provider_klaviyo.client.abreast import abreast
 from airflow_provider_klaviyo.client.endpoints import (
     ADD_TO_LIST,
     CREATE_LIST,
     GET_LIST,
     GET_LISTS,
-    GET_PROFILES,
     REMOVE_FROM_LIST,
     Endpoint,
 )
-from airflow_provider_klaviyo.client.filters import MAX_VALUES, any_of, equals, in_filters
+from airflow_provider_klaviyo.client.filters import equals
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.people import read_profiles
 from airflow_provider_klaviyo.client.responses import (
     Document,
     Response,
@@ -57,15 +54,6 @@ _PAUSES = (1.0, 2.0, 4.0)
 _CREATIONS = next(rate.limit for rate in CREATE_LIST.rates if rate.seconds > 60)
 
 _MAX_CREATIONS = 3
-
-
-class Member(NamedTuple):
-    """A profile that is on a list."""
-
-    id: str
-    email: str | None
-    phone_number: str | None
-    external_id: str | None
 
 
 class Creation(Protocol):
@@ -247,19 +235,6 @@ def _appears(client: KlaviyoClient, name: str) -> str | None:
 # --- members --------------------------------------------------------------------------------------------------
 
 
-def profiles_now(client: KlaviyoClient, ids: Sequence[str]) -> dict[str, Member]:
-    """Profiles by id as they are now, whatever a list shows of them."""
-    query = {"fields[profile]": "email,phone_number,external_id", "page[size]": str(MAX_VALUES)}
-
-    def look_up(part: Sequence[str]) -> dict[str, Member]:
-        asked = query | {"filter": any_of("id", part)}
-        pages = client.pages(GET_PROFILES, query=asked, read=read_profiles)
-        return {member.id: member for page in pages for member in map(member_of, resources(page))}
-
-    with closing(abreast(client, GET_PROFILES, look_up, in_filters(ids))) as looks:
-        return {member: found for each in looks for member, found in each.items()}
-
-
 def add_members(client: KlaviyoClient, list_id: str, profiles: Sequence[bytes]) -> None:
     """Put profiles, given as encoded resources, on a list."""
     client.send(ADD_TO_LIST, resource_id=list_id, body=membership_body(profiles), read=read_accepted)
@@ -300,18 +275,6 @@ def membership_body(profiles: Sequence[bytes]) -> bytes:
 def profile_reference(profile_id: str) -> bytes:
     """A profile as such a request names it."""
     return msgspec.json.encode({"type": "profile", "id": profile_id})
-
-
-def member_of(resource: Document) -> Member:
-    """A profile's id and identifiers."""
-    attributes = attributes_of(resource)
-    email, phone, external = (attributes.get(name) for name in ("email", "phone_number", "external_id"))
-    return Member(
-        str(resource["id"]),
-        str(email) if email else None,
-        str(phone) if phone else None,
-        str(external) if external else None,
-    )
 
 
 def _read_count(endpoint: Endpoint, response: Response) -> int:

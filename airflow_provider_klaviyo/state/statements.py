@@ -17,6 +17,9 @@ T = TypeVar("T")
 PART = 10_000
 """Values in one statement."""
 
+_VARIABLES = 900
+"""Values that are bound one by one in a statement; SQLite before 3.32 takes 999."""
+
 
 def look_up(database: sqlite3.Connection, query: str, values: Sequence[int], **named: int) -> list[Any]:
     """The rows of a query, for any number of values.
@@ -66,12 +69,25 @@ def change_by_rows(
         database.execute(f"WITH {given} {statement}", {"rows": packed(part), **named})
 
 
+def insert_texts(database: sqlite3.Connection, statement: str, rows: Sequence[Sequence[str | None]]) -> None:
+    """Insert rows, any number of them, whose texts may hold any character.
+
+    :param statement: has ``{rows}`` where its rows stand.
+    """
+    if not rows:
+        return
+    row = f"({', '.join('?' * len(rows[0]))})"
+    for part in parts(rows, _VARIABLES // len(rows[0])):
+        values = [value for each in part for value in each]
+        database.execute(statement.format(rows=", ".join([row] * len(part))), values)
+
+
 def packed(values: Sequence[object]) -> str:
     """The values as JSON."""
     return msgspec.json.encode(values).decode()
 
 
-def parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
-    """The values, at most ``PART`` at a time."""
-    for start in range(0, len(values), PART):
-        yield values[start : start + PART]
+def parts(values: Sequence[T], size: int = PART) -> Iterator[Sequence[T]]:
+    """The values, so many at a time at most."""
+    for start in range(0, len(values), size):
+        yield values[start : start + size]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.lists import Member, profiles_now
+from airflow_provider_klaviyo.client.members import Member, profiles_now
 from airflow_provider_klaviyo.records.record import Problem, Record
 from airflow_provider_klaviyo.state.tracked import TrackedPeople
 from airflow_provider_klaviyo.sync.lists.members import (

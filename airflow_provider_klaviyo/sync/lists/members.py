@@ -12,7 +12,7 @@ from airflow_provider_klaviyo.client.abreast import abreast
 from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES, Endpoint
 from airflow_provider_klaviyo.client.filters import in_filters
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.lists import Member, member_of
+from airflow_provider_klaviyo.client.members import Member, member_of
 from airflow_provider_klaviyo.client.people import Found, find_on_list, find_people
 from airflow_provider_klaviyo.exceptions import KlaviyoRequestError
 from airflow_provider_klaviyo.identity import Identity, comparable

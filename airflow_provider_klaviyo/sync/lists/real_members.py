@@ -12,8 +12,9 @@ import msgspec
 
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.list_reader import all_members
-from airflow_provider_klaviyo.client.lists import Member
+from airflow_provider_klaviyo.client.members import Member
 from airflow_provider_klaviyo.records.contacts.kept import as_kept
+from airflow_provider_klaviyo.state.statements import insert_texts
 
 log = logging.getLogger(__name__)
 
@@ -64,11 +65,13 @@ class RealMembers:
     def add(self, members: Sequence[Member]) -> None:
         """Add members. One that is read twice has changed meanwhile: what either reading shows of it is kept."""
         ids, emails, numbers, own_ids = zip(*members, strict=True) if members else ((), (), (), ())
-        self._database.executemany(
-            "INSERT INTO members (id, email, phone_number, external_id) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET "
+        kept = zip(ids, as_kept("email", emails), as_kept("phone_number", numbers), own_ids, strict=True)
+        insert_texts(
+            self._database,
+            "INSERT INTO members (id, email, phone_number, external_id) VALUES {rows} ON CONFLICT DO UPDATE SET "
             "email = COALESCE(excluded.email, email), external_id = COALESCE(excluded.external_id, external_id), "
             "phone_number = COALESCE(excluded.phone_number, phone_number)",
-            zip(ids, as_kept("email", emails), as_kept("phone_number", numbers), own_ids, strict=True),
+            list(kept),
         )
 
     def count(self) -> int:

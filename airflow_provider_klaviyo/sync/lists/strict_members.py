@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from airflow_provider_klaviyo.client.lists import profiles_now
+from airflow_provider_klaviyo.client.members import profiles_now
 from airflow_provider_klaviyo.identity import Identity
 from airflow_provider_klaviyo.records.lists.member import ListMember, ListMemberMapper
 from airflow_provider_klaviyo.records.record import Record, Row

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from airflow_provider_klaviyo.client.abreast import abreast
 from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES
 from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
-from airflow_provider_klaviyo.client.lists import Member, member_of
+from airflow_provider_klaviyo.client.members import Member, member_of
 from airflow_provider_klaviyo.client.people import Ask, ValueSearch
 from airflow_provider_klaviyo.client.responses import Document
 from airflow_provider_klaviyo.identity import comparable

@@ -32,10 +32,10 @@ from airflow_provider_klaviyo.client.lists import (
     creation_body,
     find_list,
     name_of_list,
-    profiles_now,
     refuse_alike,
     remove_members,
 )
+from airflow_provider_klaviyo.client.members import profiles_now
 from airflow_provider_klaviyo.client.people import find_on_list, find_people
 from airflow_provider_klaviyo.client.profile_imports import PROFILE_IMPORTS
 from airflow_provider_klaviyo.client.rate_limit import MemoryWindows, RateLimiter

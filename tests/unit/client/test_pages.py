@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from airflow_provider_klaviyo.client.endpoints import GET_PROFILES
+from airflow_provider_klaviyo.client.endpoints import GET_LIST_PROFILES, GET_PROFILES, Endpoint
 from airflow_provider_klaviyo.client.list_reader import all_members
 from airflow_provider_klaviyo.client.lists import find_list, name_of_list
-from airflow_provider_klaviyo.client.people import find_people
-from airflow_provider_klaviyo.exceptions import KlaviyoResponseError
+from airflow_provider_klaviyo.client.members import Member, member_of, read_members
+from airflow_provider_klaviyo.client.people import find_people, read_profiles
+from airflow_provider_klaviyo.client.responses import Response
+from airflow_provider_klaviyo.exceptions import KlaviyoError, KlaviyoResponseError
 from tests.unit.client.conftest import MakeWorld, Scripted
 
 HERE = "https://a.klaviyo.com/api/lists/L/profiles/?page%5Bcursor%5D="
@@ -54,6 +57,12 @@ UNREADABLE = {
     "a page that is its own next": page(profile(7), following=f"{HERE}2"),
     "nested too deeply": Scripted(200, b'{"data":' + b"[" * 5_000 + b"]" * 5_000 + b"}"),
     "broken letters": Scripted(200, b'{"data":[],"links":{"self":"\xff"}}'),
+    "broken letters in what nobody reads": Scripted(200, b'{"data":[],"meta":{"note":"\xff"}}'),
+    "nested too deeply where nobody reads": Scripted(
+        200, b'{"data":[],"meta":' + b"[" * 5_000 + b"]" * 5_000 + b"}"
+    ),
+    "a resource is a list": page(profile(7), ["P8", {}]),
+    "attributes are missing": page({"type": "profile", "id": "P7"}),
     "breaks off": Scripted(200, b'{"data":['),
 }
 
@@ -74,6 +83,31 @@ def test_a_page_that_stays_unreadable_is_an_error_and_not_the_end(world: MakeWor
     with pytest.raises(KlaviyoResponseError, match="Gave up after 4 tries"):
         list(all_members(made.client, "L"))
     assert made.clock.time < 1_000_060
+
+
+@pytest.mark.parametrize("odd", [*UNREADABLE.values(), Scripted(503, b"")], ids=[*UNREADABLE, "an error"])
+def test_what_is_refused_of_a_list_is_what_is_refused_of_a_search_and_in_the_same_words(
+    odd: Scripted,
+) -> None:
+    def said(read: Callable[[Endpoint, Response], object]) -> str:
+        try:
+            read(GET_LIST_PROFILES, Response(odd.status, {}, odd.body))
+        except KlaviyoError as error:
+            return f"{type(error)} {error}"
+        return "nothing"
+
+    assert said(read_members) == said(read_profiles)
+
+
+def test_members_are_read_whatever_else_a_page_shows(world: MakeWorld) -> None:
+    known = {"relationships": {"lists": {"links": {"self": HERE}}}, "links": {"self": HERE}, "meta": None}
+    shown = [
+        profile(1, email="ä@x.com", phone_number="", external_id="", properties={"a": [1e9, None]}) | known,
+        {"id": "P2", "attributes": {"phone_number": "+14155550101", "external_id": 'C\0"2'}},
+    ]
+    (read,) = all_members(world(page(*shown, included=[], meta={"a": 1})).client, "L")
+    assert read == [Member("P1", "ä@x.com", None, None), Member("P2", None, "+14155550101", 'C\0"2')]
+    assert read == list(map(member_of, shown))
 
 
 def circle(length: int) -> list[Scripted]:
