@@ -39,7 +39,11 @@ _LOADED_AT_ONCE = 4
 
 @dataclass(frozen=True, slots=True)
 class _OpenJob:
-    """A job without a verdict; ``started`` is by the monotonic clock."""
+    """A job without a verdict.
+
+    :param started: by the monotonic clock.
+    :param is_second: whether another job has refused its records before, as they were then.
+    """
 
     id: str
     size: int
@@ -48,6 +52,7 @@ class _OpenJob:
     ticket: int
     rows: Path
     started: float
+    is_second: bool = False
 
 
 class JobDelivery(MendingDelivery[Record]):
@@ -192,7 +197,14 @@ class JobDelivery(MendingDelivery[Record]):
         self._state.start(ticket, job.id, self._kind.name)
         rows = self._spool.keep(part)
         self._jobs[job.id] = _OpenJob(
-            job.id, len(part), part[0].number, part[-1].number, ticket, rows, self._client.clock.monotonic()
+            job.id,
+            len(part),
+            part[0].number,
+            part[-1].number,
+            ticket,
+            rows,
+            self._client.clock.monotonic(),
+            is_second=id(unsettled) in self._sent_again,
         )
         unsettled.remove(part)
         if warnings := self._warnings(part):
@@ -281,7 +293,7 @@ class JobDelivery(MendingDelivery[Record]):
             opened.size,
             load,
             lambda: index_by_identity(load(), self._identifier()),
-            self._mend_once,
+            _refuse if opened.is_second else self._mend,
         )
         self._state.settle(opened.ticket, verdict.failed, verdict.pending)
         self._publish(verdict.settled)
@@ -294,16 +306,15 @@ class JobDelivery(MendingDelivery[Record]):
                 "Sent again, without the fields that Klaviyo refused: %s.",
                 self._kind.records(len(verdict.again)),
             )
+            self._sent_again.add(id(unsettled))
             self._deliver(verdict.again, unsettled)
+            self._sent_again.discard(id(unsettled))
             self._poll_soon()
         del self._unsettled[id(unsettled)]
 
-    def _mend_once(self, record: Record, objections: Sequence[Objection]) -> Record | None:
-        """What is left of a record that a job has refused; a second job's verdict on it stands."""
-        mended = None if record.number in self._sent_again else self._mend(record, objections)
-        if mended is not None:
-            self._sent_again.add(record.number)
-        return mended
+
+def _refuse(_: Record, __: Sequence[Objection]) -> None:
+    """A second job's verdict on a record stands."""
 
 
 def _shown(ids: Sequence[str]) -> str:

@@ -163,6 +163,19 @@ def test_a_field_that_is_refused_although_it_is_no_longer_sent_rejects_the_row(
     assert len(klaviyo.requests(IMPORT)) == 3
 
 
+def test_what_a_second_job_has_against_a_row_rejects_it(
+    start_emulator: StartEmulator, shop: Shop, sync: Sync
+) -> None:
+    klaviyo = start_emulator(rate_limits="off")
+    shop.fill_with_people(5)
+    klaviyo.inject(Fault("job_fails", IMPORT, match="p3@", field="title"))
+    klaviyo.inject(Fault("job_fails", IMPORT, match="p3@", field="location/city", skip=1))
+    run = sync(sql=ANYTHING_SQL, mapping=ANYTHING, primary_key="id", max_rejected=1)
+    assert run.counts() == {"rows_read": 5, "accepted": 4, "rejected": 1}
+    assert [(line["key"], line["outcome"]) for line in run.rejects] == [(3, "warning"), (3, "rejected")]
+    assert len(klaviyo.requests(IMPORT)) == 2
+
+
 def error(field: str, words: str = "Nonsense: jane@shop.io") -> dict[str, Any]:
     pointer = f"/data/attributes/profiles/data/0/attributes/{field}"
     return {
