@@ -215,10 +215,10 @@ class JobKind:
         return counted(number, self.record)
 
 
-def start_job(client: KlaviyoClient, kind: JobKind, body: bytes) -> Job:
+def start_job(client: KlaviyoClient, kind: JobKind, body: bytes | Callable[[], bytes]) -> Job:
     """Start a job.
 
-    :param body: the request, as ``kind.body`` makes it.
+    :param body: the request, as ``kind.body`` makes it, or what makes it when its turn has come.
     :raises KlaviyoError: when Klaviyo refuses the request or stays unreachable.
     """
     return client.send(kind.start, body=body, read=lambda *response: _read(kind, *response))

@@ -193,7 +193,7 @@ class JobDelivery(MendingDelivery[Record]):
 
     def _start(self, part: Sequence[Record], unsettled: InFlightBatch) -> None:
         ticket = self._state.mark_in_doubt(part)
-        job = start_job(self._client, self._kind, self._body(part))
+        job = start_job(self._client, self._kind, lambda: self._body(part))
         self._state.start(ticket, job.id, self._kind.name)
         rows = self._spool.keep(part)
         self._jobs[job.id] = _OpenJob(
