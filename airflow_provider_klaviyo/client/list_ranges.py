@@ -66,6 +66,8 @@ class Cursor:
         self.head: frozenset[Joined] = frozenset()
         """Whom it showed first."""
         self.head_at: int | None = None
+        self.head_is_shown = False
+        """Whether it is shown of all these when they joined."""
         self.density = density
         self.stays = 0
         """How many pages in a row were of one instant."""
@@ -85,6 +87,7 @@ class Cursor:
         if not self.head:
             self.head = frozenset(page)
             self.head_at = instants[0] if instants else None
+            self.head_is_shown = len(instants) == len(page)
         if not instants:
             return
         before = instants[0] if self.at is None else self.at
@@ -98,8 +101,11 @@ class Cursor:
 
         :param enough: how many of these it must have read to have come there: one may have left and joined again.
         """
-        if self.at is not None and other.head_at is not None and self.at > other.head_at:
-            return True
+        if self.at is not None and other.head_at is not None:
+            if self.at > other.head_at:
+                return True
+            if self.at < other.head_at and other.head_is_shown:  # nobody of them has come
+                return False
         return len(other.head.intersection(self.tail)) >= min(enough, len(other.head))
 
 
@@ -135,7 +141,7 @@ class Ranges:
             return
         self._check(cursor, page)
         instants = [each.at for each in page if each.at is not None]
-        self._grain = min((self._grain, *map(_grain_of, instants)))
+        self._grain = min(self._grain, _grain_of(math.gcd(*instants)))
         self._newest = max((*instants, *([] if self._newest is None else [self._newest])), default=None)
         if page:
             cursor.note(page)
@@ -335,8 +341,8 @@ def _is_rising(places: Sequence[int]) -> bool:
     return any(one < following for one, following in pairwise(places))
 
 
-def _grain_of(instant: int) -> int:
-    """The finest unit that an instant is shown in."""
-    if instant % SECOND == 0:
+def _grain_of(divisor: int) -> int:
+    """The finest unit that instants are shown in, by their greatest common divisor."""
+    if divisor % SECOND == 0:
         return SECOND
-    return _MILLISECOND if instant % _MILLISECOND == 0 else 1
+    return _MILLISECOND if divisor % _MILLISECOND == 0 else 1
