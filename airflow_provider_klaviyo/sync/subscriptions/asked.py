@@ -6,6 +6,7 @@ somebody else, and an address that comes back under another row is still the one
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from airflow_provider_klaviyo.records.subscriptions.record import Address, Subsc
 from airflow_provider_klaviyo.state.keys import asked_hashes, person_hashes
 from airflow_provider_klaviyo.state.ledger import Ledger
 from airflow_provider_klaviyo.state.rows import Sent, Status
+from airflow_provider_klaviyo.sync.subscriptions.joint_notes import JointNotes
 
 
 class Asked(NamedTuple):
@@ -33,6 +35,8 @@ class AskedPeople:
     :param remembers: whether addresses are remembered: where being asked twice does harm. Then the outcome
         acknowledges rows, otherwise Klaviyo's taking their request does.
     :param keeps_rows: whether rows are acknowledged at all (``only_changes``).
+    :param is_outcome_awaited: whether people stay in doubt until ``forget`` says that the outcome has shown, whatever
+        Klaviyo answers: those of several requests may then share an entry, of which no answer is noted.
     """
 
     def __init__(
@@ -42,6 +46,7 @@ class AskedPeople:
         now: Callable[[], float],
         remembers: bool,
         keeps_rows: bool,
+        is_outcome_awaited: bool = False,
     ) -> None:
         self._ledger = ledger
         self._now = now
@@ -51,6 +56,9 @@ class AskedPeople:
         self._sizes: dict[int, int] = {}
         self._parts: dict[int, list[SubscriptionRecord]] = {}
         self._lock = threading.Lock()
+        self._joint = JointNotes(self._write) if ledger and is_outcome_awaited else None
+        self._joined: dict[int, Sequence[int]] = {}
+        self._tickets = itertools.count(1)
 
     def asked_at(self, addresses: Sequence[Address]) -> Mapping[Address, Asked]:
         """Which of the addresses were asked, or may have been, and not refused by Klaviyo."""
@@ -81,13 +89,19 @@ class AskedPeople:
 
     def accepted(self, ticket: int, people: Sequence[SubscriptionRecord], in_part: Sequence[int]) -> None:
         """Klaviyo took the request of a ticket; people at the indexes ``in_part`` not whole: these are tried again."""
-        if self._remembers:
+        if self._joint:
+            self.keep_in_doubt(ticket)
+        elif self._remembers:
             self._answer(ticket, is_taken=True)
         elif self._rows_with_request:
             rows = enumerate(_undivided(people))
             self.settle(ticket, [number for number, (index, _) in rows if index in in_part])
             whole = [record for index, record in enumerate(people) if index not in in_part]
             self._acknowledge(self._completed(whole))
+
+    def keep_in_doubt(self, ticket: int) -> None:
+        """Klaviyo has, or may have, taken the request of a ticket: ``forget`` tells when its outcome has shown."""
+        self._joined.pop(ticket, None)
 
     def withdraw(self, ticket: int) -> None:
         """Klaviyo certainly did not take the request of a ticket."""
@@ -138,12 +152,22 @@ class AskedPeople:
         if not self._ledger or not addresses:
             return 0
         asked = dict(zip(asked_hashes(addresses), _people(addresses), strict=True))
-        ticket = self._ledger.ask(asked, at=int(self._now()))
+        if self._joint:
+            self._joint.add(asked)
+            ticket = next(self._tickets)
+            self._joined[ticket] = list(asked)
+            return ticket
+        ticket = self._write(asked)
         self._sizes[ticket] = len(asked)
         return ticket
 
+    def _write(self, asked: Mapping[int, int]) -> int:
+        return self._ledger.ask(asked, at=int(self._now())) if self._ledger else 0
+
     def _answer(self, ticket: int, *, is_taken: bool) -> None:
-        if self._ledger and self._sizes.pop(ticket, 0):
+        if self._ledger and ticket in self._joined:
+            self._ledger.conclude(self._joined.pop(ticket))
+        elif self._ledger and self._sizes.pop(ticket, 0):
             self._ledger.answer(ticket, is_taken=is_taken)
 
     def _note(self, noted: Sequence[Sent]) -> int:

@@ -241,6 +241,7 @@ class SubscriptionsSession(Session):
             now=self._context.client.server_now,
             remembers=self._asks or leaves_list,
             keeps_rows=self._only_changes,
+            is_outcome_awaited=leaves_list and self._patience > 0 and not self._context.is_preview,
         )
 
     def _body(self, batch: Sequence[Record]) -> bytes:

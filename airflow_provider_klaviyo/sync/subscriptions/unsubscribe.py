@@ -213,6 +213,7 @@ class UnsubscribeDelivery(ConsentDelivery):
         if note := self._notes.pop(ticket, None):
             self._in_flight.keep(note)
         if self._patience:
+            self._asked.keep_in_doubt(ticket)
             self._wait_for(people, unsettled)
             return
         super()._taken(people, ticket, in_part, unsettled)
