@@ -57,6 +57,7 @@ OTHER_USES = {
     "client/account.py": "the file of an account's name",
     "client/config.py": "the name of an account's quota",
     "records/contacts/email.py": "between the addresses of a column",
+    "records/contacts/kept.py": "between the addresses of a page",
     "records/contacts/phone.py": "between the numbers of a column",
     "records/profiles/fields.py": "refused in ids",
     "sync/lists/creation.py": "the name of a list's file",
