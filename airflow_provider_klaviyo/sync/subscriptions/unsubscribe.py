@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from airflow_provider_klaviyo.client.filters import MAX_VALUES
@@ -131,17 +131,18 @@ class UnsubscribeDelivery(ConsentDelivery):
         return Checked(self._free(seen.shown, unsettled), seen.left, seen.began)
 
     def _free(self, places: Sequence[Place], unsettled: InFlightBatch) -> list[SubscriptionRecord]:
-        asked = self._recently_asked([place.record for place in places])
+        asked = self._asked.asked_at([address for place in places for address in place.record.addresses])
+        since = self._client.server_now() - OUTSTANDING
         self._note_gone(place.person for place in places if not place.is_on_list)
         free = []
         for _, record, channels, _, known in places:
-            before = [address for address in record.addresses if address in asked] if asked else []
-            sent = {address.channel for address in before}
+            before = {each: asked[each] for each in record.addresses if each in asked} if asked else {}
+            sent = {address.channel for address, told in before.items() if told.at > since}
             if sent & {*channels, PROFILE}:
                 self._unsent[record.number] = [channel for channel in record.channels if channel not in sent]
                 self._wait_for([record], unsettled)
             elif not channels:
-                self._publish_absent(record, [asked[address] for address in before], unsettled)
+                self._publish_absent(record, before, unsettled)
             elif (claimed := self._claimed(record, channels)) is None:
                 free.append(self._narrow(record, channels, _not_on_list(record, channels)))
                 self._known[record.number] = known
@@ -262,21 +263,27 @@ class UnsubscribeDelivery(ConsentDelivery):
         unsettled.remove(people)
 
     def _publish_absent(
-        self, record: SubscriptionRecord, before: Sequence[Asked], unsettled: InFlightBatch
+        self, record: SubscriptionRecord, before: Mapping[Address, Asked], unsettled: InFlightBatch
     ) -> None:
-        """Who left since being sent without a clear answer counts as accepted now; after a clear one it was then."""
-        if before:
-            self._asked.forget(record.addresses)
-            self._asked.acknowledge([record])
-        if any(not asked.is_answered for asked in before):
-            self._accept([record], unsettled)
-        else:
-            self._verdict(record, Outcome.SKIPPED, _not_on_list(record, ()), unsettled)
+        """Who left since being sent without a clear answer counts as accepted now; after a clear one it was then.
 
-    def _recently_asked(self, people: Sequence[SubscriptionRecord]) -> dict[Address, Asked]:
-        now = self._client.server_now()
-        asked = self._asked.asked_at([address for record in people for address in record.addresses])
-        return {address: known for address, known in asked.items() if now - known.at < OUTSTANDING}
+        However long ago that was: it is the list that shows the outcome.
+
+        :param before: when the person's addresses were asked at, those that were.
+        """
+        asked = {address.channel for address in before}
+        sent = [channel for channel in record.channels if channel in asked]
+        if before:
+            self._conclude([record], [record.asking(sent)])
+        if all(told.is_answered for told in before.values()):
+            self._verdict(record, Outcome.SKIPPED, _not_on_list(record, ()), unsettled)
+        else:
+            self._accept([self._narrow(record, sent, _left_before(record, sent))], unsettled)
+
+    def _conclude(self, left: Sequence[SubscriptionRecord], taken: Sequence[SubscriptionRecord]) -> None:
+        """Note that people have left the list, and what of them was sent."""
+        self._asked.forget([address for record in left for address in record.addresses])
+        self._asked.acknowledge(taken)
 
     # --- outcomes in doubt ------------------------------------------------------------------------------------
 
@@ -316,9 +323,8 @@ class UnsubscribeDelivery(ConsentDelivery):
         """Look for some people on the list; whether any has left it."""
         members = self._roster.look_up(waiting)
         left = [record for record in waiting if not members.placed(record)[1]]
-        self._asked.forget([address for record in left for address in record.addresses])
         taken = [sent for record in left if (sent := self._as_sent(record))]
-        self._asked.acknowledge(taken)
+        self._conclude(left, taken)
         self._accept(taken, self._waiting)
         self._note_gone(record for record in left if not members.have(record))
         return bool(left)
@@ -328,12 +334,17 @@ class UnsubscribeDelivery(ConsentDelivery):
         unsent = self._unsent.pop(record.number, ())
         if not unsent:
             return record
-        problems = [Problem(CHANNELS[channel], _LEFT_BEFORE) for channel in unsent]
-        if len(unsent) == len(record.channels):
+        sent = [channel for channel in record.channels if channel not in unsent]
+        problems = _left_before(record, sent)
+        if not sent:
             self._verdict(record, Outcome.SKIPPED, problems, self._waiting)
             return None
         self._narrow(record, record.channels, problems)
-        return record.asking([channel for channel in record.channels if channel not in unsent])
+        return record.asking(sent)
+
+
+def _left_before(record: SubscriptionRecord, sent: Collection[str]) -> list[Problem]:
+    return [Problem(CHANNELS[channel], _LEFT_BEFORE) for channel in record.channels if channel not in sent]
 
 
 def _not_on_list(record: SubscriptionRecord, channels: Sequence[str]) -> list[Problem]:

@@ -31,6 +31,7 @@ from tests.integration.subscriptions.conftest import (
     email_of,
     phone_of,
     reasons,
+    writes,
 )
 
 pytestmark = pytest.mark.integration
@@ -257,6 +258,44 @@ def test_a_day_later_nobody_is_waited_for(klaviyo: Emulator, clock: KlaviyosCloc
     clock.advance(2 * SOON)
     assert remove(club).counts() == {"rows_read": COUNT, "accepted": COUNT}
     assert [note.kind for note in notes(club)] == ["removal"], "the dead one is gone"
+
+
+@pytest.mark.parametrize(
+    ("waits", "first", "second"), [(True, "pending", "accepted"), (False, "accepted", "skipped")]
+)
+def test_days_later_the_list_still_shows_the_outcome(
+    clock: KlaviyosClock, club: Club, *, waits: bool, first: str, second: str
+) -> None:
+    """Else a weekly sync would unsubscribe those again who come back, and a nightly one would not."""
+    weekly = {"primary_key": "id", "only_changes": True}
+    run = club.unsubscribe(wait_for_completion=waits, **weekly)
+    assert run.counts() == {"rows_read": COUNT, first: COUNT}
+    clock.advance(7 * DAY)
+    assert club.unsubscribe(run_id="next", **weekly).counts() == {"rows_read": COUNT, second: COUNT}
+
+    assert club.sync("add").summary["accepted"] == COUNT
+    assert club.unsubscribe(run_id="last", **weekly).counts() == {"rows_read": COUNT, "unchanged": COUNT}
+    assert (club.members, writes(club.klaviyo)) == (COUNT, 1)
+
+
+def test_days_later_a_channel_that_was_in_no_request_is_still_to_be_unsubscribed(
+    clock: KlaviyosClock, people: People, club: Club
+) -> None:
+    weekly = {
+        "channels": ["email", "sms"],
+        "mapping": BOTH | {"consent.email": "email_ok", "consent.sms": "sms_ok"},
+        "primary_key": "id",
+        "only_changes": True,
+    }
+    people.execute("UPDATE people SET email_ok = TRUE, sms_ok = FALSE")
+    club.ask(**weekly)
+    people.execute("UPDATE people SET sms_ok = TRUE")
+    clock.advance(7 * DAY)
+    assert club.unsubscribe(run_id="next", **weekly).counts() == {"rows_read": COUNT, "skipped": COUNT}
+
+    assert club.sync("add").summary["accepted"] == COUNT
+    run = club.unsubscribe(run_id="last", wait_for_completion=False, **weekly)
+    assert run.counts() == {"rows_read": COUNT, "accepted": COUNT}
 
 
 def test_others_leave_the_list_and_those_who_came_back_leave_it_as_well(
