@@ -281,9 +281,12 @@ class UnsubscribeDelivery(ConsentDelivery):
             self._accept([self._narrow(record, sent, _left_before(record, sent))], unsettled)
 
     def _conclude(self, left: Sequence[SubscriptionRecord], taken: Sequence[SubscriptionRecord]) -> None:
-        """Note that people have left the list, and what of them was sent."""
-        self._asked.forget([address for record in left for address in record.addresses])
+        """Note that people have left the list, and what of them was sent.
+
+        In this order: after a kill in between, who is neither in doubt nor acknowledged would count as never sent.
+        """
         self._asked.acknowledge(taken)
+        self._asked.forget([address for record in left for address in record.addresses])
 
     # --- outcomes in doubt ------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from tests.integration.subscriptions.conftest import (
 pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(900)]
 
 COUNT, BATCH = 5, 3
+DAY = 86_400.0
 
 
 def sync_once(try_number: int, run_id: str, parameters: dict[str, Any]) -> dict[str, Any]:
@@ -158,6 +159,36 @@ def test_unsubscribing_killed_at_every_step(judge: Judge, people: People, tmp_pa
             f"killed at step {step}: who was never sent is not forgotten"
         )
         assert klaviyo.consent(email=email_of(COUNT + 1))["email"] == "SUBSCRIBED"  # type: ignore[index]
+    assert step > 20
+
+
+def test_who_comes_back_after_a_worker_was_killed_is_left_alone(
+    judge: Judge, people: People, clock: KlaviyosClock, tmp_path: Path
+) -> None:
+    """As after a run that nothing befell, also when the next try comes days later."""
+    people.fill(COUNT)
+    step, was_killed = 0, True
+    while was_killed:
+        step += STRIDE
+        world = World(judge, tmp_path / str(step))
+        klaviyo: Emulator = world.klaviyo
+        klaviyo.set(subscription_seconds=0.3)
+        ids = klaviyo.add_profiles([{"email": email_of(n)} for n in range(1, COUNT + 1)])
+        list_id = klaviyo.add_list("L", ids)
+        nightly = {"mode": "unsubscribe", "list_id": list_id, "primary_key": "id", "only_changes": True}
+
+        was_killed = world.run(step, **nightly)
+        clock.advance(2 * DAY)
+        assert not world.run(try_number=2, **nightly)
+        after = world.worker.counts()
+        assert after.get("accepted", 0) + after.get("unchanged", 0) == COUNT, f"killed at step {step}"
+
+        members = {"data": [{"type": "profile", "id": each} for each in ids]}
+        KlaviyoHook().request("POST", f"/api/lists/{list_id}/relationships/profiles", json=members)
+        assert not world.run(run_id="tomorrow", **nightly)
+        assert world.worker.counts() == {"rows_read": COUNT, "unchanged": COUNT}
+        assert len(klaviyo.members(list_id)) == COUNT
+        judge.check()
     assert step > 20
 
 
