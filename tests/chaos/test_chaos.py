@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-SEEDS = int(os.environ.get("KLAVIYO_TESTS_CHAOS", "30"))
+SEEDS = int(os.environ.get("KLAVIYO_TESTS_CHAOS", "16"))
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
