@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +74,9 @@ def remove_once(parameters: dict[str, Any]) -> dict[str, Any]:
 class World:
     """A shop and an account as they were, a state of their own, and a worker that may die."""
 
-    def __init__(self, judge: Judge, folder: Path) -> None:
-        self.judge, self.klaviyo = judge, judge.klaviyo
+    def __init__(self, judge: Judge, folder: Path, step: int) -> None:
+        self.judge, self.klaviyo, self.step = judge, judge.klaviyo, step
+        self.was_killed = False
         folder.mkdir()
         storage = {"AIRFLOW__KLAVIYO__STORAGE_PATH": str(folder / "storage")}
         self.worker = Worker(sync_once, folder, **storage)
@@ -91,6 +93,10 @@ class World:
     def run(self, step: int = 0, try_number: int = 1, run_id: str = "today", **parameters: Any) -> bool:
         return self.worker.run(step, try_number=try_number, run_id=run_id, parameters=parameters)
 
+    def run_until_killed(self, **parameters: Any) -> None:
+        """A run whose worker is killed at the world's step, if it takes so many."""
+        self.was_killed = self.run(self.step, **parameters)
+
     def times_sent(self, operation: str) -> dict[str, int]:
         sent: dict[str, int] = {}
         for request in self.klaviyo.requests(operation):
@@ -100,20 +106,28 @@ class World:
         return sent
 
 
-@pytest.mark.parametrize("process", ["double_opt_in", "single_opt_in"])
-def test_subscribing_killed_at_every_step(judge: Judge, people: People, tmp_path: Path, process: Any) -> None:
-    people.fill(COUNT)
+def worlds(judge: Judge, folder: Path, *, more_steps_than: int) -> Iterator[World]:
+    """A world for each step at which a worker is killed, and the one whose worker comes to its end."""
     step, was_killed = 0, True
     while was_killed:
         step += STRIDE
-        world = World(judge, tmp_path / str(step))
+        world = World(judge, folder / str(step), step)
+        yield world
+        was_killed = world.was_killed
+    assert step > more_steps_than
+
+
+@pytest.mark.parametrize("process", ["double_opt_in", "single_opt_in"])
+def test_subscribing_killed_at_every_step(judge: Judge, people: People, tmp_path: Path, process: Any) -> None:
+    people.fill(COUNT)
+    for world in worlds(judge, tmp_path, more_steps_than=12):
         klaviyo = world.klaviyo
         list_id = klaviyo.add_list("L", opt_in_process=process)
         (gone,) = klaviyo.add_profiles([{"email": email_of(2)}])
         klaviyo.set_consent(gone, "email", "UNSUBSCRIBED")
         parameters = {"mode": "subscribe", "list_id": list_id}
 
-        was_killed = world.run(step, **parameters)
+        world.run_until_killed(**parameters)
         assert not world.run(try_number=2, **parameters)
         assert "pending" not in world.worker.counts()
         assert not world.run(run_id="tomorrow", **parameters)
@@ -127,17 +141,13 @@ def test_subscribing_killed_at_every_step(judge: Judge, people: People, tmp_path
             assert world.worker.counts()["skipped"] == COUNT
             assert max(world.times_sent(SUBSCRIBE).values(), default=1) == 1
         else:
-            assert members == COUNT - 1, f"killed at step {step}"
+            assert members == COUNT - 1, f"killed at step {world.step}"
             assert world.worker.counts()["unchanged"] == COUNT - 1
-    assert step > 12
 
 
 def test_unsubscribing_killed_at_every_step(judge: Judge, people: People, tmp_path: Path) -> None:
     people.fill(COUNT + 1)
-    step, was_killed = 0, True
-    while was_killed:
-        step += STRIDE
-        world = World(judge, tmp_path / str(step))
+    for world in worlds(judge, tmp_path, more_steps_than=20):
         klaviyo: Emulator = world.klaviyo
         klaviyo.set(subscription_seconds=0.3)
         ids = klaviyo.add_profiles([{"email": email_of(n)} for n in range(1, COUNT + 2)])
@@ -146,20 +156,19 @@ def test_unsubscribing_killed_at_every_step(judge: Judge, people: People, tmp_pa
         list_id = klaviyo.add_list("L", ids[:COUNT])
         parameters = {"mode": "unsubscribe", "list_id": list_id}
 
-        was_killed = world.run(step, **parameters)
+        world.run_until_killed(**parameters)
         assert not world.run(try_number=2, **parameters)
         after = world.worker.counts()
         assert not world.run(run_id="tomorrow", **parameters)
 
         judge.check()
-        assert max(world.times_sent(UNSUBSCRIBE).values()) == 1, f"killed at step {step}"
+        assert max(world.times_sent(UNSUBSCRIBE).values()) == 1, f"killed at step {world.step}"
         sent = len(world.times_sent(UNSUBSCRIBE))
         assert len(klaviyo.members(list_id)) == COUNT - sent
         assert after.get("pending", 0) == COUNT - sent, (
-            f"killed at step {step}: who was never sent is not forgotten"
+            f"killed at step {world.step}: who was never sent is not forgotten"
         )
         assert klaviyo.consent(email=email_of(COUNT + 1))["email"] == "SUBSCRIBED"  # type: ignore[index]
-    assert step > 20
 
 
 def test_who_comes_back_after_a_worker_was_killed_is_left_alone(
@@ -167,21 +176,18 @@ def test_who_comes_back_after_a_worker_was_killed_is_left_alone(
 ) -> None:
     """As after a run that nothing befell, also when the next try comes days later."""
     people.fill(COUNT)
-    step, was_killed = 0, True
-    while was_killed:
-        step += STRIDE
-        world = World(judge, tmp_path / str(step))
+    for world in worlds(judge, tmp_path, more_steps_than=20):
         klaviyo: Emulator = world.klaviyo
         klaviyo.set(subscription_seconds=0.3)
         ids = klaviyo.add_profiles([{"email": email_of(n)} for n in range(1, COUNT + 1)])
         list_id = klaviyo.add_list("L", ids)
         nightly = {"mode": "unsubscribe", "list_id": list_id, "primary_key": "id", "only_changes": True}
 
-        was_killed = world.run(step, **nightly)
+        world.run_until_killed(**nightly)
         clock.advance(2 * DAY)
         assert not world.run(try_number=2, **nightly)
         after = world.worker.counts()
-        assert after.get("accepted", 0) + after.get("unchanged", 0) == COUNT, f"killed at step {step}"
+        assert after.get("accepted", 0) + after.get("unchanged", 0) == COUNT, f"killed at step {world.step}"
 
         members = {"data": [{"type": "profile", "id": each} for each in ids]}
         KlaviyoHook().request("POST", f"/api/lists/{list_id}/relationships/profiles", json=members)
@@ -189,7 +195,6 @@ def test_who_comes_back_after_a_worker_was_killed_is_left_alone(
         assert world.worker.counts() == {"rows_read": COUNT, "unchanged": COUNT}
         assert len(klaviyo.members(list_id)) == COUNT
         judge.check()
-    assert step > 20
 
 
 def test_unsubscribing_people_of_several_rows_killed_at_every_step(
@@ -200,10 +205,7 @@ def test_unsubscribing_people_of_several_rows_killed_at_every_step(
         person = {"email": email_of(number), "phone": phone_of(number)}
         people.add({"id": number, **person, "email_ok": True, "sms_ok": False})
         people.add({"id": number + COUNT, **person, "email_ok": False, "sms_ok": True})
-    step, was_killed = 0, True
-    while was_killed:
-        step += STRIDE
-        world = World(judge, tmp_path / str(step))
+    for world in worlds(judge, tmp_path, more_steps_than=20):
         klaviyo: Emulator = world.klaviyo
         klaviyo.set(subscription_seconds=0.3)
         numbers = range(1, COUNT + 1)
@@ -216,27 +218,23 @@ def test_unsubscribing_people_of_several_rows_killed_at_every_step(
             "mapping": BOTH | {"consent.email": "email_ok", "consent.sms": "sms_ok"},
         }
 
-        was_killed = world.run(step, **parameters)
+        world.run_until_killed(**parameters)
         assert not world.run(try_number=2, **parameters)
         after = world.worker.counts()
 
         judge.check()
         sent = profiles_of(klaviyo, UNSUBSCRIBE)
         assert all(set(person["attributes"]["subscriptions"]) == {"email", "sms"} for person in sent)
-        assert max(world.times_sent(UNSUBSCRIBE).values()) == 1, f"killed at step {step}"
+        assert max(world.times_sent(UNSUBSCRIBE).values()) == 1, f"killed at step {world.step}"
         assert len(klaviyo.members(list_id)) == COUNT - len(sent)
-        assert after.get("pending", 0) == 2 * (COUNT - len(sent)), f"killed at step {step}"
-    assert step > 20
+        assert after.get("pending", 0) == 2 * (COUNT - len(sent)), f"killed at step {world.step}"
 
 
 def test_unsubscribing_killed_at_every_step_and_then_these_people_are_taken_off_the_list(
     judge: Judge, people: People, clock: KlaviyosClock, tmp_path: Path
 ) -> None:
     people.fill(COUNT)
-    step, was_killed = 0, True
-    while was_killed:
-        step += STRIDE
-        world = World(judge, tmp_path / str(step))
+    for world in worlds(judge, tmp_path, more_steps_than=20):
         klaviyo: Emulator = world.klaviyo
         klaviyo.set(subscription_seconds=60.0)
         ids = klaviyo.add_profiles([{"email": email_of(n)} for n in range(1, COUNT + 1)])
@@ -244,13 +242,13 @@ def test_unsubscribing_killed_at_every_step_and_then_these_people_are_taken_off_
             klaviyo.set_consent(each, "email", "SUBSCRIBED")
         list_id = klaviyo.add_list("L", ids)
 
-        was_killed = world.run(step, mode="unsubscribe", list_id=list_id)
+        world.run_until_killed(mode="unsubscribe", list_id=list_id)
         assert not world.remover.run(parameters={"list_id": list_id})
 
         sent = len(world.times_sent(UNSUBSCRIBE))
         left = len(klaviyo.members(list_id))
         assert sent <= left <= sent + 2 * BATCH, (
-            f"killed at step {step}: at most the batches in hand are left"
+            f"killed at step {world.step}: at most the batches in hand are left"
         )
         assert world.remover.counts().get("pending", 0) == left
         clock.advance(60)
@@ -259,4 +257,3 @@ def test_unsubscribing_killed_at_every_step_and_then_these_people_are_taken_off_
         assert not world.remover.run(parameters={"list_id": list_id})
         clock.advance(60)
         judge.check()
-    assert step > 20
