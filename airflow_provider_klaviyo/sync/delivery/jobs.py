@@ -88,7 +88,6 @@ class JobDelivery(MendingDelivery[Record]):
         self._refusals = RefusalHandler(kind.start.records, mend=self._mend, has_history=state.has_history)
         self._jobs: dict[str, _OpenJob] = {}
         self._settling: dict[str, _OpenJob] = {}
-        self._sent_again: set[int] = set()
         self._room_to_load = threading.BoundedSemaphore(_LOADED_AT_ONCE)
         self._is_sending = True
         self._polled_since = client.clock.monotonic()
@@ -204,7 +203,7 @@ class JobDelivery(MendingDelivery[Record]):
             ticket,
             rows,
             self._client.clock.monotonic(),
-            is_second=id(unsettled) in self._sent_again,
+            is_second=unsettled.is_second,
         )
         unsettled.remove(part)
         if warnings := self._warnings(part):
@@ -297,7 +296,7 @@ class JobDelivery(MendingDelivery[Record]):
         )
         self._state.settle(opened.ticket, verdict.failed, verdict.pending)
         self._publish(verdict.settled)
-        unsettled = InFlightBatch({record.number: record for record in verdict.again})
+        unsettled = InFlightBatch({record.number: record for record in verdict.again}, is_second=True)
         self._unsettled[id(unsettled)] = unsettled
         del self._settling[job.id]
         self._spool.drop(opened.rows)
@@ -306,9 +305,7 @@ class JobDelivery(MendingDelivery[Record]):
                 "Sent again, without the fields that Klaviyo refused: %s.",
                 self._kind.records(len(verdict.again)),
             )
-            self._sent_again.add(id(unsettled))
             self._deliver(verdict.again, unsettled)
-            self._sent_again.discard(id(unsettled))
             self._poll_soon()
         del self._unsettled[id(unsettled)]
 

@@ -42,10 +42,12 @@ class InFlightBatch:
     """The records of a batch without a verdict: not sent yet, or sent without a clear answer.
 
     :param size: bytes of memory that the batch takes.
+    :param is_second: whether Klaviyo has refused these records before, as they were then.
     """
 
     records: dict[int, Record] = field(default_factory=dict)
     size: int = 0
+    is_second: bool = False
 
     def remove(self, records: Sequence[Record]) -> None:
         """Take out who has a verdict, or is in a job that will tell."""
