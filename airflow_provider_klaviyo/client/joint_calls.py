@@ -124,7 +124,10 @@ class JointCalls(Generic[R]):
                 msg = "Told to stop while another thread asked for the rate limits."
                 raise WaitStopped(msg)
             if clock.monotonic() > end:
-                msg = "Another thread of this process keeps the rate limits, so nothing is sent."
+                msg = (
+                    "Another thread of this task has the rate limits in its hands and does not come back, so nothing "
+                    "is sent. If a retry ends the same, look at the disk with the host's temporary folder."
+                )
                 raise StoreUnreachable(msg)
             call.wait(_PATIENCE)
 

@@ -119,7 +119,9 @@ def _not_made(path: Path, failure: BaseException) -> RateLimitStoreError:
     """What those are told whose call another thread was to make."""
     if isinstance(failure, OSError):
         return _store_error(path, failure)
-    return StoreUnreachable(f"The rate-limit windows at {path} were left by a thread that was broken off.")
+    return StoreUnreachable(
+        f"A thread of this task was broken off with the rate-limit windows at {path} in its hands, so nothing is sent."
+    )
 
 
 def _store_error(path: Path, error: OSError) -> RateLimitStoreError:
