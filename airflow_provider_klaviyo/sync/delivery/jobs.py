@@ -31,7 +31,7 @@ _FIRST_POLL = 0.5
 _POLL_PART = 0.5
 _WHILE_SENDING, _POLLS_WHILE_SENDING = 2.0, 5
 _WORTH_A_LOOK = 5
-"""Jobs that were started since the last look, while there is more to send: fewer are looked at when it is time."""
+"""Jobs that are started for each page of a look, while there is more to send: fewer are looked at when it is time."""
 
 _LOADED_AT_ONCE = 4
 """Jobs whose records may be in memory, all of them, to find out whom their errors name."""
@@ -236,13 +236,14 @@ class JobDelivery(MendingDelivery[Record]):
 
     @property
     def _has_started_enough(self) -> bool:
-        """Whether as many jobs were started since the last look as have their errors read side by side.
+        """Whether a look is worth its requests: some jobs were started since the last one, for each page to be read.
 
         So nothing but the last ones is left to settle when all is sent, where Klaviyo is quick.
         """
         if not (self._is_sending and self._kind.errors):
             return False
-        return len(self._jobs) - self._at_last_look >= max(self._settling_at_once, _WORTH_A_LOOK)
+        pages = 1 + len(self._jobs) // self._kind.newest.page
+        return len(self._jobs) - self._at_last_look >= _WORTH_A_LOOK * pages
 
     @property
     def _settling_at_once(self) -> int:

@@ -206,6 +206,18 @@ def test_many_jobs_are_polled_together(klaviyo: Emulator, worker: NewWorker, kin
     assert len(polls) + len(by_id) < len(starts) / 2
 
 
+def test_the_more_jobs_are_open_the_rarer_are_looks_while_there_is_more_to_send(
+    klaviyo: Emulator, worker: NewWorker
+) -> None:
+    """A look at many jobs takes a request for each page of them, and Klaviyo may take long for every job."""
+    klaviyo.inject(Fault("job_stuck", count=None))
+    delivery = worker().delivery(PROFILE_IMPORTS)
+    for number in range(1, 251):
+        delivery.send(people(number))
+    assert 10 <= len(klaviyo.requests(PROFILE_IMPORTS.newest.endpoint.name)) <= 250 / 4
+    delivery.close()
+
+
 # --- from one worker to another ---------------------------------------------------------------------------------
 
 
