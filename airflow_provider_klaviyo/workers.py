@@ -108,6 +108,7 @@ class Workers:
             except BaseException as raised:
                 error = raised
             self._under_way.discard(work)
+            del work  # a thread that waits for more would keep a whole batch in memory
             self._ended.put(error)
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import _thread
 import threading
+import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -61,6 +63,19 @@ def test_what_work_raises_is_raised_to_who_collects() -> None:
     with pytest.raises(LookupError, match="nothing there"):
         collect_all(workers)
     assert workers.busy == 0
+    workers.stop()
+
+
+def test_a_thread_that_waits_for_more_keeps_nothing_of_what_it_has_done() -> None:
+    class Batch(list[int]):
+        """A list to which there are weak references."""
+
+    workers, batch = Workers(1), Batch([1, 2])
+    kept = weakref.ref(batch)
+    workers.give(partial(batch.append, 3))
+    del batch
+    collect_all(workers)
+    assert kept() is None
     workers.stop()
 
 
