@@ -151,13 +151,13 @@ def test_nobody_waits_for_ever_for_a_thread_that_does_not_come_back(
 
 def test_all_who_wait_are_told_that_the_windows_cannot_be_kept(tmp_path: Path) -> None:
     windows = FileWindows(tmp_path)
-    path = windows._path("key")
+    path, link = windows._path("key"), tmp_path / "link"
+    link.symlink_to(tmp_path)
     with ThreadPoolExecutor(5) as pool:
         with locked(path, CALLER):
             waiters = [pool.submit(windows.acquire, "key", n, [], 1.0, CALLER) for n in range(5)]
             _wait_until(lambda: sum(len(calls._waiting) for calls in windows._calls.values()) == 5)
-            path.unlink()
-            path.mkdir()
+            link.replace(path)  # at once: who waits makes a file that is missing anew
         assert all(isinstance(waiter.exception(), RateLimitStoreError) for waiter in waiters)
 
 
