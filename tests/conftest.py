@@ -19,6 +19,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
@@ -107,6 +108,15 @@ def airflow_database() -> None:
     from airflow.utils.db import initdb
 
     initdb()
+    _keep_one_api()
+
+
+def _keep_one_api() -> None:
+    """Have Airflow 3.1 make the API of tasks in its own process once, as newer ones do: each time takes seconds."""
+    from airflow.sdk.execution_time import supervisor
+
+    if not hasattr(supervisor.in_process_api_server, "cache_clear"):
+        supervisor.in_process_api_server = lru_cache(maxsize=1)(supervisor.in_process_api_server)
 
 
 @pytest.fixture(scope="session")
