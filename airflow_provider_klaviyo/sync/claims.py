@@ -3,235 +3,309 @@
 from __future__ import annotations
 
 import os
+import random
 from array import array
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
+from typing import BinaryIO, NamedTuple
 
-QUICK = 349_000
-"""Values in the dictionary: a few more would double what it takes."""
+QUICK = 43_690
+"""Values in the dictionary: one more would double what it takes."""
 
-SLOTS = 1 << 20
-"""Places of a table, of 16 bytes each."""
+SLOTS = 1 << 22
+"""Places of the first index, of 4 bytes each; those that follow have half of them, as there is a filter then."""
+
+FILTER_WORDS = 1 << 21
+"""The filter has so many words of 8 bytes."""
 
 _LOAD = 0.6
 """Part of the slots that are taken at the most: from there on it takes ever longer to find a free one."""
 
-FILTER_BITS = 28
-"""The filter has two to the power of so many bits: 32 MB."""
+_NUMBERS = 1 << 22
+"""A slot has a number below this, and in the bits above it the first ones of a half of the value."""
 
-_NOUGHT = 0x5DEECE66D1234567
-"""In place of the value 0, which is a free slot."""
+_MARK = (1 << 32) - _NUMBERS
 
-_PART = 1 << 16
-"""Numbers of a table that are read, or made 0, at a time."""
+_PATTERNS = 1 << 12
+"""As many choices there are of bits of a word that stand for a value in the filter."""
 
-_BITS = tuple(1 << bit for bit in range(8))
+_BITS = 4
 
-_LOOK = 512
-"""Bytes of a table that are read to find a value: all that may be in its place are rarely more."""
+_ALL = (1 << 64) - 1
+
+_PART = 1 << 15
+"""Claims that are read at a time."""
+
+_LOOK = 16
+"""Slots that are read to find a value: all that may be in its place are rarely more."""
+
+_CLAIM = 16
+"""Bytes of a claim on disk."""
 
 
 class Claims:
     """Remembers the first claimant of each value; both are 64-bit hashes.
 
     Among ten million values the chance that any two share a hash is about 3 in a million. A dictionary is quick, but
-    takes 110 bytes a value; a table of 16 bytes a slot is slower, and goes to disk when it is full, with what the
-    dictionary has. From then on memory stays as it is: 16 MB for the table that is filled, and 32 MB for the filter.
+    takes 110 bytes a value. So when it is full, all claims are written down on disk, and memory has an index of them,
+    of 16 MB. When that is full, it goes to disk too, and memory has a smaller one and a filter, of 24 MB together; so
+    it stays.
 
-    :param path: of the file, which is made when it is needed.
+    :param path: of the files, which are made when they are needed; their names begin with its own.
     """
 
     def __init__(
-        self, path: Path, *, quick: int = QUICK, slots: int = SLOTS, filter_bits: int = FILTER_BITS
+        self, path: Path, *, quick: int = QUICK, slots: int = SLOTS, filter_words: int = FILTER_WORDS
     ) -> None:
         self._path = path
-        self._filter_bits = filter_bits
         self._quick: dict[int, int] = {}
         self._max_quick = quick
         self._slots = slots
-        self._table: _Table | None = None
+        self._filter_words = filter_words
+        self._index: _Index | None = None
 
     def claim(self, values: Sequence[int], claimants: Sequence[int]) -> dict[int, int]:
-        """Claim each value for its claimant; returns the indexes of those that somebody else has, and who."""
-        if self._table is None and len(self._quick) + len(values) <= self._max_quick:
-            holders = list(map(self._quick.setdefault, values, claimants))
+        """Claim each value for its claimant; returns the indexes of those that somebody else has, and who.
+
+        :raises OSError: when there is no room on disk.
+        """
+        quick = self._quick
+        if self._index is None and len(quick) + len(values) <= self._max_quick:
+            holders = list(map(quick.setdefault, values, claimants))
             if holders == claimants:
                 return {}
             pairs = enumerate(zip(holders, claimants, strict=True))
             return {index: holder for index, (holder, claimant) in pairs if holder != claimant}
-        self._table = self._table or _Table(self._path, self._quick, self._slots, self._filter_bits)
-        return self._table.claim(values, claimants)
+        if self._index is None:
+            self._index = _Index(self._path, self._slots, self._filter_words)
+            self._index.claim(list(quick), list(quick.values()))
+            quick.clear()
+        return self._index.claim(values, claimants)
 
     def close(self) -> None:
         """Forget everything."""
         self._quick.clear()
-        if self._table:
-            self._table.close()
+        if self._index:
+            self._index.close()
 
 
-class _Table:
-    """Values and their claimants side by side, where the value's last bits say, or as soon behind as there is room.
+class _Index:
+    """Where the claim of each value is written down: in the slot that its last bits say, or the first free one behind.
 
-    When there is no room for more it goes to disk, and it begins anew.
-
-    :param quick: values that have a claimant already; they are taken over when the first table goes to disk.
+    A slot has the claim's number, counted from the index's first one, and the first bits of its value: they nearly
+    always tell values apart, without a look at the disk.
     """
 
-    def __init__(self, path: Path, quick: dict[int, int], slots: int, filter_bits: int) -> None:
-        self._path = path
-        self._quick = quick
-        if 0 in quick:
-            quick[_NOUGHT] = quick.pop(0)
-        self._filter_bits = filter_bits
-        self._cells = array("q", (0,)) * (2 * slots)
-        self._free = self._most = max(int(slots * _LOAD), 1)
-        self._full: _FullTables | None = None
+    def __init__(self, path: Path, slots: int, filter_words: int) -> None:
+        self._closing = ExitStack()
+        self._written = _Written(self._closing.enter_context(_opened(path, "claims")))
+        full = self._closing.enter_context(_opened(path, "indexes"))
+        self._full = _FullIndexes(full, self._written, filter_words)
+        self._more = max(slots // 2, 2)
+        self._begin(slots)
 
     def claim(self, values: Sequence[int], claimants: Sequence[int]) -> dict[int, int]:
         """Claim each value for its claimant; returns the indexes of those that somebody else has, and who."""
-        if 0 in values:
-            values = [value or _NOUGHT for value in values]
         taken: dict[int, int] = {}
-        for start in range(0, len(values), self._most):
-            end = start + self._most
-            taken |= self._claim(start, values[start:end], claimants[start:end])
+        for start in range(0, len(values), self._at_once):
+            end = start + self._at_once
+            held = self._claim(values[start:end], claimants[start:end])
+            taken |= {start + index: who for index, who in held.items() if who != claimants[start + index]}
         return taken
 
     def close(self) -> None:
-        """Give the file back."""
-        if self._full:
-            self._full.close()
+        """Give the files back."""
+        self._closing.close()
 
-    def _claim(self, first: int, values: Sequence[int], claimants: Sequence[int]) -> dict[int, int]:
-        """Claim values for which a table has room; ``first`` is the index of the first of them."""
-        while self._free < len(values):
-            self._empty()
-        known = self._known(values)
-        if not known:
-            return self._claim_here(enumerate(zip(values, claimants, strict=True), first))
-        pairs = list(enumerate(zip(values, claimants, strict=True), first))
-        taken = {
-            index: known[value]
-            for index, (value, claimant) in pairs
-            if known.get(value, claimant) != claimant
-        }
-        return taken | self._claim_here(pair for pair in pairs if pair[1][0] not in known)
+    @property
+    def _at_once(self) -> int:
+        """How many values any index has room for."""
+        return _room(self._more)
 
-    def _known(self, values: Sequence[int]) -> dict[int, int]:
-        """The claimants of those values that are not in the table, but before or behind it."""
-        known = self._full.find(values) if self._full else {}
-        if self._quick:
-            known |= {value: self._quick[value] for value in values if value in self._quick}
-        return known
+    def _begin(self, slots: int) -> None:
+        self._slots = array("I", (0,)) * slots
+        self._free = _room(slots)
+        self._before = self._written.count
 
-    def _claim_here(self, pairs: Iterator[tuple[int, tuple[int, int]]]) -> dict[int, int]:
-        """Claim values that are nowhere else, and for which there is room."""
-        cells, last, free = self._cells, len(self._cells) - 2, self._free
-        taken: dict[int, int] = {}
-        for index, (value, claimant) in pairs:
-            cell = value & last
-            while (found := cells[cell]) and found != value:
-                cell = cell + 2 & last
-            if not found:
-                cells[cell] = value
-                cells[cell + 1] = claimant
-                free -= 1
-            elif cells[cell + 1] != claimant:
-                taken[index] = cells[cell + 1]
-        self._free = free
-        return taken
+    def _claim(self, values: Sequence[int], claimants: Sequence[int]) -> dict[int, int]:
+        """Claim values for which an index has room; returns the indexes of those that had a claimant, and who."""
+        if self._free < len(values) or self._written.count - self._before + len(values) >= _NUMBERS:
+            self._full.write(self._slots, self._before)
+            self._slots = array("I")  # the filter needs its memory
+            self._full.note_last()
+            self._begin(self._more)
+        held = self._full.find(values)
+        if not held:
+            return self._claim_here(values, claimants)
+        new = [index for index in range(len(values)) if index not in held]
+        here = self._claim_here([values[each] for each in new], [claimants[each] for each in new])
+        return held | {new[index]: who for index, who in here.items()}
 
-    def _empty(self) -> None:
-        """Bring the table to disk, and begin anew with what the dictionary has, whose memory the filter may need."""
-        cells, quick = self._cells, self._quick
-        full = self._full = self._full or _FullTables(self._path, len(cells), self._filter_bits)
-        full.write(cells)
-        for start in range(0, len(cells), _PART):
-            cells[start : start + _PART] = array("q", (0,)) * min(_PART, len(cells) - start)
-        self._free = self._most
-        self._claim_here((0, quick.popitem()) for _ in range(min(len(quick), self._free)))
-        if not quick:
-            quick.clear()  # only this gives its memory back
-        full.note_last()
+    def _claim_here(self, values: Sequence[int], claimants: Sequence[int]) -> dict[int, int]:
+        """The same for values that no full index has. This runs for every row."""
+        slots, last, mark = self._slots, len(self._slots) - 1, _MARK
+        packed = array("q", values)
+        first = self._written.add(packed, claimants) - self._before
+        held: dict[int, int] = {}
+        for number, (half, other) in enumerate(_halves(packed), first):
+            slot = half & last
+            while found := slots[slot]:
+                if not (found ^ other) & mark:
+                    who = self._written.claimant(self._before + (found & ~mark), values[number - first])
+                    if who is not None:
+                        held[number - first] = who
+                        break
+                slot = slot + 1 & last
+            else:
+                slots[slot] = other & mark | number
+        self._free -= len(values) - len(held)
+        return held
 
 
-class _FullTables:
-    """Tables on disk, one behind the other, and a filter in memory: of nearly all that are not there it knows that.
+class _Written:
+    """All claims, one behind the other; they are numbered from 1."""
 
-    The filter is Bloom's, of three bits a value: at 20 million it is wrong of one in a hundred, which is looked for in
-    every table.
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.count = 0
 
-    :param cells: how many numbers a table has.
+    def add(self, values: array[int], claimants: Sequence[int]) -> int:
+        """Write claims down; returns the number of the first one.
+
+        :raises OSError: when there is no room for them.
+        """
+        pairs = array("q", bytes(_CLAIM * len(values)))
+        pairs[::2], pairs[1::2] = values, array("q", claimants)
+        _write(self._file, pairs)
+        first = self.count + 1
+        self.count += len(values)
+        return first
+
+    def claimant(self, number: int, value: int) -> int | None:
+        """Who made a claim; None where it is one of another value."""
+        found, claimant = _read(self._file, _CLAIM * (number - 1), _CLAIM).cast("q")
+        return claimant if found == value else None
+
+    def values_after(self, number: int) -> Iterator[array[int]]:
+        """The values of all claims after one, part by part."""
+        for start in range(number, self.count, _PART):
+            length = min(_PART, self.count - start)
+            yield array("q", _read(self._file, _CLAIM * start, _CLAIM * length).cast("q")[::2])
+
+
+class _Full(NamedTuple):
+    """An index on disk: where it begins, its slots, and how many claims were written down before its first one."""
+
+    start: int
+    slots: int
+    before: int
+
+
+class _FullIndexes:
+    """Indexes on disk, one behind the other, and a filter in memory: of nearly all that they have not it knows that.
+
+    The filter is Bloom's, with all bits of a value in one word, so that one look tells; bits that were noted are 0.
     """
 
-    def __init__(self, path: Path, cells: int, filter_bits: int) -> None:
-        self._file = path.open("w+b", buffering=0)
-        self._cells = cells
-        self._count = 0
-        self._bits = bytearray((1 << filter_bits) // 8)
-        self._second, self._third = filter_bits, 64 - filter_bits
+    def __init__(self, file: BinaryIO, written: _Written, filter_words: int) -> None:
+        self._file = file
+        self._written = written
+        self._indexes: list[_Full] = []
+        self._size = 0
+        self._filter_words = filter_words
+        self._words = array("Q")
 
-    def write(self, cells: array[int]) -> None:
-        """Keep a table; its values are found when they are noted, too.
+    def write(self, slots: array[int], before: int) -> None:
+        """Keep an index; its values are found when they are noted, too.
 
+        :param before: how many claims were written down before its first one.
         :raises OSError: when there is no room for it.
         """
-        left = memoryview(cells).cast("B")
-        while left:
-            left = left[self._file.write(left) :]
-        self._count += 1
+        _write(self._file, slots)
+        self._indexes.append(_Full(self._size, len(slots), before))
+        self._size += slots.itemsize * len(slots)
 
     def note_last(self) -> None:
-        """Note the values of the last table in the filter."""
-        bits, last, more, most = self._bits, len(self._bits) - 1, self._second, self._third
-        for start in range(0, self._cells, _PART):
-            for value in self._read(self._count - 1, start, _PART)[::2]:
-                if value:
-                    bits[value >> 3 & last] |= _BITS[value & 7]
-                    second, third = value >> more, value >> most
-                    bits[second >> 3 & last] |= _BITS[second & 7]
-                    bits[third >> 3 & last] |= _BITS[third & 7]
+        """Note the values of the last index in the filter, which are those of the last claims."""
+        words = self._words = self._words or array("Q", (_ALL,)) * self._filter_words
+        patterns, last_pattern, last_word = (
+            [_ALL ^ each for each in _patterns()],
+            _PATTERNS - 1,
+            len(words) - 1,
+        )
+        for values in self._written.values_after(self._indexes[-1].before):
+            for half, other in _halves(values):
+                words[other & last_word] &= patterns[half & last_pattern]
 
     def find(self, values: Sequence[int]) -> dict[int, int]:
-        """The claimants of those values that are here."""
-        bits, last, more, most = self._bits, len(self._bits) - 1, self._second, self._third
+        """The indexes of those values that are here, and their claimants."""
+        words = self._words
+        if not words:
+            return {}
+        patterns, last_pattern, last_word = _patterns(), _PATTERNS - 1, len(words) - 1
         possible = [
-            value
-            for value in values
-            if bits[value >> 3 & last] & _BITS[value & 7]
-            and bits[(second := value >> more) >> 3 & last] & _BITS[second & 7]
-            and bits[(third := value >> most) >> 3 & last] & _BITS[third & 7]
+            index
+            for index, (half, other) in enumerate(_halves(array("q", values)))
+            if not patterns[half & last_pattern] & words[other & last_word]
         ]
-        found = ((value, self._claimant(value)) for value in possible)
-        return {value: claimant for value, claimant in found if claimant is not None}
-
-    def close(self) -> None:
-        """Forget everything."""
-        self._file.close()
+        found = ((index, self._claimant(values[index])) for index in possible)
+        return {index: claimant for index, claimant in found if claimant is not None}
 
     def _claimant(self, value: int) -> int | None:
-        found = (self._claimant_in(table, value) for table in range(self._count))
+        found = (self._claimant_in(index, value) for index in self._indexes)
         return next((claimant for claimant in found if claimant is not None), None)
 
-    def _claimant_in(self, table: int, value: int) -> int | None:
-        cell = value & self._cells - 2
+    def _claimant_in(self, index: _Full, value: int) -> int | None:
+        [(half, other)] = _halves(array("q", (value,)))
+        slot = half & index.slots - 1
         while True:
-            cells = self._read(table, cell, _LOOK // 8)
-            for index in range(0, len(cells), 2):
-                if cells[index] == value:
-                    return cells[index + 1]
-                if not cells[index]:
+            length = min(_LOOK, index.slots - slot)
+            for found in _read(self._file, index.start + 4 * slot, 4 * length).cast("I"):
+                if not found:
                     return None
-            cell = (cell + len(cells)) % self._cells
+                if not (found ^ other) & _MARK:
+                    claimant = self._written.claimant(index.before + (found & ~_MARK), value)
+                    if claimant is not None:
+                        return claimant
+            slot = (slot + length) % index.slots
 
-    def _read(self, table: int, cell: int, count: int) -> memoryview[int]:
-        """Some numbers of a table, fewer at its end.
 
-        :raises OSError: when they are not there.
-        """
-        count = min(count, self._cells - cell)
-        content = os.pread(self._file.fileno(), 8 * count, 8 * (table * self._cells + cell))
-        if len(content) != 8 * count:
-            msg = f"{self._file.name} is shorter than what was written to it"
-            raise OSError(msg)
-        return memoryview(content).cast("q")
+@cache
+def _patterns() -> Sequence[int]:
+    """Bits of a word that stand for a value, by the last bits of a half of it."""
+    dice = random.Random(_PATTERNS)  # noqa: S311 - any patterns do
+    return tuple(sum(1 << bit for bit in dice.sample(range(64), _BITS)) for _ in range(_PATTERNS))
+
+
+def _halves(values: array[int]) -> Iterator[tuple[int, int]]:
+    """The halves of each value: Python is quicker with them, and it is all the same which is which."""
+    halves = memoryview(values).cast("B").cast("I")
+    return zip(halves[::2].tolist(), halves[1::2].tolist(), strict=True)
+
+
+def _room(slots: int) -> int:
+    return max(int(slots * _LOAD), 1)
+
+
+def _opened(path: Path, name: str) -> BinaryIO:
+    return path.with_name(f"{path.name}-{name}").open("w+b", buffering=0)
+
+
+def _write(file: BinaryIO, numbers: array[int]) -> None:
+    left = memoryview(numbers).cast("B")
+    while left:
+        left = left[file.write(left) :]
+
+
+def _read(file: BinaryIO, start: int, length: int) -> memoryview[int]:
+    """Some bytes.
+
+    :raises OSError: when they are not there.
+    """
+    content = os.pread(file.fileno(), length, start)
+    if len(content) != length:
+        msg = f"{file.name} is shorter than what was written to it"
+        raise OSError(msg)
+    return memoryview(content)
