@@ -32,15 +32,10 @@ def import_body(profiles: Sequence[bytes], list_id: str = "") -> bytes:
     relation = b""
     if list_id:
         relation = b',"relationships":{"lists":{"data":[{"type":"list","id":"%s"}]}}' % list_id.encode()
-    return b"".join(
-        (
-            b'{"data":{"type":"profile-bulk-import-job","attributes":{"profiles":{"data":[',
-            b",".join(profiles),
-            b"]}}",
-            relation,
-            b"}}",
-        )
-    )
+    parts = list(profiles) or [b""]  # joined at once, since a body of megabytes would be copied else
+    parts[0] = b'{"data":{"type":"profile-bulk-import-job","attributes":{"profiles":{"data":[' + parts[0]
+    parts[-1] += b"]}}" + relation + b"}}"
+    return b",".join(parts)
 
 
 def profile_identifiers(payload: Mapping[str, object]) -> dict[str, str]:
