@@ -99,6 +99,7 @@ class JointCalls(Generic[R]):
         while not call.has_ended:
             if self._leads.acquire(blocking=False):
                 self._lead(call, caller)
+                self._wait_out(call, caller)  # which a thread may have taken that was then broken off
             elif call.wait(_PATIENCE):
                 continue
             elif self._take_back(call):
@@ -116,7 +117,7 @@ class JointCalls(Generic[R]):
             self._wake_next()
 
     def _wait_out(self, call: Call[R], caller: Caller) -> None:
-        """Another thread has it in its hands."""
+        """Another thread has it in its hands, unless it has ended."""
         clock = caller.clock
         end = clock.monotonic() + max(caller.seconds_left, _LEAST)
         while not call.has_ended:

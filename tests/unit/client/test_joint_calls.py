@@ -29,11 +29,6 @@ class BrokenOff(BaseException):
     """What a timeout of Airflow's raises in a thread, wherever it is."""
 
 
-def _wait_until(condition: Callable[[], bool]) -> None:
-    while not condition():
-        time.sleep(0.001)
-
-
 class HurryingClock(SystemClock):
     """A clock that goes on by an hour whenever it is looked at."""
 
@@ -43,6 +38,40 @@ class HurryingClock(SystemClock):
     def monotonic(self) -> float:
         self._hours += 3_600.0
         return self._hours
+
+
+_ends_a_wait = pytest.mark.parametrize(
+    ("caller", "expected"),
+    [
+        (Caller(SystemClock(), stop=lambda: True), WaitStopped),
+        (Caller(HurryingClock(), deadline=0.0), StoreUnreachable),
+    ],
+    ids=["told to stop", "out of time"],
+)
+
+
+def _wait_until(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.001)
+
+
+class LeadAfterALoss:
+    """The lead that a thread gives back who has lost the calls that it took; there is one such thread."""
+
+    def __init__(self, joint: JointCalls[Counter]) -> None:
+        self._joint = joint
+        self._led = 0
+
+    def acquire(self, *, blocking: bool) -> bool:
+        assert not blocking
+        self._led += 1
+        if self._led == 1:
+            self._joint._take_all()
+        assert self._led <= 2, "it leads again and again, and nobody is there to be led"
+        return True
+
+    def release(self) -> None:
+        """Others may lead."""
 
 
 class Counter:
@@ -125,14 +154,19 @@ def test_a_lead_that_was_never_given_back_holds_nobody_up_for_long() -> None:
     assert [counter.joint.do(Counter.add_one, CALLER) for _ in range(3)] == [1, 2, 3]
 
 
-@pytest.mark.parametrize(
-    ("caller", "expected"),
-    [
-        (Caller(SystemClock(), stop=lambda: True), WaitStopped),
-        (Caller(HurryingClock(), deadline=0.0), StoreUnreachable),
-    ],
-    ids=["told to stop", "out of time"],
-)
+@_ends_a_wait
+def test_who_leads_waits_for_its_own_call_no_longer_than_others_do(
+    caller: Caller, expected: type[Exception]
+) -> None:
+    """Another thread took it, and was broken off before it had it in its hands."""
+    counter = Counter()
+    counter.joint._leads = LeadAfterALoss(counter.joint)  # type: ignore[assignment]
+    with pytest.raises(expected):
+        counter.joint.do(Counter.add_one, caller)
+    assert counter.joint.do(Counter.add_one, CALLER) == 1
+
+
+@_ends_a_wait
 def test_nobody_waits_for_ever_for_a_thread_that_does_not_come_back(
     caller: Caller, expected: type[Exception]
 ) -> None:
