@@ -246,19 +246,18 @@ class _FullIndexes:
             return {}
         patterns, last_pattern, last_word = _patterns(), _PATTERNS - 1, len(words) - 1
         possible = [
-            index
+            (index, half, other)
             for index, (half, other) in enumerate(_halves(array("q", values)))
             if not patterns[half & last_pattern] & words[other & last_word]
         ]
-        found = ((index, self._claimant(values[index])) for index in possible)
+        found = ((index, self._claimant(values[index], half, other)) for index, half, other in possible)
         return {index: claimant for index, claimant in found if claimant is not None}
 
-    def _claimant(self, value: int) -> int | None:
-        found = (self._claimant_in(index, value) for index in self._indexes)
+    def _claimant(self, value: int, half: int, other: int) -> int | None:
+        found = (self._claimant_in(index, value, half, other) for index in self._indexes)
         return next((claimant for claimant in found if claimant is not None), None)
 
-    def _claimant_in(self, index: _Full, value: int) -> int | None:
-        [(half, other)] = _halves(array("q", (value,)))
+    def _claimant_in(self, index: _Full, value: int, half: int, other: int) -> int | None:
         slot = half & index.slots - 1
         while True:
             length = min(_LOOK, index.slots - slot)
