@@ -121,8 +121,9 @@ class KlaviyoClient:
         self.close()
 
     def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, those of the rate limits among them."""
         self._transport.close()
+        self._limiter.close()
 
     def get(
         self, endpoint: Endpoint, *, resource_id: str = "", query: Mapping[str, str] | None = None

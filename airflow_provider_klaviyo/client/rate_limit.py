@@ -117,6 +117,9 @@ class WindowStore(Protocol):
     def way_out(self, key: str) -> str:
         """What ends a pause, as people are told to do it: ``delete …``."""
 
+    def close(self) -> None:
+        """Close what is open; it is opened again where somebody goes on."""
+
 
 @dataclass(slots=True)
 class _Slots:
@@ -172,6 +175,9 @@ class MemoryWindows:
     def way_out(self, key: str) -> str:  # noqa: ARG002
         """See ``WindowStore``."""
         return "end this process"
+
+    def close(self) -> None:
+        """Nothing is open."""
 
 
 @dataclass(slots=True)
@@ -259,6 +265,10 @@ class RateLimiter:
             yield permit
         finally:
             self._release(key, token, permit.counted_ago(self._clock.monotonic()))
+
+    def close(self) -> None:
+        """Close the store's connections; a limiter that is used again opens them again."""
+        self._store.close()
 
     def pause(self, endpoint: str, seconds: float, why: str = "") -> str:
         """Let no sharer send to the endpoint for so many seconds, a day at most: Klaviyo asked for it (429).

@@ -73,6 +73,9 @@ class FileWindows:
         """See ``WindowStore``."""
         return f"delete {self._path(key)}"
 
+    def close(self) -> None:
+        """Nothing is open between two calls."""
+
     def _path(self, key: str) -> Path:
         return self._directory / quote(key, safe="")
 

@@ -168,10 +168,13 @@ class RedisScript(Protocol):
 
 
 class RedisClient(Protocol):
-    """The one thing needed of a ``redis.Redis``."""
+    """What is needed of a ``redis.Redis``."""
 
     def register_script(self, script: str) -> RedisScript:
         """Make a script that can be run by its hash."""
+
+    def close(self) -> None:
+        """Close all connections."""
 
 
 def with_timeouts(client: Any, seconds: float = SOCKET_SECONDS) -> Any:
@@ -195,6 +198,7 @@ class RedisWindows:
     ) -> None:
         self._prefix = prefix
         self._where = where
+        self._client = client
         self._script = client.register_script(_SCRIPT)
         self._lives: dict[str, _Life] = {}
 
@@ -223,6 +227,10 @@ class RedisWindows:
     def way_out(self, key: str) -> str:
         """See ``WindowStore``."""
         return f"delete the key {self._name(key)}:notes in Redis ({self._where})"
+
+    def close(self) -> None:
+        """See ``WindowStore``."""
+        self._client.close()
 
     def _name(self, key: str) -> str:
         # The braces keep all keys on one node of a cluster.

@@ -21,7 +21,9 @@ import pytest
 import airflow_provider_klaviyo
 from airflow_provider_klaviyo.client import rate_limit
 from airflow_provider_klaviyo.client.clock import SystemClock
+from airflow_provider_klaviyo.client.config import KlaviyoConfig
 from airflow_provider_klaviyo.client.endpoints import GET_LISTS
+from airflow_provider_klaviyo.client.klaviyo import KlaviyoClient
 from airflow_provider_klaviyo.client.rate_limit import RateLimiter
 from airflow_provider_klaviyo.client.rate_limit_files import FileWindows
 from airflow_provider_klaviyo.client.rate_limit_redis import RedisWindows, with_timeouts
@@ -38,6 +40,9 @@ from tests.conftest import absent
 pytestmark = pytest.mark.integration
 
 MANY = (Rate(1_000, 1.0),)
+LIMITERS: list[RateLimiter] = []
+"""Those of the test, which are closed behind it."""
+
 SOON = 10.0
 """Seconds in which everything here is over, on a busy machine too; what hangs takes for ever."""
 
@@ -61,6 +66,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def bounded() -> Iterator[None]:
     began = time.monotonic()
     yield
+    while LIMITERS:
+        LIMITERS.pop().close()
     assert time.monotonic() - began < 2 * SOON
 
 
@@ -87,13 +94,29 @@ def redis_server(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]
         server.kill()
 
 
-def limiter_at(port: int, **settings: Any) -> RateLimiter:
+def redis_at(port: int, **settings: Any) -> Any:
     redis = pytest.importorskip("redis", reason="the redis package is not installed")
     once = redis.retry.Retry(redis.backoff.NoBackoff(), 0)
-    client = redis.Redis(port=port, retry=once, socket_timeout=None, socket_connect_timeout=None, **settings)
-    return RateLimiter(
-        RedisWindows(client, where=f"connection limits, 127.0.0.1:{port}"), account="a", share=1.0
-    )
+    return redis.Redis(port=port, retry=once, socket_timeout=None, socket_connect_timeout=None, **settings)
+
+
+def limiter_at(port: int, **settings: Any) -> RateLimiter:
+    windows = RedisWindows(redis_at(port, **settings), where=f"connection limits, 127.0.0.1:{port}")
+    LIMITERS.append(RateLimiter(windows, account="a", share=1.0))
+    return LIMITERS[-1]
+
+
+def test_a_client_that_is_closed_leaves_no_connection_to_redis(redis_server: Any) -> None:
+    _, port = redis_server
+    limiter = limiter_at(port)
+    take(limiter, SOON)
+    with redis_at(port) as inspector:
+        assert len(inspector.client_list()) == 2
+        KlaviyoClient(KlaviyoConfig("pk_closed"), limiter).close()
+        deadline = time.monotonic() + SOON
+        while len(inspector.client_list()) > 1:
+            assert time.monotonic() < deadline
+    take(limiter, SOON)
 
 
 NOT_ANSWERED = r"Redis \(connection limits, 127.0.0.1:\d+\) cannot be kept \(no answer within 1 s\)"
@@ -240,8 +263,9 @@ def test_a_call_that_was_given_up_leaves_no_thread_behind_for_ever(redis_server:
     )
     server.send_signal(signal.SIGSTOP)
     before = threads()
+    LIMITERS.append(RateLimiter(RedisWindows(client), account="a"))
     with pytest.raises(StoreUnreachable):
-        take(RateLimiter(RedisWindows(client), account="a"), 1.0)
+        take(LIMITERS[-1], 1.0)
     assert threads() > before
     deadline = time.monotonic() + SOON
     while threads() > before:
