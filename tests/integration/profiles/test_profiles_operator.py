@@ -402,6 +402,7 @@ def test_a_wrong_key_ends_the_run_at_the_first_request(
     assert "does not accept the private API key" in str(run.error)
     assert run.counts() == {"rows_read": run.summary["rows_read"], "pending": run.summary["rows_read"]}
     assert len(run.rejects) == run.summary["pending"]
+    assert len(klaviyo.requests()) == 1
     assert not stored(klaviyo)
     assert "pk_wrong" not in str(run.error) + json.dumps(run.report)
 
