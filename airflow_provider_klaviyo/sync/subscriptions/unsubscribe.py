@@ -42,6 +42,9 @@ _MAX_WAITING = 20_000
 
 _FIRST_POLL = 0.5
 
+_BITS = len(CHANNELS)
+"""Of a record's claim to a member, behind its number: one for each channel that it is about."""
+
 _SAME_PERSON = Problem(
     "", "another row of this run names the same member of the list, and the first one counts"
 )
@@ -90,7 +93,6 @@ class UnsubscribeDelivery(ConsentDelivery):
         self._known: dict[int, Sequence[tuple[str, str]]] = {}
         self._patience = patience
         self._poll_interval = poll_interval
-        self._claims: dict[int, tuple[int, frozenset[str]]] = {}
         self._unsent: dict[int, Sequence[str]] = {}
         self._waiting = InFlightBatch()
         self._unsettled[id(self._waiting)] = self._waiting
@@ -223,11 +225,12 @@ class UnsubscribeDelivery(ConsentDelivery):
 
     def _claimed(self, record: SubscriptionRecord, channels: Sequence[str]) -> frozenset[str] | None:
         """The channels on which another record of this run is about the same member; None when there is none."""
+        member, claim = hash(record.identifiers["klaviyo_id"]), record.number << _BITS | _bits_of(channels)
         with self._lock:
-            number, claimed = self._claims.setdefault(
-                hash(record.identifiers["klaviyo_id"]), (record.number, frozenset(channels))
-            )
-        return None if number == record.number else claimed
+            holder = self._seen.claims.claim([member], [claim]).get(0, claim)
+        if holder >> _BITS == record.number:
+            return None
+        return frozenset(channel for channel in CHANNELS if holder & _bits_of([channel]))
 
     def _verdict_on_second(
         self,
@@ -344,6 +347,10 @@ class UnsubscribeDelivery(ConsentDelivery):
             return None
         self._narrow(record, record.channels, problems)
         return record.asking(sent)
+
+
+def _bits_of(channels: Collection[str]) -> int:
+    return sum(1 << bit for bit, channel in enumerate(CHANNELS) if channel in channels)
 
 
 def _left_before(record: SubscriptionRecord, sent: Collection[str]) -> list[Problem]:
