@@ -39,13 +39,20 @@ Run = Callable[[Callable[[], None]], dict[str, list[Outcome]]]
 
 
 @pytest.fixture
-def run(run_in_airflow: Callable[[Any], Any], klaviyo: Emulator, shop: Path, storage: Path) -> Run:
+def run(
+    run_in_airflow: Callable[[Any], Any],
+    klaviyo: Emulator,
+    shop: Path,
+    storage: Path,
+    request: pytest.FixtureRequest,
+) -> Run:
     """Runs a Dag of mapped tasks; state, try and summary of their instances, by task."""
+    dag_id = request.node.name  # Airflow 3.1 stumbles over several versions of a Dag
 
     def run(make: Callable[[], None]) -> dict[str, list[Outcome]]:
         from airflow.sdk import DAG
 
-        with DAG("shards", start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
+        with DAG(dag_id, start_date=datetime(2026, 1, 1, tzinfo=UTC), schedule=None) as dag:
             make()
         found: dict[str, list[Outcome]] = {}
         for ti in sorted(run_in_airflow(dag).get_task_instances(), key=lambda ti: ti.map_index):
