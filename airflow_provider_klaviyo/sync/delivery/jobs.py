@@ -127,6 +127,11 @@ class JobDelivery(MendingDelivery[Record]):
         """The jobs without a verdict, with the positions of their rows in the query's result."""
         return [OpenJob(job.id, job.size, f"{job.first}-{job.last}") for job in list(self._jobs.values())]
 
+    @property
+    def _width(self) -> int:
+        """One batch less than the pace permits: they are large, and the next one is in memory while it is made."""
+        return max(1, super()._width - 1)
+
     def send(self, batch: Sequence[Record]) -> None:
         """Hand over a batch, and look at the open jobs when that is due."""
         self._is_sending = True
