@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.error import URLError
+from urllib.error import HTTPError
 from urllib.request import ProxyHandler, build_opener
 
 import pytest
@@ -107,7 +107,9 @@ def wait_until_it_answers(url: str, server: subprocess.Popen[bytes], log: Path) 
     while True:
         try:
             build_opener(ProxyHandler({})).open(url, timeout=5).close()
-        except (URLError, OSError):
+        except OSError as error:
+            if isinstance(error, HTTPError):
+                error.close()  # it holds the connection
             if server.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"the API server did not start:\n{log.read_text()[-3000:]}", pytrace=False)
             time.sleep(0.1)

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
@@ -158,8 +159,12 @@ def ask(url: str, method: str = "GET", body: object = None, key: str = "") -> An
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     request = Request(url, data, headers, method=method)
-    with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
-        return json.load(answer)
+    try:
+        with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
+            return json.load(answer)
+    except HTTPError as error:
+        error.close()  # it holds the connection
+        raise
 
 
 def eventually(condition: Callable[[], object], seconds: float, log: Path) -> None:
