@@ -14,10 +14,11 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from http.client import HTTPResponse
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.error import HTTPError
-from urllib.request import ProxyHandler, build_opener
+from urllib.request import ProxyHandler, Request, build_opener
 
 import pytest
 
@@ -102,16 +103,24 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextmanager
+def opened(request: str | Request, timeout: float) -> Iterator[HTTPResponse]:
+    """The answer of a server of ours; one that is an error is closed too, as it holds the connection."""
+    try:
+        with build_opener(ProxyHandler({})).open(request, timeout=timeout) as answer:
+            yield answer
+    except HTTPError as error:
+        error.close()
+        raise
+
+
 def wait_until_it_answers(url: str, server: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
     while True:
         try:
-            build_opener(ProxyHandler({})).open(url, timeout=5).close()
-        except OSError as error:
-            if isinstance(error, HTTPError):
-                error.close()  # it holds the connection
+            with opened(url, timeout=5):
+                return
+        except OSError:
             if server.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"the API server did not start:\n{log.read_text()[-3000:]}", pytrace=False)
             time.sleep(0.1)
-        else:
-            return

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,12 +12,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import ProxyHandler, Request, build_opener
+from urllib.request import Request
 
 import pytest
 import yaml
+
+from tests.airflow.api_server import free_port, opened
 
 ROOT = Path(__file__).resolve().parents[2]
 DAG = "klaviyo_profiles"
@@ -159,12 +159,8 @@ def ask(url: str, method: str = "GET", body: object = None, key: str = "") -> An
     data = None if body is None else json.dumps(body).encode()
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {key}"}
     request = Request(url, data, headers, method=method)
-    try:
-        with build_opener(ProxyHandler({})).open(request, timeout=10) as answer:
-            return json.load(answer)
-    except HTTPError as error:
-        error.close()  # it holds the connection
-        raise
+    with opened(request, timeout=10) as answer:
+        return json.load(answer)
 
 
 def eventually(condition: Callable[[], object], seconds: float, log: Path) -> None:
@@ -178,9 +174,3 @@ def eventually(condition: Callable[[], object], seconds: float, log: Path) -> No
             pass
         time.sleep(0.3)
     pytest.fail(f"not within {seconds} s; the end of {log.name}:\n{log.read_text()[-4000:]}")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
